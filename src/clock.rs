@@ -1,0 +1,108 @@
+//! Where the time comes from.
+
+use std::fmt::Debug;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+/// A source of the current time.
+///
+/// A layer asks its one clock and passes the answer to the store with each call, so that record, cookie and
+/// sweeper agree and tests can move time without sleeping.
+pub trait Clock: Debug + Send + Sync + 'static {
+    /// Returns the current time.
+    fn now(&self) -> SystemTime;
+}
+
+/// The operating system's clock, the default.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+}
+
+/// A clock that stands still until it is moved, for tests.
+///
+/// Clones show the same time.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_session_layer::{Clock, ManualClock};
+///
+/// let clock = ManualClock::default();
+/// let before = clock.now();
+/// clock.advance(Duration::from_secs(60));
+/// assert_eq!(clock.now(), before + Duration::from_secs(60));
+/// ```
+#[derive(Debug, Clone)]
+pub struct ManualClock {
+    micros: std::sync::Arc<AtomicU64>,
+}
+
+impl ManualClock {
+    /// Creates a clock that shows `time`.
+    pub fn new(time: SystemTime) -> Self {
+        Self { micros: std::sync::Arc::new(AtomicU64::new(micros(time))) }
+    }
+
+    /// Moves the clock forward.
+    pub fn advance(&self, by: Duration) {
+        self.set(self.now() + by);
+    }
+
+    /// Shows `time` from now on, be it earlier or later.
+    pub fn set(&self, time: SystemTime) {
+        self.micros.store(micros(time), Ordering::SeqCst);
+    }
+}
+
+impl Default for ManualClock {
+    /// Shows 2026-01-01 00:00:00 UTC.
+    fn default() -> Self {
+        Self::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600))
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> SystemTime {
+        time(self.micros.load(Ordering::SeqCst))
+    }
+}
+
+/// Microseconds since the Unix epoch: what records hold. Times before the epoch count as the epoch.
+pub(crate) fn micros(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, span)
+}
+
+/// The time that is so many microseconds after the Unix epoch.
+pub(crate) fn time(micros: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_micros(micros.min(MAX_MICROS))
+}
+
+/// A duration in whole microseconds.
+pub(crate) fn span(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX).min(MAX_MICROS)
+}
+
+/// What still fits into a `SystemTime` everywhere: the year 294,000 or so.
+const MAX_MICROS: u64 = i64::MAX.unsigned_abs();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_survive_the_trip_through_microseconds() {
+        for micros_since in [0, 1, 1_767_225_600_000_001, 253_402_300_799_000_000, MAX_MICROS] {
+            assert_eq!(micros(time(micros_since)), micros_since);
+        }
+        assert_eq!(micros(SystemTime::UNIX_EPOCH - Duration::from_secs(5)), 0);
+        assert_eq!(micros(time(u64::MAX)), MAX_MICROS);
+        assert_eq!(span(Duration::MAX), MAX_MICROS);
+    }
+}

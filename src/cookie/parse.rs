@@ -1,0 +1,217 @@
+//! Tokens out of `Cookie` headers: one pass over the bytes, bounded whatever the client sends.
+
+use http::header::{COOKIE, HeaderMap};
+
+use crate::token::{SessionToken, TokenShape};
+
+/// How many well-formed tokens are tried.
+const MAX_CANDIDATES: usize = 4;
+
+/// What follows the name for each chunk.
+pub(super) const SUFFIXES: [&str; 3] = ["", ".1", ".2"];
+
+/// The tokens to try, in order.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Candidates([Option<SessionToken>; MAX_CANDIDATES]);
+
+impl Candidates {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0[0].is_none()
+    }
+
+    fn is_full(&self) -> bool {
+        self.0[MAX_CANDIDATES - 1].is_some()
+    }
+
+    /// Adds a token; one that is there already takes no second place.
+    fn push(&mut self, token: SessionToken) {
+        for slot in &mut self.0 {
+            match slot {
+                Some(known) if *known == token => return,
+                Some(_) => {}
+                None => {
+                    *slot = Some(token);
+                    return;
+                }
+            }
+        }
+    }
+
+    pub(crate) fn into_iter(self) -> impl Iterator<Item = SessionToken> {
+        self.0.into_iter().flatten()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &SessionToken> {
+        self.0.iter().flatten()
+    }
+}
+
+pub(super) fn candidates(name: &str, request: &HeaderMap, shape: TokenShape) -> Candidates {
+    let mut found = Candidates::default();
+    let chunks = (suffixes(shape).len() > 1).then(|| Chunks::collect(name, request));
+    for value in values(request, name.as_bytes()) {
+        let token = match (&chunks, value) {
+            (Some(chunks), [count @ b'2'..=b'3', b'.', first @ ..]) => {
+                chunks.join(usize::from(count - b'0'), first).and_then(|text| SessionToken::parse(&text, shape))
+            }
+            (Some(chunks), _) if !chunks.is_exactly(1) => None,
+            _ => SessionToken::parse(value, shape),
+        };
+        if let Some(token) = token {
+            found.push(token);
+            if found.is_full() {
+                break;
+            }
+        }
+    }
+    found
+}
+
+/// The suffixes of all cookies that a store's text may be spread over.
+pub(super) fn suffixes(shape: TokenShape) -> &'static [&'static str] {
+    match shape {
+        TokenShape::Random => &SUFFIXES[..1],
+        TokenShape::Sealed { max_chunks, .. } => &SUFFIXES[..usize::from(max_chunks).clamp(1, 3)],
+    }
+}
+
+/// The values of all pairs with exactly this name.
+fn values<'a>(request: &'a HeaderMap, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+    pairs(request).filter_map(move |pair| {
+        // Most pairs are somebody else's: look at nothing but the name.
+        let rest = pair.strip_prefix(name)?;
+        trim(rest).strip_prefix(b"=").map(trim)
+    })
+}
+
+/// All `;`-separated pairs of all `Cookie` headers, without the white space around them.
+fn pairs(request: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    request.get_all(COOKIE).iter().flat_map(|header| header.as_bytes().split(|byte| *byte == b';')).map(trim)
+}
+
+/// Only SP and HTAB count as white space (RFC 6265bis); other kinds in names have hidden cookies before.
+fn trim(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// The second and later chunks of a request.
+struct Chunks<'a> {
+    pieces: [Option<&'a [u8]>; 3],
+    /// Whether there is a chunk that could belong to no set: a number out of range, a leading zero, a second one.
+    strange: bool,
+}
+
+impl<'a> Chunks<'a> {
+    fn collect(name: &str, request: &'a HeaderMap) -> Self {
+        let mut chunks = Self { pieces: [None; 3], strange: false };
+        for pair in pairs(request) {
+            let Some(rest) = pair.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b".")) else {
+                continue;
+            };
+            let Some(at) = rest.iter().position(|byte| *byte == b'=') else { continue };
+            let (number, value) = (trim(&rest[..at]), trim(&rest[at + 1..]));
+            let slot = match number {
+                b"1" => &mut chunks.pieces[1],
+                b"2" => &mut chunks.pieces[2],
+                _ => {
+                    chunks.strange |= !number.is_empty() && number.iter().all(u8::is_ascii_digit);
+                    continue;
+                }
+            };
+            chunks.strange |= slot.replace(value).is_some();
+        }
+        chunks
+    }
+
+    /// Whether a set of so many chunks is all there is.
+    fn is_exactly(&self, count: usize) -> bool {
+        !self.strange && (1..3).all(|chunk| self.pieces[chunk].is_some() == (chunk < count))
+    }
+
+    fn join(&self, count: usize, first: &[u8]) -> Option<Vec<u8>> {
+        if !self.is_exactly(count) {
+            return None;
+        }
+        let mut text = first.to_vec();
+        self.pieces.iter().flatten().for_each(|piece| text.extend_from_slice(piece));
+        Some(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    const A: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    const B: &str = "BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB";
+
+    fn found(headers: &[&[u8]], shape: TokenShape) -> Vec<String> {
+        let mut request = HeaderMap::new();
+        for header in headers {
+            request.append(COOKIE, HeaderValue::from_bytes(header).unwrap());
+        }
+        candidates("id", &request, shape)
+            .into_iter()
+            .map(|token| {
+                let mut text = String::new();
+                token.write_text(&mut text);
+                text
+            })
+            .collect()
+    }
+
+    #[test]
+    fn cookies_are_found_as_rfc_6265bis_says() {
+        for (name, header, expected) in [
+            ("alone", format!("id={A}"), vec![A]),
+            ("among others", format!("a=1;id={A}; b=2"), vec![A]),
+            ("white space around", format!("a=1;\t id = {A} \t;b=2"), vec![A]),
+            ("two", format!("id={A}; id={B}"), vec![A, B]),
+            ("the same twice", format!("id={A}; id={A}"), vec![A]),
+            ("attributes echoed", format!("id={A}; Path=/; HttpOnly; Expires=Thu, 01 Jan 1970 00:00:00 GMT"), vec![A]),
+            ("quoted", format!("id=\"{A}\""), vec![]),
+            ("another case", format!("ID={A}"), vec![]),
+            ("longer name", format!("idx={A}; xid={A}"), vec![]),
+            ("nameless", format!("=id={A}; {A}"), vec![]),
+            ("no value", "id; id=; id".into(), vec![]),
+            ("version", format!("$Version=1; $id={A}"), vec![]),
+            ("unicode space", format!("\u{2000}id={A}"), vec![]),
+            ("bad pair first", format!("id=%00; id==; ;;; id={A}"), vec![A]),
+        ] {
+            assert_eq!(found(&[header.as_bytes()], TokenShape::Random), expected, "{name}");
+        }
+        assert_eq!(found(&[b"a=\xff", format!("id={A}").as_bytes()], TokenShape::Random), [A]);
+    }
+
+    #[test]
+    fn at_most_four_candidates_are_tried() {
+        let many: Vec<_> = (0..100).map(|i| format!("id={i:032}")).collect();
+        assert_eq!(found(&[many.join(";").as_bytes()], TokenShape::Random).len(), 4);
+    }
+
+    #[test]
+    fn only_an_exact_set_of_chunks_counts() {
+        let shape = TokenShape::sealed(100, 3);
+        for (name, header, expected) in [
+            ("one", "id=aa", vec!["aa"]),
+            ("two", "id=2.aa; id.1=bb", vec!["aabb"]),
+            ("three, in any order", "id.2=cc; id=3.aa; id.1=bb", vec!["aabbcc"]),
+            ("one missing", "id=3.aa; id.1=bb", vec![]),
+            ("one extra", "id=2.aa; id.1=bb; id.2=cc", vec![]),
+            ("leading zero", "id=2.aa; id.01=bb", vec![]),
+            ("leading zero beside a set", "id=2.aa; id.1=bb; id.01=cc", vec![]),
+            ("out of range", "id=2.aa; id.1=bb; id.99=x", vec![]),
+            ("huge number", "id=aa; id.999999=x", vec![]),
+            ("twice", "id=2.aa; id.1=bb; id.1=cc", vec![]),
+            ("count out of range", "id=4.aa; id.1=bb", vec![]),
+            ("another cookie", "id=aa; id.x=1", vec!["aa"]),
+        ] {
+            assert_eq!(found(&[header.as_bytes()], shape), expected, "{name}");
+        }
+        assert_eq!(found(&[b"id=aa; id.1=bb"], TokenShape::sealed(100, 1)), ["aa"], "chunks are off");
+    }
+}

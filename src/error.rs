@@ -1,0 +1,310 @@
+//! What can go wrong: in a session, in a store, in a configuration.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+type Source = Box<dyn StdError + Send + Sync>;
+
+/// Why a session could not be read, changed or committed.
+///
+/// Opaque, so that causes can be added; ask it with the `is_*` methods. No message holds a token or a value.
+#[derive(Debug)]
+pub struct Error(Box<Kind>);
+
+#[derive(Debug)]
+pub(crate) enum Kind {
+    Decode { key: String, wanted: &'static str, source: serde_json::Error },
+    Encode { key: String, source: serde_json::Error },
+    TooLarge { actual: usize, allowed: usize, largest: Option<String> },
+    IdleTimeout { asked: Duration, longest: Duration },
+    Gone,
+    ResponseSent,
+    Unavailable,
+    NoLayer,
+    Stale,
+    Random(std::io::Error),
+    TimedOut(Duration),
+    Store(StoreError),
+}
+
+impl Error {
+    /// Whether a stored value is not of the type that was asked for. The value stays as it is.
+    pub fn is_decode(&self) -> bool {
+        matches!(*self.0, Kind::Decode { .. })
+    }
+
+    /// Whether a value could not be written as JSON. Nothing was changed.
+    pub fn is_encode(&self) -> bool {
+        matches!(*self.0, Kind::Encode { .. })
+    }
+
+    /// Whether the session would become larger than the layer or its store allows. Nothing was changed.
+    pub fn is_too_large(&self) -> bool {
+        match &*self.0 {
+            Kind::TooLarge { .. } => true,
+            Kind::Store(error) => error.is_too_large(),
+            _ => false,
+        }
+    }
+
+    /// Whether an idle timeout was zero or longer than the absolute timeout.
+    pub fn is_idle_timeout(&self) -> bool {
+        matches!(*self.0, Kind::IdleTimeout { .. })
+    }
+
+    /// Whether the session was destroyed, renewed, revoked or has expired while this request held it.
+    pub fn is_gone(&self) -> bool {
+        matches!(*self.0, Kind::Gone)
+    }
+
+    /// Whether the change needs a new token, which can no longer be sent.
+    pub fn is_response_sent(&self) -> bool {
+        matches!(*self.0, Kind::ResponseSent)
+    }
+
+    /// Whether the store could not be reached, or did not answer in time.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(*self.0, Kind::Unavailable | Kind::TimedOut(_) | Kind::Store(_) | Kind::Random(_))
+            && !self.is_too_large()
+    }
+
+    /// Whether the request did not come through a [`SessionLayer`](crate::SessionLayer).
+    pub fn is_no_layer(&self) -> bool {
+        matches!(*self.0, Kind::NoLayer)
+    }
+}
+
+impl From<Kind> for Error {
+    fn from(kind: Kind) -> Self {
+        Self(Box::new(kind))
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        Kind::Store(error).into()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0 {
+            Kind::Decode { key, wanted, .. } => write!(f, "the session's `{key}` is not a {wanted}"),
+            Kind::Encode { key, .. } => write!(f, "the new value of the session's `{key}` cannot be written as JSON"),
+            Kind::TooLarge { actual, allowed, largest } => {
+                write!(f, "the session would take {actual} bytes where {allowed} are allowed")?;
+                largest.as_ref().map_or(Ok(()), |key| write!(f, "; the largest value is `{key}`"))
+            }
+            Kind::IdleTimeout { asked, longest } => write!(
+                f,
+                "an idle timeout of {asked:?} is not possible: expected more than zero and at most {longest:?}"
+            ),
+            Kind::Gone => f.write_str("the session is gone: it was destroyed, renewed or revoked, or has expired"),
+            Kind::ResponseSent => {
+                f.write_str("the change needs a new session token, but the response's head is already sent")
+            }
+            Kind::Unavailable => f.write_str("the session is unavailable, since its store could not be read"),
+            Kind::NoLayer => f.write_str(
+                "the request carries no session: add `.layer(SessionLayer::new(store))` around this service",
+            ),
+            Kind::Stale => f.write_str("the sign-in is more than a day old and was not committed"),
+            Kind::Random(_) => f.write_str("the operating system gave no randomness for a session token"),
+            Kind::TimedOut(limit) => write!(f, "the session store did not answer within {limit:?}"),
+            Kind::Store(_) => f.write_str("the session store failed"),
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match &*self.0 {
+            Kind::Decode { source, .. } | Kind::Encode { source, .. } => Some(source),
+            Kind::Random(source) => Some(source),
+            Kind::Store(source) => Some(source),
+            _ => None,
+        }
+    }
+}
+
+/// Why a store could not do what it was asked.
+///
+/// Absence, a conflict and a session that is gone are answers, not errors.
+#[derive(Debug)]
+pub struct StoreError(StoreKind);
+
+#[derive(Debug)]
+enum StoreKind {
+    Failed(Source),
+    Unsupported,
+    TooLarge { actual: usize, allowed: usize },
+}
+
+impl StoreError {
+    /// Wraps the failure of what the store is made of. Its message must hold no token and no value.
+    pub fn new(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self(StoreKind::Failed(source.into()))
+    }
+
+    /// The answer of a store that cannot do this by its nature, as listing owners in a client-side store.
+    pub fn unsupported() -> Self {
+        Self(StoreKind::Unsupported)
+    }
+
+    /// The record is larger than the store can hold; sizes in bytes.
+    pub fn too_large(actual: usize, allowed: usize) -> Self {
+        Self(StoreKind::TooLarge { actual, allowed })
+    }
+
+    /// Whether the store cannot do this by its nature.
+    pub fn is_unsupported(&self) -> bool {
+        matches!(self.0, StoreKind::Unsupported)
+    }
+
+    /// Whether the record is larger than the store can hold.
+    pub fn is_too_large(&self) -> bool {
+        matches!(self.0, StoreKind::TooLarge { .. })
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            StoreKind::Failed(source) => write!(f, "session store: {source}"),
+            StoreKind::Unsupported => f.write_str("this session store cannot do that"),
+            StoreKind::TooLarge { actual, allowed } => {
+                write!(f, "the session would take {actual} bytes where the store allows {allowed}")
+            }
+        }
+    }
+}
+
+impl StdError for StoreError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match &self.0 {
+            StoreKind::Failed(source) => Some(source.as_ref()),
+            _ => None,
+        }
+    }
+}
+
+impl From<std::io::Error> for StoreError {
+    fn from(error: std::io::Error) -> Self {
+        Self::new(error)
+    }
+}
+
+/// A combination of options that cannot work, found when a layer, cookie or store is built.
+///
+/// Each names the option, the value it had and what would be right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The cookie's name is not a token as RFC 6265 defines it.
+    CookieName(String),
+    /// `__Host-` needs `Secure`, `Path=/` and no `Domain`.
+    HostPrefix {
+        /// The name.
+        name: String,
+        /// What contradicts it.
+        conflict: &'static str,
+    },
+    /// `__Secure-` needs `Secure`.
+    SecurePrefix(String),
+    /// `__Http-` and `__Host-Http-` need `HttpOnly` and `Secure`.
+    HttpPrefix(String),
+    /// `SameSite=None` needs `Secure`.
+    SameSiteNone,
+    /// `Partitioned` needs `Secure`.
+    Partitioned,
+    /// The path does not start with `/`, is over 1,024 bytes, or holds a control character or `;`.
+    Path(String),
+    /// The domain is empty, over 1,024 bytes, or holds something that no host name does.
+    Domain(String),
+    /// The idle timeout is zero or over 400 days.
+    IdleTimeout(Duration),
+    /// The absolute timeout is zero or over 400 days.
+    AbsoluteTimeout(Duration),
+    /// The idle timeout is longer than the absolute one.
+    IdleOverAbsolute {
+        /// The idle timeout.
+        idle: Duration,
+        /// The absolute timeout.
+        absolute: Duration,
+    },
+    /// The store timeout is zero.
+    StoreTimeout,
+    /// The largest record is zero bytes.
+    MaxRecordBytes,
+    /// A key has fewer than 32 bytes; holds how many it had.
+    ShortKey(usize),
+    /// A key is all zeros.
+    ZeroKey,
+    /// No key was given.
+    NoKey,
+    /// The number of chunks is not within 1..=3.
+    MaxChunks(u8),
+    /// A bound of a store is zero; holds the option's name.
+    ZeroBound(&'static str),
+    /// The store's directory cannot be used.
+    Directory {
+        /// The directory.
+        path: std::path::PathBuf,
+        /// What the operating system said.
+        reason: String,
+    },
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const DAYS: &str = "expected more than zero and at most 400 days";
+        match self {
+            Self::CookieName(name) => {
+                write!(f, "cookie_name {name:?}: expected a non-empty token of letters, digits and !#$%&'*+-.^_`|~")
+            }
+            Self::HostPrefix { name, conflict } => {
+                write!(f, "cookie_name {name:?} with {conflict}: `__Host-` needs Secure, path \"/\" and no domain")
+            }
+            Self::SecurePrefix(name) => write!(f, "cookie_name {name:?} with insecure_http: `__Secure-` needs Secure"),
+            Self::HttpPrefix(name) => write!(
+                f,
+                "cookie_name {name:?} with insecure_script_access or insecure_http: the prefix needs HttpOnly and Secure"
+            ),
+            Self::SameSiteNone => f.write_str("same_site None with insecure_http: SameSite=None needs Secure"),
+            Self::Partitioned => f.write_str("partitioned with insecure_http: Partitioned needs Secure"),
+            Self::Path(path) => write!(
+                f,
+                "path {:?}: expected a leading `/`, at most 1024 bytes, no `;`, no control or non-ASCII character",
+                shorten(path)
+            ),
+            Self::Domain(domain) => write!(
+                f,
+                "domain {:?}: expected a host name of at most 1024 letters, digits, `-` and `.`",
+                shorten(domain)
+            ),
+            Self::IdleTimeout(is) => write!(f, "idle_timeout {is:?}: {DAYS}"),
+            Self::AbsoluteTimeout(is) => write!(f, "absolute_timeout {is:?}: {DAYS}"),
+            Self::IdleOverAbsolute { idle, absolute } => {
+                write!(f, "idle_timeout {idle:?}: expected at most the absolute_timeout, {absolute:?}")
+            }
+            Self::StoreTimeout => f.write_str("store_timeout 0: expected more than zero"),
+            Self::MaxRecordBytes => f.write_str("max_record_bytes 0: expected at least 1"),
+            Self::ShortKey(is) => write!(f, "key of {is} bytes: expected at least 32 random ones"),
+            Self::ZeroKey => f.write_str("key of zeros only: expected at least 32 random bytes"),
+            Self::NoKey => f.write_str("no key: expected at least one of at least 32 random bytes"),
+            Self::MaxChunks(is) => write!(f, "max_chunks {is}: expected 1, 2 or 3"),
+            Self::ZeroBound(option) => write!(f, "{option} 0: expected at least 1"),
+            Self::Directory { path, reason } => {
+                write!(f, "directory {}: expected one that can be written: {reason}", path.display())
+            }
+        }
+    }
+}
+
+impl StdError for ConfigError {}
+
+/// The start of a value that may be very long.
+fn shorten(text: &str) -> &str {
+    let end = (0..=60.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
+    &text[..end.unwrap_or(0)]
+}

@@ -1,0 +1,207 @@
+//! What a store keeps of a session, and how it is written as bytes.
+
+mod encoding;
+mod tombstone;
+mod values;
+
+use std::fmt;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+pub use self::encoding::{DecodeError, Head};
+pub use self::tombstone::{Tombstone, TombstoneKind};
+pub(crate) use self::values::{Entry, Values};
+use crate::clock::{span, time};
+
+/// Which state of a record is meant: a random number that the layer chooses for each write.
+///
+/// A store compares versions for equality and nothing else. Zero is no version, so a store may write it where a
+/// tombstone stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Version(NonZeroU64);
+
+impl Version {
+    /// Makes a version of a number other than zero.
+    pub fn new(number: u64) -> Option<Self> {
+        NonZeroU64::new(number).map(Self)
+    }
+
+    /// Returns the number.
+    pub fn get(self) -> u64 {
+        self.0.get()
+    }
+}
+
+/// The public name of a session among its owner's: not the token, and of no use as one.
+///
+/// It stays the same when the session is renewed; signing in gives a new one. Its text is 22 base64url characters.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionHandle([u8; 16]);
+
+impl SessionHandle {
+    /// Makes a handle of its bytes.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// Returns the bytes.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// Parses the text of a handle.
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        bytes.try_into().ok().map(Self)
+    }
+}
+
+impl fmt::Display for SessionHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+impl fmt::Debug for SessionHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SessionHandle({self})")
+    }
+}
+
+/// A session as a store keeps it.
+///
+/// A clone is a few shared pointers. `Debug` shows no value. [`encode`](Self::encode) writes all but the
+/// [`Head`], which a store keeps beside the bytes, so that moving a deadline or comparing a version parses nothing.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Record {
+    // Microseconds since the Unix epoch, or of duration, throughout.
+    pub(crate) created: u64,
+    pub(crate) seen: u64,
+    pub(crate) deadline: u64,
+    pub(crate) absolute: u64,
+    /// The session's own idle timeout; 0 where the layer's holds.
+    pub(crate) idle: u64,
+    /// When the owner signed in; 0 without an owner.
+    pub(crate) signed_in: u64,
+    pub(crate) version: Version,
+    pub(crate) handle: SessionHandle,
+    pub(crate) owner: Option<Arc<str>>,
+    pub(crate) csrf: Option<[u8; CSRF_LEN]>,
+    pub(crate) flash: Values,
+    pub(crate) values: Values,
+}
+
+/// Bytes of a session's CSRF secret.
+pub(crate) const CSRF_LEN: usize = 24;
+
+impl Record {
+    /// Returns when the session began.
+    pub fn created(&self) -> SystemTime {
+        time(self.created)
+    }
+
+    /// Returns when the session was last written or its deadline moved.
+    pub fn seen(&self) -> SystemTime {
+        time(self.seen)
+    }
+
+    /// Returns when the session ends unless it is used: from then on it is absent, swept or not.
+    pub fn deadline(&self) -> SystemTime {
+        time(self.deadline)
+    }
+
+    /// Returns when the session ends however much it is used.
+    pub fn absolute_deadline(&self) -> SystemTime {
+        time(self.absolute)
+    }
+
+    /// Returns the session's own idle timeout, if it has one that differs from the layer's.
+    pub fn idle_timeout(&self) -> Option<Duration> {
+        (self.idle > 0).then(|| Duration::from_micros(self.idle))
+    }
+
+    /// Returns when the owner signed in.
+    pub fn signed_in(&self) -> Option<SystemTime> {
+        (self.signed_in > 0).then(|| time(self.signed_in))
+    }
+
+    /// Returns the version.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Returns the session's public name.
+    pub fn handle(&self) -> SessionHandle {
+        self.handle
+    }
+
+    /// Returns who signed in.
+    pub fn owner(&self) -> Option<&str> {
+        self.owner.as_deref()
+    }
+
+    /// Returns the bytes of all keys and values, flash included.
+    pub fn size(&self) -> usize {
+        self.values.bytes() + self.flash.bytes()
+    }
+
+    /// Returns how long [`encode`](Self::encode)'s bytes are, with the owner's name, which stands beside them.
+    pub fn encoded_len(&self) -> usize {
+        let csrf = if self.csrf.is_some() { CSRF_LEN } else { 0 };
+        encoded_len(self.owner.as_deref(), csrf, &self.flash, &self.values)
+    }
+
+    /// Whether the session ends at or before `now`.
+    pub fn is_expired(&self, now: SystemTime) -> bool {
+        self.deadline <= crate::clock::micros(now)
+    }
+
+    /// Applies what [`SessionStore::touch`](crate::SessionStore::touch) says: the deadline moves later or stays.
+    pub fn touch(&mut self, deadline: SystemTime, now: SystemTime) {
+        self.deadline = self.deadline.max(crate::clock::micros(deadline));
+        self.seen = self.seen.max(crate::clock::micros(now));
+    }
+
+    /// Returns what stands beside the encoded bytes.
+    pub fn head(&self) -> Head {
+        Head { version: Some(self.version), deadline: self.deadline(), seen: self.seen(), owner: self.owner.clone() }
+    }
+
+    /// The idle timeout that holds, in microseconds.
+    pub(crate) fn idle_or(&self, default: Duration) -> u64 {
+        if self.idle > 0 { self.idle } else { span(default) }
+    }
+
+    /// Whether nothing is worth keeping: no value, flash, owner or CSRF secret that was handed out.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.values.is_empty() && self.flash.is_empty() && self.owner.is_none() && self.csrf.is_none()
+    }
+
+    /// The key whose value is the largest.
+    pub(crate) fn largest_key(&self) -> Option<String> {
+        let entries = self.values.entries().iter().chain(self.flash.entries());
+        entries.max_by_key(|entry| entry.json().len()).map(|entry| entry.key().to_owned())
+    }
+}
+
+pub(crate) fn encoded_len(owner: Option<&str>, csrf: usize, flash: &Values, values: &Values) -> usize {
+    let entries = flash.entries().len() + values.entries().len();
+    owner.map_or(0, str::len) + encoding::FIXED_LEN + csrf + 8 * entries + flash.bytes() + values.bytes()
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("created", &self.created())
+            .field("deadline", &self.deadline())
+            .field("version", &self.version)
+            .field("has_owner", &self.owner.is_some())
+            .field("keys", &self.values.entries().len())
+            .field("size", &self.size())
+            .finish_non_exhaustive()
+    }
+}

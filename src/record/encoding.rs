@@ -1,0 +1,249 @@
+//! The bytes of a record, pinned by a test: a format number, fixed-width fields, then length-prefixed keys and JSON.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde_core::de::IgnoredAny;
+
+use super::{CSRF_LEN, Entry, Record, SessionHandle, Tombstone, Values, Version};
+use crate::clock::micros;
+use crate::store::Loaded;
+
+/// The number that every encoded record begins with.
+const FORMAT: u8 = 1;
+
+/// What an empty record takes: format, four times, handle, flag and two counts.
+pub(super) const FIXED_LEN: usize = 1 + 4 * 8 + 16 + 1 + 2 * 4;
+
+/// What a store keeps beside the encoded bytes, in columns, fields or a header of fixed width.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Head {
+    /// The version; `None` for a tombstone.
+    pub version: Option<Version>,
+    /// When what is stored ends.
+    pub deadline: SystemTime,
+    /// When it was last written or touched.
+    pub seen: SystemTime,
+    /// Who signed in.
+    pub owner: Option<Arc<str>>,
+}
+
+impl Head {
+    /// Puts together what a store kept beside the bytes.
+    pub fn new(version: Option<Version>, deadline: SystemTime, seen: SystemTime, owner: Option<Arc<str>>) -> Self {
+        Self { version, deadline, seen, owner }
+    }
+}
+
+/// Why stored bytes are no record: corrupt, cut off, or of a newer format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DecodeError(&'static str);
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "stored session cannot be read: {}", self.0)
+    }
+}
+
+impl std::error::Error for DecodeError {}
+
+impl Record {
+    /// Writes all but the [`Head`] as bytes: big-endian, times and durations in microseconds.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.encoded_len());
+        out.push(FORMAT);
+        for number in [self.created, self.absolute, self.idle, self.signed_in] {
+            out.extend_from_slice(&number.to_be_bytes());
+        }
+        out.extend_from_slice(self.handle.as_bytes());
+        out.push(u8::from(self.csrf.is_some()));
+        out.extend_from_slice(self.csrf.as_ref().map_or(&[], |secret| secret.as_slice()));
+        for values in [&self.flash, &self.values] {
+            write_len(&mut out, values.entries().len());
+            for entry in values.entries() {
+                write_len(&mut out, entry.key().len());
+                write_len(&mut out, entry.json().len());
+                out.extend_from_slice(entry.key().as_bytes());
+                out.extend_from_slice(entry.json().as_bytes());
+            }
+        }
+        out
+    }
+
+    /// Reads what [`encode`](Self::encode) wrote.
+    ///
+    /// # Errors
+    ///
+    /// Bytes that are not exactly a record of this format. No input panics, and none makes it reserve more memory than
+    /// the input itself takes a few times over.
+    pub fn decode(head: Head, body: &[u8]) -> Result<Self, DecodeError> {
+        let mut rest = body;
+        let [format] = take(&mut rest)?;
+        if format != FORMAT {
+            return Err(DecodeError("unknown format"));
+        }
+        let mut number = || take(&mut rest).map(u64::from_be_bytes);
+        let (created, absolute, idle, signed_in) = (number()?, number()?, number()?, number()?);
+        let handle = SessionHandle::from_bytes(take(&mut rest)?);
+        let csrf = match take(&mut rest)? {
+            [0] => None,
+            [1] => Some(take(&mut rest)?),
+            _ => return Err(DecodeError("impossible flag")),
+        };
+        let (flash, values) = (read_values(&mut rest)?, read_values(&mut rest)?);
+        if !rest.is_empty() {
+            return Err(DecodeError("bytes after the end"));
+        }
+        Ok(Self {
+            created,
+            seen: micros(head.seen),
+            deadline: micros(head.deadline),
+            absolute,
+            idle,
+            signed_in,
+            version: head.version.ok_or(DecodeError("no version"))?,
+            handle,
+            owner: head.owner,
+            csrf,
+            flash,
+            values,
+        })
+    }
+}
+
+impl Loaded {
+    /// Reads what [`Record::encode`] or [`Tombstone::encode`] wrote; what ends at or before `now` is absent.
+    ///
+    /// # Errors
+    ///
+    /// Bytes that are neither. A store reports that with a warning and answers [`Loaded::Absent`].
+    pub fn decode(head: Head, body: &[u8], now: SystemTime) -> Result<Self, DecodeError> {
+        if head.deadline <= now {
+            return Ok(Self::Absent);
+        }
+        match head.version {
+            Some(_) => Record::decode(head, body).map(Self::Live),
+            None => Tombstone::decode(head.deadline, body).map(Self::Tombstone),
+        }
+    }
+}
+
+fn write_len(out: &mut Vec<u8>, len: usize) {
+    // A record is bounded far below 4 GiB when it is changed; a longer one would be refused on reading.
+    out.extend_from_slice(&u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes());
+}
+
+pub(super) fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], DecodeError> {
+    let (front, back) = rest.split_first_chunk().ok_or(DecodeError("cut off"))?;
+    *rest = back;
+    Ok(*front)
+}
+
+fn take_text<'a>(rest: &mut &'a [u8], len: usize) -> Result<&'a str, DecodeError> {
+    let (front, back) = rest.split_at_checked(len).ok_or(DecodeError("cut off"))?;
+    *rest = back;
+    str::from_utf8(front).map_err(|_| DecodeError("not UTF-8"))
+}
+
+fn read_len(rest: &mut &[u8]) -> Result<usize, DecodeError> {
+    let len = u32::from_be_bytes(take(rest)?);
+    usize::try_from(len).map_err(|_| DecodeError("too long"))
+}
+
+fn read_values(rest: &mut &[u8]) -> Result<Values, DecodeError> {
+    let count = read_len(rest)?;
+    // Each entry takes eight bytes at least, so a made-up count cannot reserve much.
+    let mut entries: Vec<Entry> = Vec::with_capacity(count.min(rest.len() / 8));
+    for _ in 0..count {
+        let (key_len, json_len) = (read_len(rest)?, read_len(rest)?);
+        let (key, json) = (take_text(rest, key_len)?, take_text(rest, json_len)?);
+        if entries.last().is_some_and(|last| last.key() >= key) {
+            return Err(DecodeError("keys out of order"));
+        }
+        serde_json::from_str::<IgnoredAny>(json).map_err(|_| DecodeError("not JSON"))?;
+        entries.push(Entry::new(key, json));
+    }
+    Ok(Values::from_sorted(entries))
+}
+
+pub(super) fn error(what: &'static str) -> DecodeError {
+    DecodeError(what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::time;
+
+    fn sample() -> Record {
+        Record {
+            created: 1,
+            seen: 2,
+            deadline: 3,
+            absolute: 4,
+            idle: 5,
+            signed_in: 6,
+            version: Version::new(7).unwrap(),
+            handle: SessionHandle::from_bytes([8; 16]),
+            owner: Some("ada".into()),
+            csrf: Some([9; CSRF_LEN]),
+            flash: Values::from_sorted(vec![Entry::new("note", "\"hi\"")]),
+            values: Values::from_sorted(vec![Entry::new("a", "1"), Entry::new("é", "{}")]),
+        }
+    }
+
+    #[test]
+    fn the_format_is_pinned() {
+        let mut golden = vec![1];
+        golden.extend([0, 0, 0, 0, 0, 0, 0, 1]);
+        golden.extend([0, 0, 0, 0, 0, 0, 0, 4]);
+        golden.extend([0, 0, 0, 0, 0, 0, 0, 5]);
+        golden.extend([0, 0, 0, 0, 0, 0, 0, 6]);
+        golden.extend([8; 16]);
+        golden.push(1);
+        golden.extend([9; 24]);
+        golden.extend(b"\0\0\0\x01\0\0\0\x04\0\0\0\x04note\"hi\"");
+        golden.extend(b"\0\0\0\x02\0\0\0\x01\0\0\0\x01a1\0\0\0\x02\0\0\0\x02\xc3\xa9{}");
+        assert_eq!(sample().encode(), golden);
+        assert_eq!(sample().encoded_len(), golden.len() + "ada".len());
+        assert_eq!(Record::decode(sample().head(), &golden), Ok(sample()));
+    }
+
+    #[test]
+    fn corrupt_bytes_are_an_error_and_never_a_panic() {
+        let whole = sample().encode();
+        for end in 0..whole.len() {
+            assert!(Record::decode(sample().head(), &whole[..end]).is_err(), "cut at {end}");
+        }
+        for at in 0..whole.len() {
+            for bit in 0..8 {
+                let mut flipped = whole.clone();
+                flipped[at] ^= 1 << bit;
+                let _ = Record::decode(sample().head(), &flipped);
+            }
+        }
+        let mut longer = whole.clone();
+        longer.push(0);
+        assert!(Record::decode(sample().head(), &longer).is_err());
+        let mut newer = whole;
+        newer[0] = 2;
+        assert!(Record::decode(sample().head(), &newer).is_err());
+        let huge_count = [&sample().encode()[..FIXED_LEN + CSRF_LEN - 8], &[0xff; 4]].concat();
+        assert!(Record::decode(sample().head(), &huge_count).is_err());
+    }
+
+    #[test]
+    fn what_ended_is_absent_at_its_deadline() {
+        let (head, body) = (sample().head(), sample().encode());
+        assert!(matches!(Loaded::decode(head.clone(), &body, time(2)), Ok(Loaded::Live(_))));
+        assert!(matches!(Loaded::decode(head, &body, time(3)), Ok(Loaded::Absent)));
+    }
+
+    #[test]
+    fn debug_shows_no_value_and_no_owner() {
+        let shown = format!("{:?}", sample());
+        assert!(!shown.contains("hi") && !shown.contains("ada") && !shown.contains("note"), "{shown}");
+    }
+}

@@ -1,0 +1,156 @@
+//! What is left where a session ended.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use chacha20poly1305::aead::Aead as _;
+use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, XNonce};
+use hkdf::Hkdf;
+use sha2::Sha256;
+
+use super::encoding::{DecodeError, error, take};
+use crate::clock::{micros, time};
+use crate::token::SessionToken;
+
+/// Why a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TombstoneKind {
+    /// It was destroyed.
+    Destroyed,
+    /// Its token was replaced by a new one.
+    Renewed,
+    /// Its owner's sessions were revoked.
+    Revoked,
+    /// A request left it empty, and nobody else had written.
+    Emptied,
+}
+
+/// The inert rest of a session that ended: its token is dead, and whoever still holds it learns why.
+///
+/// It ends by itself, 60 seconds after the session unless the layer says otherwise.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Tombstone {
+    kind: TombstoneKind,
+    until: u64,
+    /// The new token, sealed under a key derived from the old one, for a `destroy` that comes too late.
+    successor: Option<[u8; SUCCESSOR_LEN]>,
+}
+
+const NONCE_LEN: usize = 24;
+const SUCCESSOR_LEN: usize = NONCE_LEN + crate::token::RANDOM_LEN + 16;
+
+impl Tombstone {
+    /// Makes a tombstone that stands for so long from `now` on.
+    pub fn new(kind: TombstoneKind, lasting: Duration, now: SystemTime) -> Self {
+        Self { kind, until: micros(now + lasting), successor: None }
+    }
+
+    /// Adds the token that took over, sealed so that only who holds the old one can read it.
+    pub(crate) fn with_successor(mut self, old: &SessionToken, new: &SessionToken, nonce: [u8; NONCE_LEN]) -> Self {
+        // Encryption of 24 bytes cannot fail; were it to, the tombstone would do without its successor.
+        self.successor = new
+            .random()
+            .and_then(|new| successor_cipher(old).encrypt(&XNonce::from(nonce), new.as_slice()).ok())
+            .and_then(|sealed| [nonce.as_slice(), &sealed].concat().try_into().ok());
+        self
+    }
+
+    /// The token that took over, if `old` is the one that was replaced.
+    pub(crate) fn successor(&self, old: &SessionToken) -> Option<SessionToken> {
+        let (nonce, sealed) = self.successor.as_ref()?.split_first_chunk::<NONCE_LEN>()?;
+        let opened = successor_cipher(old).decrypt(&XNonce::from(*nonce), sealed).ok()?;
+        opened.try_into().ok().map(SessionToken::from_random)
+    }
+
+    /// Returns why the session ended.
+    pub fn kind(&self) -> TombstoneKind {
+        self.kind
+    }
+
+    /// Returns when the tombstone itself ends.
+    pub fn until(&self) -> SystemTime {
+        time(self.until)
+    }
+
+    /// Writes the tombstone as bytes; `until` stands beside them, as a record's deadline does.
+    pub fn encode(&self) -> Vec<u8> {
+        let kind = match self.kind {
+            TombstoneKind::Destroyed => b'd',
+            TombstoneKind::Renewed => b'n',
+            TombstoneKind::Revoked => b'r',
+            TombstoneKind::Emptied => b'e',
+        };
+        let successor = self.successor.as_ref().map_or(&[][..], |sealed| sealed.as_slice());
+        [&[kind], successor].concat()
+    }
+
+    /// Reads what [`encode`](Self::encode) wrote.
+    ///
+    /// # Errors
+    ///
+    /// Bytes that are not exactly a tombstone.
+    pub fn decode(until: SystemTime, bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut rest = bytes;
+        let kind = match take(&mut rest)? {
+            [b'd'] => TombstoneKind::Destroyed,
+            [b'n'] => TombstoneKind::Renewed,
+            [b'r'] => TombstoneKind::Revoked,
+            [b'e'] => TombstoneKind::Emptied,
+            _ => return Err(error("unknown tombstone")),
+        };
+        let successor = match rest {
+            [] => None,
+            sealed => Some(sealed.try_into().map_err(|_| error("tombstone of another length"))?),
+        };
+        Ok(Self { kind, until: micros(until), successor })
+    }
+}
+
+impl fmt::Debug for Tombstone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tombstone").field("kind", &self.kind).field("until", &self.until()).finish_non_exhaustive()
+    }
+}
+
+fn successor_cipher(old: &SessionToken) -> XChaCha20Poly1305 {
+    let mut key = [0; 32];
+    Hkdf::<Sha256>::new(None, old.secret())
+        .expand(b"tower-session-layer successor v1", &mut key)
+        .expect("32 bytes are within HKDF's 8,160");
+    XChaCha20Poly1305::new(&key.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_old_token_opens_the_successor() {
+        let (old, new) = (SessionToken::from_random([1; 24]), SessionToken::from_random([2; 24]));
+        let stone = Tombstone::new(TombstoneKind::Renewed, Duration::from_secs(60), time(0));
+        let stone = stone.with_successor(&old, &new, [3; NONCE_LEN]);
+        assert_eq!(stone.successor(&old), Some(new.clone()));
+        assert_eq!(stone.successor(&new), None);
+        let again = Tombstone::decode(stone.until(), &stone.encode());
+        assert_eq!(again.as_ref(), Ok(&stone));
+        assert!(!stone.encode().windows(24).any(|window| window == [2; 24]));
+    }
+
+    #[test]
+    fn the_format_is_pinned() {
+        for (kind, byte) in [
+            (TombstoneKind::Destroyed, b'd'),
+            (TombstoneKind::Renewed, b'n'),
+            (TombstoneKind::Revoked, b'r'),
+            (TombstoneKind::Emptied, b'e'),
+        ] {
+            let stone = Tombstone::new(kind, Duration::from_secs(60), time(0));
+            assert_eq!(stone.encode(), [byte]);
+            assert_eq!(Tombstone::decode(time(60_000_000), &[byte]), Ok(stone));
+        }
+        assert!(Tombstone::decode(time(0), b"").is_err());
+        assert!(Tombstone::decode(time(0), b"x").is_err());
+        assert!(Tombstone::decode(time(0), b"nshort").is_err());
+    }
+}

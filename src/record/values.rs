@@ -1,0 +1,153 @@
+//! The values of a session: JSON text per key, shared between copies.
+
+use std::sync::Arc;
+
+/// Keys and their JSON, sorted by key. A copy is a shared pointer, and a change copies pointers, never values: the
+/// cost of a request follows what it touches, not how big the session is.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Values {
+    entries: Option<Arc<Vec<Entry>>>,
+    bytes: usize,
+}
+
+/// A key and its JSON in one allocation.
+#[derive(Clone)]
+pub(crate) struct Entry {
+    text: Arc<str>,
+    key_len: usize,
+}
+
+impl Entry {
+    pub(crate) fn new(key: &str, json: &str) -> Self {
+        let mut text = String::with_capacity(key.len() + json.len());
+        text.push_str(key);
+        text.push_str(json);
+        Self { text: text.into(), key_len: key.len() }
+    }
+
+    pub(crate) fn key(&self) -> &str {
+        &self.text[..self.key_len]
+    }
+
+    pub(crate) fn json(&self) -> &str {
+        &self.text[self.key_len..]
+    }
+
+    /// Whether both are one allocation, hence equal.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.text, &other.text)
+    }
+
+    /// Whether both hold the same JSON value: the same text, or the same once parsed, since a `HashMap` is written in
+    /// another order each time.
+    pub(crate) fn equals(&self, other: &Self) -> bool {
+        let (mine, theirs) = (self.json(), other.json());
+        self.same(other) || mine == theirs || (mine.len() == theirs.len() && equal_once_parsed(mine, theirs))
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.key_len == other.key_len && self.text == other.text
+    }
+}
+
+impl Eq for Entry {}
+
+impl Values {
+    /// Makes values of entries that are sorted by key and unique.
+    pub(crate) fn from_sorted(entries: Vec<Entry>) -> Self {
+        let bytes = entries.iter().map(|entry| entry.text.len()).sum();
+        Self { entries: (!entries.is_empty()).then(|| Arc::new(entries)), bytes }
+    }
+
+    pub(crate) fn entries(&self) -> &[Entry] {
+        self.entries.as_ref().map_or(&[], |entries| entries.as_slice())
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<&Entry> {
+        self.find(key).ok().map(|at| &self.entries()[at])
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_none()
+    }
+
+    /// Bytes of all keys and their JSON.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn insert(&mut self, entry: Entry) {
+        self.bytes += entry.text.len();
+        let at = self.find(entry.key());
+        let entries = Arc::make_mut(self.entries.get_or_insert_default());
+        match at {
+            Ok(at) => {
+                self.bytes -= entries[at].text.len();
+                entries[at] = entry;
+            }
+            Err(at) => entries.insert(at, entry),
+        }
+    }
+
+    pub(crate) fn remove(&mut self, key: &str) -> Option<Entry> {
+        let at = self.find(key).ok()?;
+        let entries = Arc::make_mut(self.entries.as_mut()?);
+        let removed = entries.remove(at);
+        self.bytes -= removed.text.len();
+        if entries.is_empty() {
+            self.entries = None;
+        }
+        Some(removed)
+    }
+
+    fn find(&self, key: &str) -> Result<usize, usize> {
+        self.entries().binary_search_by(|entry| entry.key().cmp(key))
+    }
+}
+
+fn equal_once_parsed(one: &str, other: &str) -> bool {
+    let parse = serde_json::from_str::<serde_json::Value>;
+    matches!((parse(one), parse(other)), (Ok(one), Ok(other)) if one == other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_behave_like_a_map_and_count_their_bytes() {
+        let mut values = Values::default();
+        let mut model = std::collections::BTreeMap::new();
+        for step in 0..2_000_u32 {
+            let key = format!("k{}", step.wrapping_mul(2_654_435_761) % 37);
+            if step % 3 == 0 {
+                assert_eq!(values.remove(&key).is_some(), model.remove(&key).is_some());
+            } else {
+                values.insert(Entry::new(&key, &step.to_string()));
+                model.insert(key, step.to_string());
+            }
+            let bytes: usize = model.iter().map(|(key, json)| key.len() + json.len()).sum();
+            assert_eq!(values.bytes(), bytes);
+            let pairs = values.entries().iter().map(|entry| (entry.key(), entry.json()));
+            assert!(pairs.eq(model.iter().map(|(key, json)| (key.as_str(), json.as_str()))));
+        }
+    }
+
+    #[test]
+    fn a_copy_is_not_changed_by_later_writes() {
+        let mut values = Values::from_sorted(vec![Entry::new("a", "1")]);
+        let copy = values.clone();
+        values.insert(Entry::new("a", "2"));
+        assert_eq!(copy.get("a").map(Entry::json), Some("1"));
+    }
+
+    #[test]
+    fn json_is_equal_whatever_the_order_of_its_keys() {
+        let entry = |json| Entry::new("k", json);
+        assert!(entry(r#"{"a":1,"b":2}"#).equals(&entry(r#"{"b":2,"a":1}"#)));
+        assert!(!entry(r#"{"a":1,"b":2}"#).equals(&entry(r#"{"b":1,"a":2}"#)));
+        assert!(!entry("1").equals(&entry("2")));
+    }
+}

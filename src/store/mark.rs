@@ -1,0 +1,117 @@
+//! What a revocation leaves behind, so that a sign-in that was under way finds it.
+
+use std::time::{Duration, SystemTime};
+
+use super::Revoke;
+use crate::clock::{micros, span, time};
+use crate::record::{Record, SessionHandle};
+
+/// Which sign-ins of an owner no longer count: those that began before a revocation, but for the session it spared.
+///
+/// A store keeps one for each owner whose sessions were revoked, for [`LIFETIME`](Self::LIFETIME), since a
+/// sign-in older than that is refused by the layer itself. Its 32 bytes are `before`, `spared_before` (microseconds
+/// since the Unix epoch, big-endian) and the handle that was spared, zeros where there was none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RevocationMark {
+    before: u64,
+    spared: Option<(SessionHandle, u64)>,
+}
+
+impl RevocationMark {
+    /// How long a mark must be kept after the last revocation.
+    pub const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+    /// Adds a revocation at `now`. [`Revoke::One`] adds nothing.
+    pub fn add(&mut self, which: Revoke, now: SystemTime) {
+        let spared = match which {
+            Revoke::One(_) => return,
+            Revoke::All => None,
+            // For the spared session the earlier revocations go on counting.
+            Revoke::Others(handle) => Some((handle, self.threshold(handle))),
+        };
+        *self = Self { before: self.before.max(micros(now)), spared };
+    }
+
+    /// Returns whether the owner's sessions were revoked after the sign-in of this record began.
+    pub fn refuses(&self, record: &Record) -> bool {
+        record.signed_in <= self.threshold(record.handle)
+    }
+
+    /// Returns whether the mark has done its duty and may go.
+    pub fn is_expired(&self, now: SystemTime) -> bool {
+        self.before.saturating_add(span(Self::LIFETIME)) <= micros(now)
+    }
+
+    /// Returns when the mark may go.
+    pub fn deadline(&self) -> SystemTime {
+        time(self.before.saturating_add(span(Self::LIFETIME)))
+    }
+
+    /// Writes the mark as bytes.
+    pub fn encode(&self) -> [u8; 32] {
+        let (handle, before) = self.spared.map_or(([0; 16], 0), |(handle, before)| (*handle.as_bytes(), before));
+        let mut out = [0; 32];
+        out[..8].copy_from_slice(&self.before.to_be_bytes());
+        out[8..16].copy_from_slice(&before.to_be_bytes());
+        out[16..].copy_from_slice(&handle);
+        out
+    }
+
+    /// Reads what [`encode`](Self::encode) wrote; `None` for anything of another length.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let (before, rest) = bytes.split_first_chunk()?;
+        let (spared_before, handle) = rest.split_first_chunk()?;
+        let handle: [u8; 16] = handle.try_into().ok()?;
+        let spared = (SessionHandle::from_bytes(handle), u64::from_be_bytes(*spared_before));
+        Some(Self { before: u64::from_be_bytes(*before), spared: (handle != [0; 16]).then_some(spared) })
+    }
+
+    fn threshold(&self, handle: SessionHandle) -> u64 {
+        match self.spared {
+            Some((spared, before)) if spared == handle => before,
+            _ => self.before,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Values, Version};
+
+    fn signed_in(handle: u8, at: u64) -> Record {
+        Record {
+            created: 0,
+            seen: 0,
+            deadline: 0,
+            absolute: 0,
+            idle: 0,
+            signed_in: at,
+            version: Version::new(1).unwrap(),
+            handle: SessionHandle::from_bytes([handle; 16]),
+            owner: Some("ada".into()),
+            csrf: None,
+            flash: Values::default(),
+            values: Values::default(),
+        }
+    }
+
+    #[test]
+    fn a_mark_refuses_what_began_before_it_and_spares_one_session() {
+        let mut mark = RevocationMark::default();
+        assert!(!mark.refuses(&signed_in(1, 5)));
+        mark.add(Revoke::Others(SessionHandle::from_bytes([1; 16])), time(10));
+        assert!(!mark.refuses(&signed_in(1, 5)), "the spared one");
+        assert!(mark.refuses(&signed_in(2, 5)) && mark.refuses(&signed_in(2, 10)));
+        assert!(!mark.refuses(&signed_in(2, 11)), "signed in afterwards");
+        mark.add(Revoke::Others(SessionHandle::from_bytes([2; 16])), time(20));
+        assert!(mark.refuses(&signed_in(1, 15)), "spared by an earlier one only");
+        assert!(mark.refuses(&signed_in(2, 9)), "revoked earlier, spared later");
+        assert!(!mark.refuses(&signed_in(2, 15)));
+        assert_eq!(RevocationMark::decode(&mark.encode()), Some(mark));
+        mark.add(Revoke::All, time(30));
+        assert!(mark.refuses(&signed_in(2, 30)) && mark.refuses(&signed_in(1, 30)));
+        assert_eq!(RevocationMark::decode(&mark.encode()), Some(mark));
+        assert_eq!(RevocationMark::decode(b"short"), None);
+    }
+}

@@ -1,0 +1,215 @@
+//! What the client holds, and what of it may leave the process.
+
+use std::fmt;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+/// Bytes of a random token: 192 bits, which 32 base64url characters carry without a bit to spare.
+pub(crate) const RANDOM_LEN: usize = 24;
+const RANDOM_TEXT_LEN: usize = 32;
+
+/// What the tokens of a store look like; what looks different never reaches the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TokenShape {
+    /// 32 base64url characters (192 random bits) that the layer mints: for server-side stores.
+    Random,
+    /// Base64url text that the store makes: the token is the session itself.
+    #[non_exhaustive]
+    Sealed {
+        /// The longest text accepted, in bytes, over all its cookies.
+        max_len: usize,
+        /// Over how many cookies the text may be spread, 1 to 3.
+        max_chunks: u8,
+    },
+}
+
+impl TokenShape {
+    /// The shape of a store whose token is the session itself.
+    ///
+    /// `max_chunks` is brought into 1..=3.
+    pub fn sealed(max_len: usize, max_chunks: u8) -> Self {
+        Self::Sealed { max_len, max_chunks: max_chunks.clamp(1, 3) }
+    }
+}
+
+/// The secret that identifies a client's session, parsed and of the store's shape.
+///
+/// `Debug` shows nothing of it, equality takes constant time, and nothing but the cookie ever carries it: what leaves
+/// the process is its [`StoreKey`].
+#[derive(Clone)]
+pub struct SessionToken(Repr);
+
+#[derive(Clone)]
+enum Repr {
+    Random([u8; RANDOM_LEN]),
+    Sealed(Arc<str>),
+}
+
+impl SessionToken {
+    /// Parses what a client sent; anything of another shape is `None`.
+    pub fn parse(text: &[u8], shape: TokenShape) -> Option<Self> {
+        match shape {
+            TokenShape::Random => {
+                if text.len() != RANDOM_TEXT_LEN {
+                    return None;
+                }
+                let mut bytes = [0; RANDOM_LEN];
+                URL_SAFE_NO_PAD.decode_slice_unchecked(text, &mut bytes).ok()?;
+                Some(Self(Repr::Random(bytes)))
+            }
+            TokenShape::Sealed { max_len, .. } => {
+                let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+                if text.is_empty() || text.len() > max_len || !text.iter().all(plain) {
+                    return None;
+                }
+                Some(Self(Repr::Sealed(str::from_utf8(text).ok()?.into())))
+            }
+        }
+    }
+
+    /// Makes a token of random bytes. The layer does this itself; stores under test need it.
+    pub fn from_random(bytes: [u8; RANDOM_LEN]) -> Self {
+        Self(Repr::Random(bytes))
+    }
+
+    /// Makes a token of text that a store sealed; base64url only.
+    ///
+    /// # Errors
+    ///
+    /// Text with any other character, or none, could break out of the cookie and is given back.
+    pub fn from_sealed(text: String) -> Result<Self, String> {
+        Self::parse(text.as_bytes(), TokenShape::sealed(usize::MAX, 1)).ok_or(text)
+    }
+
+    /// Returns the digest under which a store keeps the session.
+    pub fn key(&self) -> StoreKey {
+        StoreKey(Sha256::digest(self.secret()).into())
+    }
+
+    /// Returns the secret itself: 24 random bytes, or the sealed text. Never store or log it.
+    pub fn secret(&self) -> &[u8] {
+        match &self.0 {
+            Repr::Random(bytes) => bytes,
+            Repr::Sealed(text) => text.as_bytes(),
+        }
+    }
+
+    /// The 24 bytes of a random token.
+    pub(crate) fn random(&self) -> Option<&[u8; RANDOM_LEN]> {
+        match &self.0 {
+            Repr::Random(bytes) => Some(bytes),
+            Repr::Sealed(_) => None,
+        }
+    }
+
+    /// Appends the cookie's text.
+    pub(crate) fn write_text(&self, out: &mut String) {
+        match &self.0 {
+            Repr::Random(bytes) => URL_SAFE_NO_PAD.encode_string(bytes, out),
+            Repr::Sealed(text) => out.push_str(text),
+        }
+    }
+
+    /// How long the cookie's text is, in bytes.
+    pub(crate) fn text_len(&self) -> usize {
+        match &self.0 {
+            Repr::Random(_) => RANDOM_TEXT_LEN,
+            Repr::Sealed(text) => text.len(),
+        }
+    }
+}
+
+impl PartialEq for SessionToken {
+    fn eq(&self, other: &Self) -> bool {
+        self.secret().ct_eq(other.secret()).into()
+    }
+}
+
+impl Eq for SessionToken {}
+
+impl fmt::Debug for SessionToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionToken(…)")
+    }
+}
+
+/// The SHA-256 of a [`SessionToken`]: what stores name sessions by, and all that may leave the process.
+///
+/// `Display` and [`hex`](Self::hex) give all 64 lower-case hex digits, for file names, keys and rows; `Debug` gives
+/// the first eight, for logs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StoreKey([u8; 32]);
+
+impl StoreKey {
+    /// Returns the digest.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Returns the digest as 64 lower-case hex digits.
+    pub fn hex(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl fmt::Display for StoreKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for StoreKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0[..4].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_declared_shape_parses() {
+        let good = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYX";
+        for (name, text, random, sealed) in [
+            ("a random token", good, true, true),
+            ("one short", &good[1..], false, true),
+            ("one long", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXA", false, true),
+            ("standard alphabet", "AAECAwQFBgcICQoLDA0ODxAREhMUFR+/", false, false),
+            ("padded", "AAECAwQFBgcICQoLDA0ODxAREhMUFRY=", false, false),
+            ("quoted", "\"AECAwQFBgcICQoLDA0ODxAREhMUFRY\"", false, false),
+            ("percent", "%00CAwQFBgcICQoLDA0ODxAREhMUFRYX", false, false),
+            ("empty", "", false, false),
+            ("path", "../../../../../../../etc/passwd0", false, false),
+            ("41 characters", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", false, false),
+        ] {
+            let parsed = SessionToken::parse(text.as_bytes(), TokenShape::Random);
+            assert_eq!(parsed.is_some(), random, "{name} as random");
+            let parsed = SessionToken::parse(text.as_bytes(), TokenShape::sealed(40, 1));
+            assert_eq!(parsed.is_some(), sealed, "{name} as sealed");
+        }
+    }
+
+    #[test]
+    fn text_survives_the_round_trip_and_the_key_is_its_sha_256() {
+        let token = SessionToken::from_random(std::array::from_fn(|i| u8::try_from(i).unwrap()));
+        let mut text = String::new();
+        token.write_text(&mut text);
+        assert_eq!(text, "AAECAwQFBgcICQoLDA0ODxAREhMUFRYX");
+        assert_eq!(SessionToken::parse(text.as_bytes(), TokenShape::Random), Some(token.clone()));
+        assert_eq!(token.key().hex(), "1d64add2a6388367c9bc2d1f1b384b069a6ef382cdaaa89771dd103e28613a25");
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let token = SessionToken::from_random([b'x'; RANDOM_LEN]);
+        assert_eq!(format!("{token:?}"), "SessionToken(…)");
+        assert_eq!(format!("{:?}", token.key()).len(), 8);
+        assert!(token.key().hex().starts_with(&format!("{:?}", token.key())));
+    }
+}
