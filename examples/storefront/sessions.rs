@@ -1,0 +1,49 @@
+//! The store that was asked for, and the layer around it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tower_session_layer::{CookieKey, CookieStore, FileStore, MemoryStore, SessionLayer, SessionLayerBuilder};
+
+use crate::keys;
+use crate::options::{Options, StoreChoice};
+
+/// The layer's own.
+const DEFAULT_IDLE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Builds the layer. An error is one line.
+pub(crate) fn layer(options: &Options) -> Result<SessionLayer, String> {
+    let builder = match &options.store {
+        StoreChoice::Cookie => SessionLayer::builder(cookie_store(options.key_file.as_deref())?),
+        StoreChoice::Memory => SessionLayer::builder(MemoryStore::new()),
+        StoreChoice::File(directory) => {
+            SessionLayer::builder(FileStore::builder(directory).build().map_err(|error| error.to_string())?)
+        }
+    };
+    if options.key_file.is_some() && options.store != StoreChoice::Cookie {
+        eprintln!("storefront: warning: --key-file is for the cookie store only");
+    }
+    configured(builder, options).build().map_err(|error| error.to_string())
+}
+
+fn cookie_store(key_file: Option<&Path>) -> Result<CookieStore, String> {
+    let keys = match key_file {
+        Some(path) => keys::from_file(path)?,
+        None => {
+            eprintln!("storefront: warning: no --key-file, so the sessions end with this process");
+            vec![CookieKey::generate().map_err(|error| error.to_string())?]
+        }
+    };
+    CookieStore::builder(keys).build().map_err(|error| error.to_string())
+}
+
+fn configured(mut builder: SessionLayerBuilder, options: &Options) -> SessionLayerBuilder {
+    if let Some(absolute) = options.absolute {
+        builder = builder.absolute_timeout(absolute);
+    }
+    // Somebody who names only the absolute timeout does not contradict themselves by the idle one's default.
+    if let Some(idle) = options.idle.or(options.absolute.filter(|absolute| *absolute < DEFAULT_IDLE)) {
+        builder = builder.idle_timeout(idle);
+    }
+    if options.insecure_cookies { builder.insecure_http() } else { builder }
+}
