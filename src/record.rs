@@ -34,6 +34,11 @@ impl Version {
     pub fn get(self) -> u64 {
         self.0.get()
     }
+
+    pub(crate) fn after(before: Option<Self>) -> Self {
+        let next = before.and_then(|before| before.0.checked_add(1));
+        Self(next.unwrap_or(NonZeroU64::MIN))
+    }
 }
 
 /// The public name of a session among its owner's: not the token, and of no use as one.
