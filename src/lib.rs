@@ -23,4 +23,6 @@ pub use self::cookie::{SessionCookie, SessionCookieBuilder};
 pub use self::error::{ConfigError, Error, StoreError};
 pub use self::record::{DecodeError, Head, Record, SessionHandle, Tombstone, TombstoneKind, Version};
 pub use self::store::SessionStore;
+#[cfg(feature = "cookie")]
+pub use self::store::cookie::{CookieKey, CookieStore, CookieStoreBuilder};
 pub use self::token::{SessionToken, StoreKey, TokenShape};
