@@ -411,14 +411,23 @@ fn impossible_options_are_refused() {
 }
 
 #[test]
-fn cookie_without_room_refuses_every_session() {
-    let mut store = CookieStore::builder([key(NEW)]).max_chunks(3).build().unwrap();
+fn long_attributes_leave_less_room() {
     let (path, domain) = (format!("/{}", "p".repeat(1_023)), "d".repeat(1_024));
     let cookie = SessionCookie::builder().name("n".repeat(1_024)).path(path).domain(domain).build().unwrap();
+    let mut store = CookieStore::new(key(NEW));
     store.bind(&cookie);
     let max = store.max_record_len().unwrap();
-    assert!(create(&store, &record_of_len(max)).is_ok_and(|token| cookie.set(&token, None).len() <= 3 * 4_096));
+    let token = create(&store, &record_of_len(max)).unwrap();
+    assert!(cookie.set(&token, Some(Duration::MAX)).len() <= 4_096);
     assert!(create(&store, &record_of_len(max + 1)).unwrap_err().is_too_large());
+}
+
+#[test]
+fn authentic_text_too_long_for_the_cookie_is_absence() {
+    let chunked = bound(CookieStore::builder([key(NEW)]).max_chunks(2).build().unwrap(), "__Host-sid");
+    let token = create(&chunked, &record_of_len(2_917)).unwrap();
+    assert!(matches!(load_at(&chunked, &token, start()), Loaded::Live(_)));
+    assert_eq!(load_at(&store(&[NEW]), &token, start()), Loaded::Absent);
 }
 
 #[test]
