@@ -132,15 +132,12 @@ impl CookieStore {
     fn seal(&self, record: &Record) -> Result<SessionToken, StoreError> {
         let bound = self.bound.as_ref().ok_or_else(|| StoreError::new(NOT_BOUND))?;
         let (actual, allowed) = (record.encoded_len(), bound.max_record_len);
-        let too_large = || StoreError::too_large(actual, allowed);
-        if actual > allowed {
-            return Err(too_large());
-        }
-        let plaintext = plain::write(record).ok_or_else(too_large)?;
+        let plaintext = (actual <= allowed).then(|| plain::write(record)).flatten();
+        let plaintext = plaintext.ok_or_else(|| StoreError::too_large(actual, allowed))?;
         let mut nonce = [0; seal::NONCE_LEN];
         getrandom::fill(&mut nonce).map_err(StoreError::new)?;
-        let sealed = bound.ring.first().and_then(|sealer| sealer.seal(nonce, &plaintext));
-        let text = sealed.filter(|text| text.len() <= bound.max_text_len).ok_or_else(too_large)?;
+        let text = bound.ring.first().and_then(|sealer| sealer.seal(nonce, &plaintext));
+        let text = text.ok_or_else(|| StoreError::new("the session could not be sealed"))?;
         SessionToken::from_sealed(text).map_err(|_| StoreError::new("a sealed session is not base64url"))
     }
 }
@@ -337,6 +334,40 @@ mod tests {
             csrf: None,
             flash: Values::default(),
             values: Values::from_sorted(vec![Entry::new("text", &format!("\"{}\"", "x".repeat(len)))]),
+        }
+    }
+
+    /// Polls once, as the layer does with an immediate store.
+    fn load(store: &CookieStore, plaintext: &[u8]) -> Loaded {
+        let sealed = store.bound.as_ref().unwrap().ring[0].seal([9; seal::NONCE_LEN], plaintext).unwrap();
+        let token = SessionToken::from_sealed(sealed).unwrap();
+        let mut loading = std::pin::pin!(store.load(&token, time(0)));
+        match loading.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
+            std::task::Poll::Ready(loaded) => loaded.unwrap(),
+            std::task::Poll::Pending => panic!("an immediate store waited"),
+        }
+    }
+
+    #[test]
+    fn authentic_contents_of_another_build_are_absence() {
+        let mut store = CookieStore::new(CookieKey::new(&[7; 32]).unwrap());
+        store.bind(&SessionCookie::builder().build().unwrap());
+        let whole = plain::write(&record(5)).unwrap();
+        assert_eq!(load(&store, &whole), Loaded::Live(record(5)));
+        let newer_format = [&whole[..28], &[2], &whole[29..]].concat();
+        let nested = format!("{}{}", "[".repeat(1_000), "]".repeat(1_000));
+        let mut deep = record(0);
+        deep.values = Values::from_sorted(vec![Entry::new("deep", &nested)]);
+        for (what, plaintext) in [
+            ("nothing", vec![]),
+            ("zeros", vec![0; 96]),
+            ("ones", vec![0xff; 96]),
+            ("a newer record format", newer_format),
+            ("a deeply nested value", plain::write(&deep).unwrap()),
+            ("no version", [&[0; 8], &whole[8..]].concat()),
+            ("padding that is not zero", [&whole[..whole.len() - 1], &[1]].concat()),
+        ] {
+            assert_eq!(load(&store, &plaintext), Loaded::Absent, "{what}");
         }
     }
 }
