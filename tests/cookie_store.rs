@@ -153,7 +153,7 @@ fn stray_bits_in_the_last_digit_are_absence() {
         let whole = text(&create(&store, &record_of_len(200 + len)).unwrap());
         len += 32;
         let last = digits.iter().position(|digit| whole.as_bytes().last() == Some(digit)).unwrap();
-        if whole.len() % 4 == 0 {
+        if whole.len().is_multiple_of(4) {
             continue;
         }
         strays += 1;
@@ -286,11 +286,12 @@ fn chunks_make_room_for_more_and_read_back_as_one() {
         assert!(create(&store, &record_of_len(max + 1)).unwrap_err().is_too_large());
 
         let pieces: Vec<_> = text.as_bytes().chunks(text.len().div_ceil(chunks.into())).collect();
-        let mut pairs = pieces.iter().map(|piece| str::from_utf8(piece).unwrap()).zip(["", ".1", ".2"]);
-        let (first, _) = pairs.next().unwrap();
         let count = if chunks > 1 { format!("{chunks}.") } else { String::new() };
-        let mut sent = format!("__Host-sid={count}{first}");
-        pairs.for_each(|(piece, suffix)| sent.push_str(&format!("; __Host-sid{suffix}={piece}")));
+        let pairs = pieces.iter().zip(["", ".1", ".2"]).map(|(piece, suffix)| {
+            let count = if suffix.is_empty() { count.as_str() } else { "" };
+            format!("__Host-sid{suffix}={count}{}", str::from_utf8(piece).unwrap())
+        });
+        let sent = pairs.collect::<Vec<_>>().join("; ");
         let mut request = HeaderMap::new();
         request.insert("cookie", sent.parse().unwrap());
         let tokens = cookie.tokens(&request, store.token_shape());

@@ -47,7 +47,7 @@ pub(super) fn read(plaintext: &[u8]) -> Result<Record, Unreadable> {
     let body_len = usize::from(u16::from_be_bytes(take(&mut rest)?));
     let (owner, rest) = rest.split_at_checked(owner_mark.saturating_sub(1)).ok_or(Unreadable::Frame)?;
     let (body, padding) = rest.split_at_checked(body_len).ok_or(Unreadable::Frame)?;
-    if plaintext.len() % BLOCK != 0 || padding.len() >= BLOCK || padding.iter().any(|byte| *byte != 0) {
+    if !plaintext.len().is_multiple_of(BLOCK) || padding.len() >= BLOCK || padding.iter().any(|byte| *byte != 0) {
         return Err(Unreadable::Frame);
     }
     let owner = match owner_mark {
