@@ -147,7 +147,7 @@ impl CookieStore {
 const NOT_BOUND: &str = "the cookie store does not know its cookie: call `bind`, as a `SessionLayer` does when built";
 
 impl SessionStore for CookieStore {
-    /// Returns the shape of base64url text that fits into the cookie it is [bound](Self::bind) to; before that, none does.
+    /// Returns the shape of text that fits into the cookie it is [bound](Self::bind) to; before that, none does.
     fn token_shape(&self) -> TokenShape {
         TokenShape::sealed(self.bound.as_ref().map_or(0, |bound| bound.max_text_len), self.max_chunks)
     }
