@@ -50,4 +50,6 @@ pub use self::record::{DecodeError, Head, Record, SessionHandle, Tombstone, Tomb
 pub use self::service::SessionService;
 pub use self::session::{Readable, Session, SessionKey, SessionView};
 pub use self::store::SessionStore;
+#[cfg(feature = "cookie")]
+pub use self::store::cookie::{CookieKey, CookieStore, CookieStoreBuilder};
 pub use self::token::{SessionToken, StoreKey, TokenShape};
