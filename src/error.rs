@@ -21,6 +21,7 @@ pub(crate) enum Kind {
     Gone,
     ResponseSent,
     Unavailable,
+    NoOwner,
     NoLayer,
     Stale,
     Random(std::io::Error),
@@ -67,6 +68,12 @@ impl Error {
     pub fn is_unavailable(&self) -> bool {
         matches!(*self.0, Kind::Unavailable | Kind::TimedOut(_) | Kind::Store(_) | Kind::Random(_))
             && !self.is_too_large()
+            && !self.is_unsupported()
+    }
+
+    /// Whether the store cannot do this by its nature, as listing an owner's sessions that clients hold.
+    pub fn is_unsupported(&self) -> bool {
+        matches!(&*self.0, Kind::Store(error) if error.is_unsupported())
     }
 
     /// Whether the request did not come through a [`SessionLayer`](crate::SessionLayer).
@@ -108,6 +115,7 @@ impl fmt::Display for Error {
             Kind::NoLayer => f.write_str(
                 "the request carries no session: add `.layer(SessionLayer::new(store))` around this service",
             ),
+            Kind::NoOwner => f.write_str("an owner's name must not be empty"),
             Kind::Stale => f.write_str("the sign-in is more than a day old and was not committed"),
             Kind::Random(_) => f.write_str("the operating system gave no randomness for a session token"),
             Kind::TimedOut(limit) => write!(f, "the session store did not answer within {limit:?}"),
