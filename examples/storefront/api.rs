@@ -17,6 +17,7 @@ use http::StatusCode;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tower_session_layer::store::OwnedSession;
 use tower_session_layer::{Error, Session, SessionView};
 
 use crate::shop::{CART, COUNTRY, Cart, added};
@@ -157,7 +158,7 @@ async fn devices(session: Session) -> Answer<Json<Vec<Device>>> {
         return Err(Problem::signed_out());
     }
     let present = session.handle();
-    let device = |one: &tower_session_layer::OwnedSession| Device {
+    let device = |one: &OwnedSession| Device {
         handle: one.handle.to_string(),
         created: unix(one.created),
         signed_in: one.signed_in.map(unix),

@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 use axum::Router;
 use axum::extract::Path;
 use axum::routing::get;
-use tower_session_layer::{OwnedSession, Session};
+use tower_session_layer::Session;
+use tower_session_layer::store::OwnedSession;
 
 use crate::html::{Html, html};
 use crate::problem::Failure;

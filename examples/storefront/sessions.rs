@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use tower_session_layer::{CookieKey, CookieStore, FileStore, MemoryStore, SessionLayer, SessionLayerBuilder};
+use tower_session_layer::{CookieKey, CookieStore, FileStore, MemoryStore, SessionLayer, SessionStore};
 
 use crate::keys;
 use crate::options::{Options, StoreChoice};
@@ -13,17 +13,14 @@ const DEFAULT_IDLE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Builds the layer. An error is one line.
 pub(crate) fn layer(options: &Options) -> Result<SessionLayer, String> {
-    let builder = match &options.store {
-        StoreChoice::Cookie => SessionLayer::builder(cookie_store(options.key_file.as_deref())?),
-        StoreChoice::Memory => SessionLayer::builder(MemoryStore::new()),
-        StoreChoice::File(directory) => {
-            SessionLayer::builder(FileStore::builder(directory).build().map_err(|error| error.to_string())?)
-        }
-    };
     if options.key_file.is_some() && options.store != StoreChoice::Cookie {
         eprintln!("storefront: warning: --key-file is for the cookie store only");
     }
-    configured(builder, options).build().map_err(|error| error.to_string())
+    match &options.store {
+        StoreChoice::Cookie => build(cookie_store(options.key_file.as_deref())?, options),
+        StoreChoice::Memory => build(MemoryStore::new(), options),
+        StoreChoice::File(directory) => build(FileStore::builder(directory).build().map_err(line)?, options),
+    }
 }
 
 fn cookie_store(key_file: Option<&Path>) -> Result<CookieStore, String> {
@@ -31,13 +28,14 @@ fn cookie_store(key_file: Option<&Path>) -> Result<CookieStore, String> {
         Some(path) => keys::from_file(path)?,
         None => {
             eprintln!("storefront: warning: no --key-file, so the sessions end with this process");
-            vec![CookieKey::generate().map_err(|error| error.to_string())?]
+            vec![CookieKey::generate().map_err(line)?]
         }
     };
-    CookieStore::builder(keys).build().map_err(|error| error.to_string())
+    CookieStore::builder(keys).build().map_err(line)
 }
 
-fn configured(mut builder: SessionLayerBuilder, options: &Options) -> SessionLayerBuilder {
+fn build(store: impl SessionStore, options: &Options) -> Result<SessionLayer, String> {
+    let mut builder = SessionLayer::builder(store);
     if let Some(absolute) = options.absolute {
         builder = builder.absolute_timeout(absolute);
     }
@@ -45,5 +43,12 @@ fn configured(mut builder: SessionLayerBuilder, options: &Options) -> SessionLay
     if let Some(idle) = options.idle.or(options.absolute.filter(|absolute| *absolute < DEFAULT_IDLE)) {
         builder = builder.idle_timeout(idle);
     }
-    if options.insecure_cookies { builder.insecure_http() } else { builder }
+    if options.insecure_cookies {
+        builder = builder.insecure_http();
+    }
+    builder.build().map_err(line)
+}
+
+fn line(error: impl ToString) -> String {
+    error.to_string()
 }
