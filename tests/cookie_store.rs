@@ -52,6 +52,7 @@ fn record_of(number: u64, json: &str) -> Record {
     let mut body = vec![1];
     [0; 4].iter().for_each(|time: &u64| body.extend(time.to_be_bytes()));
     body.extend([8; 16]);
+    body.extend([0; 24]);
     body.push(0);
     body.extend([0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 4]);
     body.extend(u32::try_from(json.len()).unwrap().to_be_bytes());
