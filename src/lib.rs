@@ -23,4 +23,7 @@ pub use self::cookie::{SessionCookie, SessionCookieBuilder};
 pub use self::error::{ConfigError, Error, StoreError};
 pub use self::record::{DecodeError, Head, Record, SessionHandle, Tombstone, TombstoneKind, Version};
 pub use self::store::SessionStore;
+#[cfg(feature = "memory")]
+#[cfg_attr(docsrs, doc(cfg(feature = "memory")))]
+pub use self::store::memory::{MemoryStore, MemoryStoreBuilder};
 pub use self::token::{SessionToken, StoreKey, TokenShape};
