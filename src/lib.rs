@@ -51,5 +51,9 @@ pub use self::service::SessionService;
 pub use self::session::{Readable, Session, SessionKey, SessionView};
 pub use self::store::SessionStore;
 #[cfg(feature = "cookie")]
+#[cfg_attr(docsrs, doc(cfg(feature = "cookie")))]
 pub use self::store::cookie::{CookieKey, CookieStore, CookieStoreBuilder};
+#[cfg(feature = "memory")]
+#[cfg_attr(docsrs, doc(cfg(feature = "memory")))]
+pub use self::store::memory::{MemoryStore, MemoryStoreBuilder};
 pub use self::token::{SessionToken, StoreKey, TokenShape};

@@ -137,7 +137,7 @@ impl CookieStore {
         let plaintext = (actual <= allowed).then(|| plain::write(record)).flatten();
         let plaintext = plaintext.ok_or_else(|| StoreError::too_large(actual, allowed))?;
         let mut nonce = [0; seal::NONCE_LEN];
-        getrandom::fill(&mut nonce).map_err(StoreError::new)?;
+        crate::random::fill(&mut nonce)?;
         let text = bound.ring.first().and_then(|sealer| sealer.seal(nonce, &plaintext));
         let text = text.ok_or_else(|| StoreError::new("the session could not be sealed"))?;
         SessionToken::from_sealed(text).map_err(|_| StoreError::new("a sealed session is not base64url"))
@@ -338,7 +338,8 @@ mod tests {
             version: Version::new(7).unwrap(),
             handle: SessionHandle::from_bytes([8; 16]),
             owner: None,
-            csrf: None,
+            csrf: [0; 24],
+            pinned: false,
             flash: Values::default(),
             values: Values::from_sorted(vec![Entry::new("text", &format!("\"{}\"", "x".repeat(len)))]),
         }

@@ -1,1 +1,390 @@
-//! (to come)
+//! Sessions in this process's memory.
+
+// The map.
+mod shards;
+// What stands in it.
+mod slot;
+// The index by owner, and the marks of revocations.
+mod owners;
+// What keeps it within its bounds.
+mod evict;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, SystemTime};
+
+use self::evict::Evictor;
+use self::owners::Owners;
+use self::shards::{Key, Shards, Writer};
+use self::slot::{Slot, State, bytes_of, longest_record};
+use super::{Change, Created, Deleted, Loaded, OwnedSession, Revoke, SessionStore, Updated};
+use crate::clock::micros;
+use crate::error::{ConfigError, StoreError};
+use crate::record::{Record, Tombstone, TombstoneKind, Version};
+use crate::token::{RANDOM_LEN, SessionToken, TokenShape};
+
+/// Keeps sessions in this process: the fastest store, gone with the process and not shared with another.
+///
+/// Loading a session copies shared pointers, never its values. A clone is another handle on the same sessions.
+///
+/// # Bounds
+///
+/// The store never holds more than [`max_sessions`](MemoryStoreBuilder::max_sessions) and
+/// [`max_bytes`](MemoryStoreBuilder::max_bytes) for longer than the write that exceeds them takes. To make room it
+/// removes what has expired, then what has been idle for long, sessions without an owner before those with one, so
+/// that a flood of anonymous sessions logs nobody out. It finds the long-idle by sampling, and reports evictions by a
+/// warning, at most one every ten seconds.
+///
+/// # Examples
+///
+/// ```
+/// use tower_session_layer::MemoryStore;
+///
+/// let store = MemoryStore::builder().max_sessions(50_000).max_bytes(64 << 20).build()?;
+/// assert!(store.is_empty());
+/// # Ok::<_, tower_session_layer::ConfigError>(())
+/// ```
+#[derive(Clone)]
+pub struct MemoryStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shards: Shards,
+    owners: Owners,
+    evictor: Evictor,
+    /// The shard at which the next sweep begins.
+    cursor: AtomicUsize,
+}
+
+/// The bounds of a [`MemoryStore`].
+#[derive(Debug, Clone)]
+pub struct MemoryStoreBuilder {
+    max_sessions: usize,
+    max_bytes: usize,
+}
+
+/// How many entries a sweep looks at before it lets others run: under a millisecond.
+const ENTRIES_PER_SWEEP: usize = 16_384;
+/// How many entries a full shard has on average: as many as may be swept in one go while a request waits.
+const ENTRIES_PER_SHARD: usize = 256;
+
+impl MemoryStore {
+    /// Creates an empty store with the default bounds.
+    pub fn new() -> Self {
+        MemoryStoreBuilder::default().finish()
+    }
+
+    /// Starts a store with bounds of its own.
+    pub fn builder() -> MemoryStoreBuilder {
+        MemoryStoreBuilder::default()
+    }
+
+    /// Returns how many sessions are held, expired ones that nothing has removed yet among them. Tombstones are none.
+    pub fn len(&self) -> usize {
+        self.inner.shards.sessions()
+    }
+
+    /// Returns whether no session is held.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns how many bytes are counted against [`max_bytes`](MemoryStoreBuilder::max_bytes).
+    pub fn bytes(&self) -> usize {
+        self.inner.shards.bytes()
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore").field("sessions", &self.len()).field("bytes", &self.bytes()).finish()
+    }
+}
+
+impl MemoryStoreBuilder {
+    /// Sets how many sessions may be held, tombstones among them. The default is 1,000,000.
+    #[must_use]
+    pub fn max_sessions(mut self, max_sessions: usize) -> Self {
+        self.max_sessions = max_sessions;
+        self
+    }
+
+    /// Sets how many bytes the sessions may take. The default is 1 GiB.
+    ///
+    /// Counted are keys, values and owners' names, and an estimate of what holds them: about 250 bytes a session and 60
+    /// a value. The default leaves a million sessions 1 KiB each, several times what a session commonly
+    /// takes, so that this bound is met only where sessions are unusually large, and yet before a common server
+    /// runs out of memory.
+    #[must_use]
+    pub fn max_bytes(mut self, max_bytes: usize) -> Self {
+        self.max_bytes = max_bytes;
+        self
+    }
+
+    /// Creates the store.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::ZeroBound`] for a bound of zero.
+    pub fn build(self) -> Result<MemoryStore, ConfigError> {
+        for (option, bound) in [("max_sessions", self.max_sessions), ("max_bytes", self.max_bytes)] {
+            if bound == 0 {
+                return Err(ConfigError::ZeroBound(option));
+            }
+        }
+        Ok(self.finish())
+    }
+
+    fn finish(self) -> MemoryStore {
+        // 4,096 by default. A sweep holds one at a time, and an eviction finds its candidates in few of them.
+        let count = self.max_sessions.div_ceil(ENTRIES_PER_SHARD).clamp(16, 65_536).next_power_of_two();
+        MemoryStore {
+            inner: Arc::new(Inner {
+                shards: Shards::new(count),
+                owners: Owners::new(count),
+                evictor: Evictor::new(self.max_sessions, self.max_bytes),
+                cursor: AtomicUsize::new(0),
+            }),
+        }
+    }
+}
+
+impl Default for MemoryStoreBuilder {
+    fn default() -> Self {
+        Self { max_sessions: 1_000_000, max_bytes: 1 << 30 }
+    }
+}
+
+/// Nothing here waits, and every method is one step under its shard's lock.
+impl SessionStore for MemoryStore {
+    fn token_shape(&self) -> TokenShape {
+        TokenShape::Random
+    }
+
+    fn is_immediate(&self) -> bool {
+        true
+    }
+
+    /// Returns what the whole store may hold.
+    fn max_record_len(&self) -> Option<usize> {
+        Some(longest_record(self.inner.evictor.max_bytes()))
+    }
+
+    /// Returns ten seconds: a sweep takes one bounded slice, and skips what cannot have expired without a lock.
+    fn sweep_interval(&self) -> Option<Duration> {
+        Some(Duration::from_secs(10))
+    }
+
+    async fn load(&self, token: &SessionToken, now: SystemTime) -> Result<Loaded, StoreError> {
+        Ok(Key::of(token).map_or(Loaded::Absent, |(key, secret)| self.inner.load(key, secret, micros(now))))
+    }
+
+    /// # Errors
+    ///
+    /// [`StoreError::too_large`] for a record that takes more than the whole store may hold.
+    async fn create(&self, fresh: &SessionToken, record: &Record, now: SystemTime) -> Result<Created, StoreError> {
+        let (key, secret) = Key::of(fresh).ok_or_else(|| StoreError::new("expected a random token"))?;
+        self.inner.admit(record)?;
+        Ok(self.inner.create(key, secret, record, now))
+    }
+
+    /// # Errors
+    ///
+    /// [`StoreError::too_large`] for a record that takes more than the whole store may hold.
+    async fn update(
+        &self,
+        token: &SessionToken,
+        from: Version,
+        change: &Change,
+        now: SystemTime,
+    ) -> Result<Updated, StoreError> {
+        if let Change::Replace(record, _) = change {
+            self.inner.admit(record)?;
+        }
+        let step = |(key, secret)| self.inner.update(key, secret, from, change, micros(now));
+        Ok(Key::of(token).map_or(Updated::Gone, step))
+    }
+
+    async fn touch(
+        &self,
+        token: &SessionToken,
+        version: Version,
+        deadline: SystemTime,
+        now: SystemTime,
+    ) -> Result<Updated, StoreError> {
+        let Some((key, secret)) = Key::of(token) else { return Ok(Updated::Gone) };
+        Ok(self.inner.step(key, micros(now), |shard| match shard.get_mut(key) {
+            Some(Slot { state: State::Live(record), token }) if token.is(secret) => {
+                if record.version == version {
+                    record.touch(deadline, now);
+                    Updated::Done
+                } else {
+                    Updated::Conflict
+                }
+            }
+            _ => Updated::Gone,
+        }))
+    }
+
+    async fn delete(&self, token: &SessionToken, tombstone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
+        let Some((key, secret)) = Key::of(token) else { return Ok(Deleted::Absent) };
+        let since = micros(now);
+        Ok(self.inner.step(key, since, |shard| match shard.get(key).filter(|slot| slot.is_of(secret)) {
+            None => Deleted::Absent,
+            Some(Slot { state: State::Retired { stone, .. }, .. }) => Deleted::Retired(stone.clone()),
+            Some(_) => {
+                let stone = Tombstone::new(TombstoneKind::Destroyed, tombstone, now);
+                shard.replace(key, State::Retired { stone, since }, since);
+                Deleted::Done
+            }
+        }))
+    }
+
+    async fn owned(&self, owner: &str, now: SystemTime) -> Result<Vec<OwnedSession>, StoreError> {
+        Ok(self.inner.owners.sessions(owner, now, &self.inner.shards))
+    }
+
+    async fn revoke(
+        &self,
+        owner: &str,
+        which: Revoke,
+        tombstone: Duration,
+        now: SystemTime,
+    ) -> Result<usize, StoreError> {
+        Ok(self.inner.owners.revoke(owner, which, tombstone, now, &self.inner.shards))
+    }
+
+    /// Looks at no more than a few thousand entries and goes on there the next time, so a full round may take several
+    /// calls. Call it again at once while it returns `limit`; otherwise it has gone round or done its slice, and the
+    /// next interval is early enough.
+    async fn sweep(&self, limit: usize, now: SystemTime) -> Result<usize, StoreError> {
+        Ok(self.inner.sweep(limit, now))
+    }
+}
+
+impl Inner {
+    fn admit(&self, record: &Record) -> Result<(), StoreError> {
+        let (actual, allowed) = (bytes_of(record), self.evictor.max_bytes());
+        if actual > allowed { Err(StoreError::too_large(actual, allowed)) } else { Ok(()) }
+    }
+
+    fn load(&self, key: Key, secret: &[u8; RANDOM_LEN], now: u64) -> Loaded {
+        let answer = |slot: &Slot| match &slot.state {
+            State::Live(record) => Loaded::Live(record.clone()),
+            State::Retired { stone, .. } => Loaded::Tombstone(stone.clone()),
+        };
+        match self.shards.read(key).get(&key).filter(|slot| slot.is_of(secret)) {
+            None => return Loaded::Absent,
+            Some(slot) if !slot.is_expired(now) => return answer(slot),
+            Some(_) => {}
+        }
+        // It ends here, or a clock that steps back would revive it; unless a touch came in between.
+        self.step(key, now, |shard| shard.get(key).filter(|slot| slot.is_of(secret)).map_or(Loaded::Absent, answer))
+    }
+
+    fn create(&self, key: Key, secret: &[u8; RANDOM_LEN], record: &Record, now: SystemTime) -> Created {
+        let slot = Box::new(Slot::new(secret, record.clone()));
+        let micros = micros(now);
+        let insert = || {
+            let mut shard = self.shards.write(key);
+            shard.remove_expired(key, micros);
+            let created = match shard.get(key) {
+                None => {
+                    shard.insert(key, slot);
+                    Created::Stored
+                }
+                Some(Slot { state: State::Live(stored), token })
+                    if token.is(secret) && stored.version == record.version =>
+                {
+                    Created::Stored
+                }
+                Some(_) => Created::Taken,
+            };
+            (created, shard.finish())
+        };
+        let (created, taken) = match &record.owner {
+            Some(owner) => self.owners.create(owner, key, record, now, insert),
+            None => insert(),
+        };
+        self.forget(key, taken);
+        self.make_room(key, micros);
+        created
+    }
+
+    fn update(&self, key: Key, secret: &[u8; RANDOM_LEN], from: Version, change: &Change, now: u64) -> Updated {
+        let updated = self.step(key, now, |shard| {
+            let Some(Slot { state: State::Live(stored), .. }) = shard.get(key).filter(|slot| slot.is_of(secret)) else {
+                return Updated::Gone;
+            };
+            let state = match change {
+                Change::Replace(record, _) if stored.version == record.version => return Updated::Done,
+                _ if stored.version != from => return Updated::Conflict,
+                Change::Replace(record, deadline) => {
+                    let mut next = deadline.apply(stored.deadline(), record.clone());
+                    next.owner.clone_from(&stored.owner);
+                    State::Live(next)
+                }
+                Change::Retire(stone) => State::Retired { stone: stone.clone(), since: now },
+            };
+            shard.replace(key, state, now);
+            Updated::Done
+        });
+        self.make_room(key, now);
+        updated
+    }
+
+    /// Runs one step under the lock of a key's shard, where what has expired is gone already. What the step takes out
+    /// is dropped after the lock, and leaves its owner's list.
+    fn step<T>(&self, key: Key, now: u64, step: impl FnOnce(&mut Writer<'_>) -> T) -> T {
+        let mut shard = self.shards.write(key);
+        shard.remove_expired(key, now);
+        let answer = step(&mut shard);
+        self.forget(key, shard.finish());
+        answer
+    }
+
+    fn forget(&self, key: Key, taken: Option<State>) {
+        if let Some(owner) = taken.as_ref().and_then(State::owner) {
+            self.owners.unlist(owner, key, &self.shards);
+        }
+    }
+
+    fn sweep(&self, limit: usize, now: SystemTime) -> usize {
+        let (count, start) = (self.shards.count(), self.cursor.load(Relaxed));
+        let (mut removed, mut looked) = (0, 0);
+        for step in 0..count {
+            if removed >= limit || looked >= ENTRIES_PER_SWEEP {
+                break;
+            }
+            let at = (start + step) & (count - 1);
+            let (gone, entries) = self.purge(at, limit - removed, micros(now));
+            removed += gone;
+            removed += self.owners.purge(at, limit - removed, now);
+            looked += entries;
+            // A shard that the limit cut short is looked at again.
+            self.cursor.store(if removed >= limit { at } else { at + 1 }, Relaxed);
+        }
+        removed
+    }
+
+    /// Removes up to `limit` expired entries of a shard; how many went and how many were looked at.
+    fn purge(&self, at: usize, limit: usize, now: u64) -> (usize, usize) {
+        let (gone, looked) = self.shards.purge(at, limit, now);
+        let removed = gone.len();
+        for (key, slot) in gone {
+            self.forget(key, Some(slot.state));
+        }
+        (removed, looked)
+    }
+}

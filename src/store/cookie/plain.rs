@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn small_differences_have_one_length() {
-        let lens = [1, 4, 8].map(|len| write(&record(len)).unwrap().len());
+        let lens = [8, 16, 24].map(|len| write(&record(len)).unwrap().len());
         assert_eq!(lens, [lens[0]; 3]);
     }
 
