@@ -95,7 +95,7 @@ async fn destroy(session: Session) -> Answer<StatusCode> {
 /// The value stays the text that it came as: no number loses digits.
 async fn insert(session: Session, Path(key): Path<String>, body: String) -> Answer<StatusCode> {
     let value: Box<RawValue> =
-        serde_json::from_str(&body).map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error))?;
+        serde_json::from_str(&body).map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
     session.insert(&key, value)?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -227,8 +227,8 @@ struct Problem {
 }
 
 impl Problem {
-    fn new(status: StatusCode, error: impl ToString) -> Self {
-        Self { status, error: error.to_string() }
+    fn new(status: StatusCode, error: impl Into<String>) -> Self {
+        Self { status, error: error.into() }
     }
 
     fn signed_out() -> Self {

@@ -23,7 +23,7 @@ pub(crate) fn from_file(path: &Path) -> Result<Vec<CookieKey>, String> {
 fn create(path: &Path) -> std::io::Result<String> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes)?;
-    let text = bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + "\n";
+    let text = format!("{}\n", hex(&bytes));
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // Of mode 0600.
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
@@ -49,6 +49,11 @@ fn parse(text: &str) -> Result<Vec<CookieKey>, String> {
     if keys.is_empty() { Err("it holds no key".to_owned()) } else { Ok(keys) }
 }
 
+fn hex(bytes: &[u8]) -> String {
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
+}
+
 fn unhex(text: &str) -> Option<Vec<u8>> {
     let digits: Option<Vec<u8>> = text.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect();
     let digits = digits.filter(|digits| digits.len().is_multiple_of(2))?;
@@ -68,12 +73,18 @@ fn warn_if_others_read(_: &Path) {}
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{hex, parse, unhex};
 
     #[test]
     fn ring_has_one_key_a_line() {
         let (short, long) = ("0f".repeat(32), "A5".repeat(64));
         assert_eq!(parse(&format!("{short}\n\n  {long} \r\n")).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        assert_eq!(unhex(&hex(&bytes)), Some(bytes));
     }
 
     #[test]

@@ -73,7 +73,7 @@ async fn serve(options: &Options) -> Result<(), String> {
     };
     let server = axum::serve(listener, web::app(sessions)).with_graceful_shutdown(stopped(stopping.clone()));
     tokio::select! {
-        served = async { server.await } => served.map_err(|error| error.to_string()),
+        ended = async { server.await } => ended.map_err(|error| error.to_string()),
         () = async { stopped(stopping).await; tokio::time::sleep(GRACE).await } => Ok(()),
     }
 }

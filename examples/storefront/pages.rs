@@ -86,7 +86,7 @@ async fn product(shopper: Shopper, Path(sku): Path<String>) -> Result<Html, Fail
 async fn cart(shopper: Shopper) -> Html {
     if shopper.cart.is_empty() {
         let empty = r#"<section class="narrow"><h1>Your cart is empty</h1>
-<p>It remembers what you put in, on this device or wherever you sign in from it.</p>
+<p>What you put in stays in your session, also when you sign in.</p>
 <p><a class="button" href="/">See what there is</a></p></section>"#;
         return shopper.page("Cart", &Html::trusted(empty));
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use tower_session_layer::{CookieKey, CookieStore, FileStore, MemoryStore, SessionLayer, SessionStore};
+use tower_session_layer::{CookieKey, CookieStore, MemoryStore, SessionLayer, SessionStore};
 
 use crate::keys;
 use crate::options::{Options, StoreChoice};
@@ -19,19 +19,23 @@ pub(crate) fn layer(options: &Options) -> Result<SessionLayer, String> {
     match &options.store {
         StoreChoice::Cookie => build(cookie_store(options.key_file.as_deref())?, options),
         StoreChoice::Memory => build(MemoryStore::new(), options),
-        StoreChoice::File(directory) => build(FileStore::builder(directory).build().map_err(line)?, options),
+        #[cfg(unix)]
+        StoreChoice::File(directory) => {
+            build(tower_session_layer::FileStore::new(directory).map_err(|error| error.to_string())?, options)
+        }
+        #[cfg(not(unix))]
+        StoreChoice::File(_) => Err("--store file: is for Unix only".to_owned()),
     }
 }
 
 fn cookie_store(key_file: Option<&Path>) -> Result<CookieStore, String> {
-    let keys = match key_file {
-        Some(path) => keys::from_file(path)?,
-        None => {
-            eprintln!("storefront: warning: no --key-file, so the sessions end with this process");
-            vec![CookieKey::generate().map_err(line)?]
-        }
+    let keys = if let Some(path) = key_file {
+        keys::from_file(path)?
+    } else {
+        eprintln!("storefront: warning: no --key-file, so the sessions end with this process");
+        vec![CookieKey::generate().map_err(|error| error.to_string())?]
     };
-    CookieStore::builder(keys).build().map_err(line)
+    CookieStore::builder(keys).build().map_err(|error| error.to_string())
 }
 
 fn build(store: impl SessionStore, options: &Options) -> Result<SessionLayer, String> {
@@ -40,15 +44,12 @@ fn build(store: impl SessionStore, options: &Options) -> Result<SessionLayer, St
         builder = builder.absolute_timeout(absolute);
     }
     // Somebody who names only the absolute timeout does not contradict themselves by the idle one's default.
-    if let Some(idle) = options.idle.or(options.absolute.filter(|absolute| *absolute < DEFAULT_IDLE)) {
+    let shorter = options.absolute.filter(|absolute| !absolute.is_zero() && *absolute < DEFAULT_IDLE);
+    if let Some(idle) = options.idle.or(shorter) {
         builder = builder.idle_timeout(idle);
     }
     if options.insecure_cookies {
         builder = builder.insecure_http();
     }
-    builder.build().map_err(line)
-}
-
-fn line(error: impl ToString) -> String {
-    error.to_string()
+    builder.build().map_err(|error| error.to_string())
 }

@@ -71,7 +71,7 @@ impl Shopper {
             .collect();
         let nobody = if self.has_chosen { "" } else { r#"<option value="">Choose a country</option>"# };
         html!(
-            r#"<form class="country" method="post" action="/country">{hidden}
+            r#"<form class="country" method="post" action="/country" aria-label="Shipping country">{hidden}
 <label for="country">Shipping to</label>
 <select id="country" name="country" required>{nobody}{options}</select>
 <button class="quiet">Change</button>
