@@ -53,6 +53,9 @@ pub use self::store::SessionStore;
 #[cfg(feature = "cookie")]
 #[cfg_attr(docsrs, doc(cfg(feature = "cookie")))]
 pub use self::store::cookie::{CookieKey, CookieStore, CookieStoreBuilder};
+#[cfg(all(feature = "file", unix))]
+#[cfg_attr(docsrs, doc(cfg(feature = "file")))]
+pub use self::store::file::FileStore;
 #[cfg(feature = "memory")]
 #[cfg_attr(docsrs, doc(cfg(feature = "memory")))]
 pub use self::store::memory::{MemoryStore, MemoryStoreBuilder};

@@ -9,7 +9,7 @@ mod mark;
 pub mod conformance;
 #[cfg(feature = "cookie")]
 pub mod cookie;
-#[cfg(feature = "file")]
+#[cfg(all(feature = "file", unix))]
 pub mod file;
 #[cfg(feature = "memory")]
 pub mod memory;

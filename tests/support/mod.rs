@@ -1,6 +1,13 @@
 //! What the tests share: every store behind one type, faults on demand, and a browser that keeps cookies.
 
-#![allow(dead_code, reason = "each test file uses a part of this")]
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    missing_docs,
+    clippy::pedantic,
+    reason = "each test file uses a part of this"
+)]
 
 pub mod store;
 

@@ -232,12 +232,7 @@ impl SessionStore for TestStore {
         on!(self, Op::Touch, touch(token, version, deadline, now))
     }
 
-    async fn delete(
-        &self,
-        token: &SessionToken,
-        tombstone: Duration,
-        now: SystemTime,
-    ) -> Result<Deleted, StoreError> {
+    async fn delete(&self, token: &SessionToken, tombstone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
         on!(self, Op::Delete, delete(token, tombstone, now))
     }
 
@@ -266,9 +261,9 @@ pub fn files(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
         std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path()).collect::<Vec<_>>()
     };
     let is_hex = |path: &std::path::PathBuf, len| {
-        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| {
-            name.len() == len && name.bytes().all(|byte| byte.is_ascii_hexdigit())
-        })
+        path.file_name()
+            .and_then(|name| name.to_str())
+            .is_some_and(|name| name.len() == len && name.bytes().all(|byte| byte.is_ascii_hexdigit()))
     };
     entries(directory)
         .into_iter()
