@@ -158,9 +158,17 @@ mod tests {
         for path in ["/", "/cart", "/product/mug", "/sign-in"] {
             assert_eq!(local(path), path);
         }
-        for path in
-            ["", "cart", "//evil.example", "/\\evil.example", "https://evil.example", "/a\r\nX: y", "/a?b", "/%2f"]
-        {
+        for path in [
+            "",
+            "cart",
+            "//evil",
+            "//evil.example",
+            "/\\evil.example",
+            "https://evil.example",
+            "/a\r\nX: y",
+            "/a?b",
+            "/%2f",
+        ] {
             assert_eq!(local(path), "/", "{path:?}");
         }
     }

@@ -93,7 +93,7 @@ mod tests {
         for (name, text, said) in [
             ("empty", String::new(), "no key"),
             ("blank", "\n \n".to_owned(), "no key"),
-            ("short", "5a".repeat(31), "line 1"),
+            ("short", "5a".repeat(31), "line 1: expected 64 to 128 hex digits"),
             ("long", "5a".repeat(65), "line 1"),
             ("odd", format!("{good}5"), "line 1"),
             ("no hex", format!("{good}\n{}", "zz".repeat(32)), "line 2"),
