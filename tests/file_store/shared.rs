@@ -165,7 +165,8 @@ async fn a_reader_that_runs_into_a_touch_looks_again() {
     let mut torn = whole.clone();
     torn[39] ^= 1;
     std::fs::write(&path, torn).unwrap();
-    let mut load = Box::pin(store.load(&token(1), at(0)));
+    let token = token(1);
+    let mut load = Box::pin(store.load(&token, at(0)));
     assert!(dropped_after(3, load.as_mut()).await.is_none(), "no answer before the lock");
     std::fs::write(&path, whole).unwrap();
     shard.unlock().unwrap();
