@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::sync::{Arc, Mutex};
 
 use tower_session_layer::store::file::Durability;
 use tower_session_layer::store::{Created, Deleted, Loaded, Updated};
@@ -104,48 +103,6 @@ async fn a_damaged_body_goes_at_its_deadline_and_a_damaged_header_stays() {
     assert_eq!(store.sweep(100, at(3600)).await.unwrap(), 1);
     assert!(!path_of(&dir, &token(1)).exists() && path_of(&dir, &token(2)).exists());
     assert_eq!(store.create(&token(1), &record(2, "2"), at(3600)).await.unwrap(), Created::Stored);
-}
-
-#[tokio::test]
-async fn what_cannot_be_read_is_warned_of_by_eight_digits() {
-    let (dir, store) = store();
-    put(&store, &token(1), &record(1, "\"secret value\"")).await;
-    let path = path_of(&dir, &token(1));
-    let mut bytes = fs::read(&path).unwrap();
-    bytes[60] ^= 1;
-    fs::write(&path, bytes).unwrap();
-    let log = Log::default();
-    let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
-    let guard = tracing::subscriber::set_default(subscriber);
-    store.load(&token(1), at(0)).await.unwrap();
-    drop(guard);
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    let key = token(1).key().hex();
-    assert_eq!(log.lines().count(), 1, "{log}");
-    assert!(log.contains("WARN") && log.contains(&key[..8]) && !log.contains(&key[..9]), "{log}");
-    assert!(!log.contains("secret"), "{log}");
-}
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl tracing_subscriber::fmt::MakeWriter<'_> for Log {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
 }
 
 #[tokio::test]
