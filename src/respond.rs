@@ -79,8 +79,9 @@ pub(crate) fn write<B, E>(answer: &mut Result<Response<B>, E>, shared: &Shared, 
     }
     match finish.reply {
         Reply::Leave => return,
-        Reply::Set { token, deadline, remembered } => {
-            let left = Duration::from_micros(deadline.saturating_sub(micros(shared.clock.now())));
+        Reply::Set { token, deadline, remembered, as_of } => {
+            let now = as_of.unwrap_or_else(|| micros(shared.clock.now()));
+            let left = Duration::from_micros(deadline.saturating_sub(now));
             let max_age = (remembered || !shared.browser_session).then_some(left);
             shared.cookie.append(headers, shared.shape, &token, max_age);
         }

@@ -32,9 +32,13 @@ pub(crate) async fn settle<S: SessionStore>(store: &Arc<S>, session: &Session, e
     let job = Job::take(&mut inner.lock(), shared, ending, now)?;
     let mut commit = Commit { limit: Limit::new(shared), store, shared, job };
     match commit.run().await {
-        Ok(Settled { base, reply, gone }) => {
-            let is_not_modified = matches!(ending, Ending::Response { is_not_modified: true, .. });
-            inner.rebase(base, if is_not_modified { Reply::Leave } else { reply });
+        Ok(Settled { base, mut reply, gone }) => {
+            match (ending, &mut reply) {
+                (Ending::Response { is_not_modified: true, .. }, reply) => *reply = Reply::Leave,
+                (Ending::Response { .. }, Reply::Set { as_of, .. }) => *as_of = Some(now),
+                _ => {}
+            }
+            inner.rebase(base, reply);
             if gone && ending == Ending::Explicit { Err(Kind::Gone.into()) } else { Ok(()) }
         }
         Err(error) => {

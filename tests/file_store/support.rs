@@ -55,7 +55,7 @@ fn build(n: u64, owner: Option<&str>, signed_in: u64, value: &str) -> Record {
         body.extend(number.to_be_bytes());
     }
     body.extend(handle(n).as_bytes());
-    body.extend([0; 1 + 4]);
+    body.extend([0; 24 + 1 + 4]);
     body.extend(1_u32.to_be_bytes());
     body.extend(1_u32.to_be_bytes());
     body.extend(u32::try_from(value.len()).unwrap().to_be_bytes());
