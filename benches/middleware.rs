@@ -106,7 +106,7 @@ fn middleware(criterion: &mut Criterion) {
         let (layer, cookie) = filled(MemoryStore::new(), bytes);
         for work in [Work::Nothing, Work::Read, Work::Write] {
             group.bench_function(format!("{work:?}, {bytes} bytes"), |bencher| {
-                run(&layer, Some(&cookie), work, bencher)
+                run(&layer, Some(&cookie), work, bencher);
             });
         }
     }
@@ -121,7 +121,7 @@ fn middleware(criterion: &mut Criterion) {
         let (layer, cookie) = filled(store, bytes);
         for work in [Work::Nothing, Work::Write] {
             group.bench_function(format!("{work:?}, {bytes} bytes"), |bencher| {
-                run(&layer, Some(&cookie), work, bencher)
+                run(&layer, Some(&cookie), work, bencher);
             });
         }
     }

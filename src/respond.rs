@@ -146,10 +146,10 @@ fn forbid_storing(headers: &mut HeaderMap) {
 mod tests {
     use super::*;
 
-    fn headers(name: HeaderName, values: &[&str]) -> HeaderMap {
+    fn headers(name: &HeaderName, values: &[&str]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for value in values {
-            headers.append(&name, value.parse().unwrap());
+            headers.append(name, value.parse().unwrap());
         }
         headers
     }
@@ -163,7 +163,7 @@ mod tests {
             (&["*"], &["*"]),
             (&["accept, cOOkie"], &["accept, cOOkie"]),
         ] {
-            let mut headers = headers(VARY, before);
+            let mut headers = headers(&VARY, before);
             vary_by_cookie(&mut headers);
             assert!(headers.get_all(VARY).iter().eq(after), "{before:?}: {headers:?}");
         }
@@ -180,7 +180,7 @@ mod tests {
             (&["private", "max-age=60"], "private, no-store"),
             (&["no-cache, s-maxage=1"], "no-cache, no-store"),
         ] {
-            let mut headers = headers(CACHE_CONTROL, before);
+            let mut headers = headers(&CACHE_CONTROL, before);
             forbid_storing(&mut headers);
             assert!(headers.get_all(CACHE_CONTROL).iter().eq([after]), "{before:?}: {headers:?}");
         }
@@ -195,7 +195,7 @@ mod tests {
             ("application/grpcx", Protocol::Http),
             ("application/json", Protocol::Http),
         ] {
-            assert_eq!(Protocol::of(&headers(CONTENT_TYPE, &[kind])), expected, "{kind}");
+            assert_eq!(Protocol::of(&headers(&CONTENT_TYPE, &[kind])), expected, "{kind}");
         }
     }
 }
