@@ -107,7 +107,8 @@ impl Job {
         let mut plan = plan(&base, &intent, &draft, refresh);
         let needs_cookie = match plan {
             Plan::Create => true,
-            Plan::Write => shared.is_sealed() || (intent.renew.is_some() && !draft.is_empty()),
+            // The record's deadline never moves without the cookie's.
+            Plan::Write => shared.is_sealed() || ((intent.renew.is_some() || intent.sets_idle()) && !draft.is_empty()),
             Plan::Touch(_) | Plan::Destroy => shared.is_sealed(),
             Plan::Nothing | Plan::Refuse => false,
         };

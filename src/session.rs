@@ -254,12 +254,12 @@ impl Session {
     /// Makes all changes so far durable now, instead of at the end of the request.
     ///
     /// After this, what was committed stays whatever the handler answers. Once the response's head is out, as in SSE
-    /// and WebSocket handlers, this is the only way, and a change that needs a new token is an error.
+    /// and WebSocket handlers, this is the only way, and a change that needs a new token or idle timeout is an error.
     ///
     /// # Errors
     ///
     /// The session was destroyed, renewed or revoked meanwhile or has expired ([`Error::is_gone`]): the changes are
-    /// dropped. The response's head is sent and the change needs a new token ([`Error::is_response_sent`]). The
+    /// dropped. The response's head is sent and the change needs a cookie ([`Error::is_response_sent`]). The
     /// store failed or took too long: the changes remain to be committed.
     ///
     /// # Cancel safety

@@ -302,7 +302,8 @@ impl<'a, S: SessionStore> Commit<'a, S> {
         fits(&record, self.shared.max_record_len)?;
         let begins = record.created == 0;
         if begins {
-            record.created = now;
+            // Zero is what a session has that did not begin yet, and also what a clock shows that was never set.
+            record.created = now.max(1);
             record.absolute = lifetime.absolute_deadline(now);
         }
         if begins || self.job.intent.sets_idle() {
