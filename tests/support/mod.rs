@@ -1,7 +1,15 @@
 //! What the tests share: every store behind one type, faults on demand, and a browser that keeps cookies.
 
-#![allow(dead_code, unused_imports, unreachable_pub, missing_docs, clippy::pedantic, reason = "each test file uses a part of this")]
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    missing_docs,
+    clippy::pedantic,
+    reason = "each test file uses a part of this"
+)]
 
+pub mod direct;
 pub mod store;
 
 use std::collections::BTreeMap;
