@@ -39,9 +39,7 @@ impl Call {
             Self::Touch(token, version, deadline) => Reply::Updated(lab.touch(token, *version, *deadline, now).await),
             Self::Delete(token, tombstone) => Reply::Deleted(lab.delete(token, *tombstone, now).await),
             Self::Owned(owner) => Reply::Owned(lab.owned(owner, now).await),
-            Self::Revoke(owner, which, tombstone) => {
-                Reply::Count(lab.revoke(owner, *which, *tombstone, now).await)
-            }
+            Self::Revoke(owner, which, tombstone) => Reply::Count(lab.revoke(owner, *which, *tombstone, now).await),
             Self::Sweep(limit) => Reply::Count(lab.sweep(*limit, now).await),
         }
     }

@@ -78,7 +78,6 @@ const FAULTS: &[(Fault, &str)] = &[
     (Fault::CreateOverwrites, "answers_are_those_of_the_model"),
     (Fault::UpdateUpserts, "answers_are_those_of_the_model"),
     (Fault::DeadlineIsAlwaysSet, "answers_are_those_of_the_model"),
-    (Fault::ResentUpdateIsAppliedAgain, "answers_are_those_of_the_model"),
     (Fault::RevokeOthersIsAll, "answers_are_those_of_the_model"),
     (Fault::RevokeLeavesNoMark, "answers_are_those_of_the_model"),
     (Fault::TouchIgnoresVersion, "answers_are_those_of_the_model"),

@@ -193,7 +193,8 @@ impl Lab {
     pub(super) fn record_of_len(&self, len: usize) -> Record {
         let mut record = Record { values: Values::default(), ..self.record() };
         let frame = record.encoded_len() + 8 + "k".len() + "\"\"".len();
-        let text: String = (0..len.saturating_sub(frame)).map(|_| char::from(b'a' + self.bytes::<1>()[0] % 26)).collect();
+        let text: String =
+            (0..len.saturating_sub(frame)).map(|_| char::from(b'a' + self.bytes::<1>()[0] % 26)).collect();
         record.values.insert(Entry::new("k", &format!("\"{text}\"")));
         record
     }

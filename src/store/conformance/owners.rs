@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::lab::{IDLE, INSTANT, Lab, MINUTE, at, replace, same};
 use crate::record::{Record, SessionHandle, Tombstone, TombstoneKind};
-use crate::store::{Change, Created, Deleted, Loaded, Revoke, RevocationMark, Updated};
+use crate::store::{Change, Created, Deleted, Loaded, RevocationMark, Revoke, Updated};
 
 pub(super) async fn owner_list_follows_the_sessions(lab: Lab) {
     let owner = lab.owner();
@@ -44,10 +44,12 @@ pub(super) async fn owners_are_told_apart(lab: Lab) {
     let base = lab.owner();
     let long = base.repeat(20);
     let mut sessions = Vec::new();
-    for (index, suffix) in
-        ["", "A", "a", "a ", " a", "á", "a\u{301}", "%", "_", "'--", "\"", "\\", "/../x", ":", "{1}", "*", "\n", "ß", "ss"]
-            .into_iter()
-            .enumerate()
+    for (index, suffix) in [
+        "", "A", "a", "a ", " a", "á", "a\u{301}", "%", "_", "'--", "\"", "\\", "/../x", ":", "{1}", "*", "\n", "ß",
+        "ss",
+    ]
+    .into_iter()
+    .enumerate()
     {
         let owner = if index == 0 { long.clone() } else { format!("{base}{suffix}") };
         let record = lab.owned_record(&owner, at(0));
@@ -132,8 +134,18 @@ pub(super) async fn revocation_refuses_sign_ins_that_began_before(lab: Lab) {
         ("Others", Revoke::Others(spared), 20, vec![(other, 19, false), (other, 20, false), (other, 21, true)]),
         ("Others spares its own", Revoke::Others(spared), 22, vec![(spared, 5, true), (other, 21, false)]),
         ("All", Revoke::All, 30, vec![(spared, 29, false), (spared, 30, false), (spared, 31, true)]),
-        ("Others after All", Revoke::Others(spared), 40, vec![(spared, 30, false), (spared, 35, true), (one, 35, false)]),
-        ("Others than before", Revoke::Others(other), 50, vec![(spared, 45, false), (other, 39, false), (other, 45, true)]),
+        (
+            "Others after All",
+            Revoke::Others(spared),
+            40,
+            vec![(spared, 30, false), (spared, 35, true), (one, 35, false)],
+        ),
+        (
+            "Others than before",
+            Revoke::Others(other),
+            50,
+            vec![(spared, 45, false), (other, 39, false), (other, 45, true)],
+        ),
         ("All by an earlier clock", Revoke::All, 45, vec![(one, 47, false), (one, 51, true)]),
     ] {
         lab.revoke(&owner, which, MINUTE, at(now)).await;

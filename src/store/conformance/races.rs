@@ -14,6 +14,8 @@ use crate::token::SessionToken;
 /// A session, and what several requests do to it at once.
 struct Stage {
     token: SessionToken,
+    /// Nothing is stored for it yet.
+    fresh: SessionToken,
     record: Record,
     calls: Vec<(&'static str, Call, SystemTime)>,
 }
@@ -23,7 +25,7 @@ impl Stage {
     fn new(lab: &Lab) -> Self {
         let owner = lab.owner();
         let record = lab.owned_record(&owner, at(0));
-        let (token, version) = (lab.token(), record.version());
+        let (token, fresh, version) = (lab.token(), lab.token(), record.version());
         let (now, late) = (at(60), at(0) + IDLE);
         // Signed in after the revocation, which therefore does not concern it.
         let other = lab.owned_record(&owner, at(61));
@@ -38,17 +40,19 @@ impl Stage {
             ("retire", retire(), now),
             ("retire, too", retire(), now),
             ("create", Call::Create(token.clone(), other), now),
+            ("create of a fresh one", Call::Create(fresh.clone(), lab.next(&lab.record(), now)), now),
+            ("create of the same fresh one", Call::Create(fresh.clone(), lab.next(&lab.record(), now)), now),
             ("revoke one", Call::Revoke(owner.clone(), Revoke::One(record.handle()), IDLE), now),
             ("revoke all", Call::Revoke(owner, Revoke::All, IDLE), now),
             ("load after the deadline", Call::Load(token.clone()), late),
             ("sweep after the deadline", Call::Sweep(1_000_000), late),
         ];
-        Self { token, record, calls }
+        Self { token, fresh, record, calls }
     }
 
-    async fn ends(&self, lab: &Lab, now: SystemTime) -> (Loaded, Vec<OwnedSession>) {
+    async fn ends(&self, lab: &Lab, now: SystemTime) -> (Loaded, Loaded, Vec<OwnedSession>) {
         let owner = self.record.owner().unwrap_or_default();
-        (lab.load(&self.token, now).await, lab.owned(owner, now).await)
+        (lab.load(&self.token, now).await, lab.load(&self.fresh, now).await, lab.owned(owner, now).await)
     }
 }
 
@@ -268,7 +272,7 @@ pub(super) async fn concurrent_updates_are_all_counted(lab: Lab) {
 }
 
 pub(super) async fn ended_session_is_not_resurrected_by_many_writers(lab: Lab) {
-    for round in 0..lab.rounds().div_ceil(10) {
+    for round in 0..lab.rounds() {
         let owner = lab.owner();
         let record = lab.owned_record(&owner, at(0));
         let token = lab.stored(&record).await;
@@ -277,6 +281,13 @@ pub(super) async fn ended_session_is_not_resurrected_by_many_writers(lab: Lab) {
             let (lab, token, owner, ended) = (lab.clone(), token.clone(), owner.clone(), Arc::clone(&ended));
             async move {
                 if task == 0 {
+                    // In the midst of the writes.
+                    for _ in 0..1_000 {
+                        tokio::task::yield_now().await;
+                        if matches!(lab.load(&token, at(1)).await, Loaded::Live(record) if counter(&record) >= TASKS) {
+                            break;
+                        }
+                    }
                     let reply = if round % 2 == 0 {
                         Call::Delete(token, MINUTE).run(&lab, at(1)).await
                     } else {
@@ -329,7 +340,9 @@ pub(super) async fn dropped_call_leaves_the_old_state_or_the_new(lab: Lab) {
             let (call, old, new) = match kind {
                 0 => (Call::Create(token.clone(), record.clone()), Loaded::Absent, old),
                 1 => (Call::Update(token.clone(), version, replace(&next)), old, Loaded::Live(next)),
-                2 => (Call::Update(token.clone(), version, Change::Retire(stone.clone())), old, Loaded::Tombstone(stone)),
+                2 => {
+                    (Call::Update(token.clone(), version, Change::Retire(stone.clone())), old, Loaded::Tombstone(stone))
+                }
                 3 => (Call::Touch(token.clone(), version, at(1) + IDLE), old, Loaded::Live(touched)),
                 4 => (Call::Delete(token.clone(), MINUTE), old, ended(TombstoneKind::Destroyed)),
                 5 => (revoke, old, ended(TombstoneKind::Revoked)),
@@ -339,8 +352,13 @@ pub(super) async fn dropped_call_leaves_the_old_state_or_the_new(lab: Lab) {
             let is_complete = polled(polls, call.run(&lab, at(1))).await.is_some();
             let rule = format!("a call dropped after {polls} polls leaves the old state or the new: {call:?}");
             for (token, canary) in &canaries {
-                lab.expect("a load after a dropped call answers for its own token", token, at(1), &Loaded::Live(canary.clone()))
-                    .await;
+                lab.expect(
+                    "a load after a dropped call answers for its own token",
+                    token,
+                    at(1),
+                    &Loaded::Live(canary.clone()),
+                )
+                .await;
             }
             let state = lab.load(&token, at(1)).await;
             assert!(

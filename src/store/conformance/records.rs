@@ -175,7 +175,8 @@ pub(super) async fn touch_moves_the_deadline_and_nothing_else(lab: Lab) {
             record.touch(deadline, now);
             lab.expect(&rule, &token, at(62), &Loaded::Live(record.clone())).await;
         }
-        lab.expect("a touched session lives until its new deadline", &token, at(61) + IDLE, &Loaded::Live(record)).await;
+        lab.expect("a touched session lives until its new deadline", &token, at(61) + IDLE, &Loaded::Live(record))
+            .await;
         lab.expect("a touched session ends at its new deadline", &token, at(62) + IDLE, &Loaded::Absent).await;
     }
 }

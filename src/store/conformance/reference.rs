@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::error::StoreError;
 use crate::record::{Record, Tombstone, TombstoneKind, Version};
-use crate::store::{Change, Created, Deleted, Loaded, OwnedSession, Revoke, RevocationMark, SessionStore, Updated};
+use crate::store::{Change, Created, Deleted, Loaded, OwnedSession, RevocationMark, Revoke, SessionStore, Updated};
 use crate::token::{SessionToken, StoreKey, TokenShape};
 
 #[derive(Debug, Default)]
