@@ -168,7 +168,8 @@ impl Lab {
             version: self.version(),
             handle: SessionHandle::from_bytes(self.bytes()),
             owner: None,
-            csrf: None,
+            csrf: [1; crate::record::CSRF_LEN],
+            pinned: false,
             flash: Values::default(),
             values: values([("counter", "0"), ("mark", &self.number().to_string())]),
         }
