@@ -9,6 +9,7 @@
     reason = "each test file uses a part of this"
 )]
 
+pub mod direct;
 pub mod store;
 
 use std::collections::BTreeMap;
