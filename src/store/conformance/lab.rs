@@ -168,7 +168,8 @@ impl Lab {
             version: self.version(),
             handle: SessionHandle::from_bytes(self.bytes()),
             owner: None,
-            csrf: None,
+            csrf: [0; crate::record::CSRF_LEN],
+            pinned: false,
             flash: Values::default(),
             values: values([("counter", "0"), ("mark", &self.number().to_string())]),
         }
@@ -264,7 +265,7 @@ fn differences(got: &Record, expected: &Record) -> String {
         ("version", got.version == expected.version),
         ("handle", got.handle == expected.handle),
         ("owner", got.owner == expected.owner),
-        ("csrf", got.csrf == expected.csrf),
+        ("csrf", got.csrf == expected.csrf && got.pinned == expected.pinned),
         ("flash", got.flash == expected.flash),
         ("values", got.values == expected.values),
     ];
