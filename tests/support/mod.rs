@@ -9,6 +9,7 @@
     reason = "each test file uses a part of this"
 )]
 
+pub mod log;
 pub mod store;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 use tower_session_layer::{ManualClock, SessionLayer, SessionLayerBuilder};
 
+pub use self::log::Log;
 pub use self::store::{Backend, Fault, Op, TestStore};
 
 pub const MINUTE: Duration = Duration::from_secs(60);
