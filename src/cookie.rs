@@ -132,7 +132,9 @@ impl SessionCookie {
     /// Appends what removes the cookie, with all its chunks.
     pub(crate) fn append_removal(&self, response: &mut HeaderMap, shape: TokenShape) {
         self.discard(response, shape);
-        parse::suffixes(shape).iter().for_each(|suffix| append(response, self.render_removal(suffix)));
+        for suffix in parse::suffixes(shape) {
+            append(response, self.render_removal(suffix));
+        }
     }
 
     /// Removes what the handler itself set under our names: a response has at most one (RFC 6265bis, 4.1.1).
@@ -150,7 +152,9 @@ impl SessionCookie {
         }
         let kept: Vec<_> = response.get_all(SET_COOKIE).iter().filter(|value| !ours(value)).cloned().collect();
         response.remove(SET_COOKIE);
-        kept.into_iter().for_each(|value| append(response, value));
+        for value in kept {
+            append(response, value);
+        }
     }
 
     /// `render` for the common case, without a string in between.

@@ -56,6 +56,32 @@ impl Session {
         &self.0
     }
 
+    /// Returns the session of a request, where there is no extractor to do it.
+    ///
+    /// # Errors
+    ///
+    /// The request did not come through a [`SessionLayer`](crate::SessionLayer) ([`Error::is_no_layer`]); the error
+    /// says which line to add, and so does the log.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http::Request;
+    /// use tower_session_layer::{Error, Session};
+    ///
+    /// fn handle<B>(request: &Request<B>) -> Result<Option<String>, Error> {
+    ///     Session::from_extensions(request.extensions())?.get("user")
+    /// }
+    /// assert!(handle(&Request::new(())).unwrap_err().is_no_layer());
+    /// ```
+    pub fn from_extensions(extensions: &http::Extensions) -> Result<Self, Error> {
+        extensions.get::<Self>().cloned().ok_or_else(|| {
+            let error = Error::from(Kind::NoLayer);
+            tracing::error!(%error, "a handler asked for its session");
+            error
+        })
+    }
+
     /// Replaces the token, keeping the values: call it whenever privileges change.
     ///
     /// The new record is durable before the old token dies. Whoever knew the old one, as after session fixation, is
@@ -79,8 +105,10 @@ impl Session {
     ///
     /// The session is unavailable.
     pub fn destroy(&self) -> Result<(), Error> {
+        // A commit that is under way on another handle may be about to store what is to be destroyed.
+        let commits = self.0.gate.try_lock().is_err();
         let mut state = self.0.lock();
-        let is_live = matches!(state.base, Base::Live(_));
+        let is_live = commits || matches!(state.base, Base::Live(_));
         let work = state.work_mut()?;
         work.draft = blank();
         work.intent = Intent { destroy: is_live, ..Intent::default() };
@@ -226,12 +254,12 @@ impl Session {
     /// Makes all changes so far durable now, instead of at the end of the request.
     ///
     /// After this, what was committed stays whatever the handler answers. Once the response's head is out, as in SSE
-    /// and WebSocket handlers, this is the only way, and a change that needs a new token is an error.
+    /// and WebSocket handlers, this is the only way, and a change that needs a new token or idle timeout is an error.
     ///
     /// # Errors
     ///
     /// The session was destroyed, renewed or revoked meanwhile or has expired ([`Error::is_gone`]): the changes are
-    /// dropped. The response's head is sent and the change needs a new token ([`Error::is_response_sent`]). The
+    /// dropped. The response's head is sent and the change needs a cookie ([`Error::is_response_sent`]). The
     /// store failed or took too long: the changes remain to be committed.
     ///
     /// # Cancel safety

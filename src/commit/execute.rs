@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::MutexGuard;
 
 use super::limit::Limit;
-use super::retreat::retreat;
+use super::retreat::{is_successor, retreat};
 use super::{Ending, Job, Plan, Settled};
 use crate::clock::{micros, span, time};
 use crate::error::{Error, Kind, StoreError};
@@ -32,9 +32,13 @@ pub(crate) async fn settle<S: SessionStore>(store: &Arc<S>, session: &Session, e
     let job = Job::take(&mut inner.lock(), shared, ending, now)?;
     let mut commit = Commit { limit: Limit::new(shared), store, shared, job };
     match commit.run().await {
-        Ok(Settled { base, reply, gone }) => {
-            let is_not_modified = matches!(ending, Ending::Response { is_not_modified: true, .. });
-            inner.rebase(base, if is_not_modified { Reply::Leave } else { reply });
+        Ok(Settled { base, mut reply, gone }) => {
+            match (ending, &mut reply) {
+                (Ending::Response { is_not_modified: true, .. }, reply) => *reply = Reply::Leave,
+                (Ending::Response { .. }, Reply::Set { as_of, .. }) => *as_of = Some(now),
+                _ => {}
+            }
+            inner.rebase(base, reply);
             if gone && ending == Ending::Explicit { Err(Kind::Gone.into()) } else { Ok(()) }
         }
         Err(error) => {
@@ -64,6 +68,14 @@ async fn reload<S: SessionStore>(store: &Arc<S>, session: &Session, now: u64) ->
     let is_gone = matches!(base, Base::Retired);
     inner.rebase(base, Reply::Leave);
     if is_gone { Err(Kind::Gone.into()) } else { Ok(()) }
+}
+
+/// What a renewal stored under a token that nobody knows yet.
+struct Fresh {
+    token: SessionToken,
+    record: Record,
+    /// Whether the store was asked to retire the old record and has not said that it did not.
+    is_retiring: bool,
 }
 
 struct Commit<'a, S> {
@@ -142,8 +154,13 @@ impl<'a, S: SessionStore> Commit<'a, S> {
         let Live { token, record: mut from, .. } = live;
         let mut fresh = None;
         let result = self.swap(&token, &mut from, &mut fresh).await;
-        if let (Err(_), Some((fresh, _))) = (&result, fresh) {
-            retreat(self.store, self.shared, &token, fresh, from, self.now());
+        if let (Err(_), Some(Fresh { token: fresh, record, is_retiring })) = (&result, fresh) {
+            let settled = retreat(self.store, self.shared, &token, fresh.clone(), from, self.now());
+            // Only where the old token may have died is the answer worth waiting for: the client has to be sent the one
+            // that lives.
+            if is_retiring && settled.wait().await {
+                return Ok(Settled::live(fresh, record, true));
+            }
         }
         result
     }
@@ -155,7 +172,7 @@ impl<'a, S: SessionStore> Commit<'a, S> {
         &mut self,
         token: &SessionToken,
         from: &mut Record,
-        fresh: &mut Option<(SessionToken, Record)>,
+        fresh: &mut Option<Fresh>,
     ) -> Result<Settled, Error> {
         let mut next = self.job.draft.clone();
         let mut queue = None;
@@ -166,10 +183,12 @@ impl<'a, S: SessionStore> Commit<'a, S> {
             if !self.prepare_fresh(fresh, renews.then_some(&record)).await? {
                 return Ok(Settled::gone());
             }
-            let change = match fresh {
-                Some((fresh, _)) => {
+            let change = match fresh.as_mut() {
+                Some(fresh) => {
                     let stone = self.tombstone(TombstoneKind::Renewed);
-                    Change::Retire(stone.with_successor(token, fresh, self.shared.random.bytes()?))
+                    let stone = stone.with_successor(token, &fresh.token, self.shared.random.bytes()?);
+                    fresh.is_retiring = true;
+                    Change::Retire(stone)
                 }
                 None if is_empty => Change::Retire(self.tombstone(TombstoneKind::Emptied)),
                 None => Change::Replace(record.clone(), rule),
@@ -180,11 +199,16 @@ impl<'a, S: SessionStore> Commit<'a, S> {
                 }
                 Updated::Done => {
                     let is_same = fresh.is_none() && rule == Deadline::Keep;
-                    let token = fresh.take().map_or_else(|| token.clone(), |(fresh, _)| fresh);
+                    let token = fresh.take().map_or_else(|| token.clone(), |fresh| fresh.token);
                     return Ok(Settled::live(token, record, !is_same));
                 }
                 Updated::Instead(token) => return Ok(Settled::live(token, record, true)),
-                Updated::Conflict => self.reread(token, &mut queue).await?,
+                Updated::Conflict => {
+                    if let Some(fresh) = fresh {
+                        fresh.is_retiring = false;
+                    }
+                    self.reread(token, &mut queue).await?
+                }
                 Updated::Gone => self.wait(self.store.load(token, self.now())).await?,
             };
             match found {
@@ -193,6 +217,10 @@ impl<'a, S: SessionStore> Commit<'a, S> {
                     *from = newer;
                 }
                 found => {
+                    // The store sent the retiring again, since its first answer was lost.
+                    if let Some(fresh) = fresh.take_if(|fresh| is_successor(&found, token, &fresh.token)) {
+                        return Ok(Settled::live(fresh.token, fresh.record, true));
+                    }
                     self.prepare_fresh(fresh, None).await?;
                     return self.begin_anew(token, &found).await;
                 }
@@ -202,18 +230,15 @@ impl<'a, S: SessionStore> Commit<'a, S> {
 
     /// Stores what a renewal is to bring under a fresh token, or removes it if there is nothing to renew after all.
     /// `false` if the owner's sessions were revoked meanwhile.
-    async fn prepare_fresh(
-        &self,
-        fresh: &mut Option<(SessionToken, Record)>,
-        record: Option<&Record>,
-    ) -> Result<bool, Error> {
+    async fn prepare_fresh(&self, fresh: &mut Option<Fresh>, record: Option<&Record>) -> Result<bool, Error> {
         match (fresh.as_mut(), record) {
             (None, None) => {}
             (None, Some(record)) => {
-                *fresh = self.insert(record).await?.map(|token| (token, record.clone()));
+                let token = self.insert(record).await?;
+                *fresh = token.map(|token| Fresh { token, record: record.clone(), is_retiring: false });
                 return Ok(fresh.is_some());
             }
-            (Some((token, stored)), Some(record)) => {
+            (Some(Fresh { token, record: stored, .. }), Some(record)) => {
                 let change = Change::Replace(record.clone(), Deadline::Set);
                 let updated = self.wait(self.store.update(token, stored.version, &change, self.now())).await?;
                 *stored = record.clone();
@@ -223,7 +248,7 @@ impl<'a, S: SessionStore> Commit<'a, S> {
                     return Ok(false);
                 }
             }
-            (Some((token, _)), None) => {
+            (Some(Fresh { token, .. }), None) => {
                 self.wait(self.store.delete(token, Duration::ZERO, self.now())).await?;
                 *fresh = None;
             }
@@ -298,7 +323,8 @@ impl<'a, S: SessionStore> Commit<'a, S> {
         fits(&record, self.shared.max_record_len)?;
         let begins = record.created == 0;
         if begins {
-            record.created = now;
+            // Zero is what a session has that did not begin yet, and also what a clock shows that was never set.
+            record.created = now.max(1);
             record.absolute = lifetime.absolute_deadline(now);
         }
         if begins || self.job.intent.sets_idle() {

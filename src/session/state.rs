@@ -69,13 +69,16 @@ pub(crate) enum Reply {
         deadline: u64,
         /// Whether the session has an idle timeout of its own ("remember me").
         remembered: bool,
+        /// When that was decided, if the response follows at once.
+        as_of: Option<u64>,
     },
     Remove,
 }
 
 impl Reply {
     pub(crate) fn set(live: &Live) -> Self {
-        Self::Set { token: live.token.clone(), deadline: live.record.deadline, remembered: live.record.idle > 0 }
+        let remembered = live.record.idle > 0;
+        Self::Set { token: live.token.clone(), deadline: live.record.deadline, remembered, as_of: None }
     }
 
     pub(crate) fn or_keep(self, earlier: Self) -> Self {

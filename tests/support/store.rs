@@ -74,11 +74,31 @@ enum Kind {
     Cookie(CookieStore),
 }
 
+/// A fault that waits for its call.
+#[derive(Debug)]
+struct Planned {
+    /// How many calls go right before.
+    after: usize,
+    fault: Fault,
+    times: usize,
+}
+
 #[derive(Debug, Default)]
 struct Controls {
-    calls: Mutex<HashMap<Op, usize>>,
-    faults: Mutex<HashMap<Op, (Fault, usize)>>,
+    calls: Mutex<Vec<Op>>,
+    faults: Mutex<HashMap<Op, Planned>>,
     waiting: AtomicUsize,
+}
+
+impl Planned {
+    fn next(&mut self) -> Option<Fault> {
+        if self.after > 0 {
+            self.after -= 1;
+            return None;
+        }
+        self.times = self.times.checked_sub(1)?;
+        Some(self.fault)
+    }
 }
 
 impl TestStore {
@@ -96,7 +116,12 @@ impl TestStore {
 
     /// How often a method was called since the last [`forget`](Self::forget).
     pub fn calls(&self, op: Op) -> usize {
-        self.controls.calls.lock().unwrap().get(&op).copied().unwrap_or_default()
+        self.order().into_iter().filter(|call| *call == op).count()
+    }
+
+    /// The calls since the last [`forget`](Self::forget), in their order.
+    pub fn order(&self) -> Vec<Op> {
+        self.controls.calls.lock().unwrap().clone()
     }
 
     /// How many calls there were but for loads.
@@ -110,7 +135,17 @@ impl TestStore {
 
     /// Makes the next `times` calls of a method go wrong.
     pub fn fault(&self, op: Op, fault: Fault, times: usize) {
-        self.controls.faults.lock().unwrap().insert(op, (fault, times));
+        self.controls.faults.lock().unwrap().insert(op, Planned { after: 0, fault, times });
+    }
+
+    /// Makes one call of a method go wrong, after so many that go right.
+    pub fn fault_after(&self, op: Op, after: usize, fault: Fault) {
+        self.controls.faults.lock().unwrap().insert(op, Planned { after, fault, times: 1 });
+    }
+
+    /// The same memory, answering at once.
+    pub fn direct(&self) -> Self {
+        Self { is_remote: false, ..self.clone() }
     }
 
     pub fn heal(&self) {
@@ -131,14 +166,8 @@ impl TestStore {
     }
 
     async fn enter(&self, op: Op) -> Result<Option<Fault>, StoreError> {
-        *self.controls.calls.lock().unwrap().entry(op).or_default() += 1;
-        let fault = {
-            let mut faults = self.controls.faults.lock().unwrap();
-            faults.get_mut(&op).filter(|(_, times)| *times > 0).map(|(fault, times)| {
-                *times -= 1;
-                *fault
-            })
-        };
+        self.controls.calls.lock().unwrap().push(op);
+        let fault = self.controls.faults.lock().unwrap().get_mut(&op).and_then(Planned::next);
         if self.is_remote {
             tokio::task::yield_now().await;
         }
