@@ -9,6 +9,7 @@
     reason = "each test file uses a part of this"
 )]
 
+pub mod log;
 pub mod direct;
 pub mod store;
 
@@ -28,6 +29,7 @@ use tower_session_layer::{
     SessionToken,
 };
 
+pub use self::log::Log;
 pub use self::store::{Backend, Fault, Op, TestStore};
 
 pub const MINUTE: Duration = Duration::from_secs(60);
