@@ -61,6 +61,8 @@ async fn renewal_of_a_session_that_ended_meanwhile_leaves_no_record_behind() {
     }
 }
 
+type Act = fn(&Session) -> Result<(), Error>;
+
 /// The calls of a renewal that conflicts once, after the load: which, and how many of its kind go right before.
 const CALLS: [(&str, Op, usize); 5] = [
     ("storing the new record", Op::Create, 0),
@@ -109,8 +111,49 @@ async fn failure_in_any_call_leaves_the_client_a_token_that_lives_with_everythin
     }
 }
 
+#[tokio::test]
+async fn call_that_a_store_sends_again_by_itself_is_applied_once_and_answered_as_before() {
+    let rows: [(&str, Op, usize, Act, bool); 8] = [
+        ("write", Op::Update, 0, |s| s.insert("b", 2), false),
+        ("increment", Op::Update, 0, |s| s.update("b", |b: Option<u32>| Some(b.unwrap_or(1) + 1)), false),
+        ("the new record of a renewal", Op::Create, 0, |s| s.insert("b", 2).and_then(|()| s.renew()), true),
+        ("the end of the old one", Op::Update, 0, |s| s.insert("b", 2).and_then(|()| s.renew()), true),
+        ("sign in", Op::Create, 0, |s| s.insert("b", 2).and_then(|()| s.sign_in("ada")), true),
+        ("the end of what was before", Op::Update, 0, |s| s.insert("b", 2).and_then(|()| s.sign_in("ada")), true),
+        ("new record after a conflict", Op::Update, 1, |s| s.insert("b", 2).and_then(|()| s.renew()), true),
+        ("end after a conflict", Op::Update, 2, |s| s.insert("b", 2).and_then(|()| s.renew()), true),
+    ];
+    for backend in Backend::SERVER {
+        for (what, op, after, request, renews) in rows {
+            let what = format!("{backend:?}: {what}");
+            let Setup { layer, store, .. } = &Setup::new(backend);
+            let token = begin(layer, |session| session.insert("a", 1)).await;
+            let held = hold(layer, &token, request).await;
+            if after > 0 {
+                act(layer, Some(&token), |session| session.insert("a", 1).and_then(|()| session.insert("c", 3))).await;
+            }
+            store.fault_after(op, after, Fault::SentAgain);
+            let answer = held.release().await;
+            assert!(answer.status.is_success(), "{what}");
+            assert_eq!(answer.token().is_some(), renews, "{what}");
+            let live = answer.token().unwrap_or_else(|| token.clone());
+            let expected = if after > 0 { json!({ "a": 1, "b": 2, "c": 3 }) } else { json!({ "a": 1, "b": 2 }) };
+            assert_eq!(values(layer, &live).await, Some(expected), "{what}");
+            assert_eq!(values(layer, &token).await.is_some(), !renews, "{what}");
+        }
+
+        let Setup { layer, store, .. } = &Setup::new(backend);
+        store.fault(Op::Create, Fault::SentAgain, 1);
+        let token = begin(layer, |session| session.insert("a", 1)).await;
+        assert_eq!((values(layer, &token).await, store.sessions().await), (Some(json!({ "a": 1 })), 1), "{backend:?}");
+        store.fault(Op::Delete, Fault::SentAgain, 1);
+        assert!(act(layer, Some(&token), Session::destroy).await.removes_cookie(), "{backend:?}");
+        assert_eq!(values(layer, &token).await, None, "{backend:?}");
+    }
+}
+
 async fn works(layer: &tower_session_layer::SessionLayer, token: &str, what: &str) {
-    let renewed: fn(&Session) -> Result<(), Error> = |s| s.insert("later", 1).and_then(|()| s.renew());
+    let renewed: Act = |s| s.insert("later", 1).and_then(|()| s.renew());
     let fresh = act(layer, Some(token), renewed).await.token();
     assert!(fresh.is_some(), "{what}");
 }
