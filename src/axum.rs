@@ -7,7 +7,7 @@ use axum_core::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::request::Parts;
 
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::session::{Session, SessionView};
 
 /// Rejects with 500 where no [`SessionLayer`](crate::SessionLayer) is around the handler, and the log says what to add.
@@ -15,11 +15,7 @@ impl<S: Sync> FromRequestParts<S> for Session {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        parts.extensions.get::<Self>().cloned().ok_or_else(|| {
-            let error = Error::from(Kind::NoLayer);
-            tracing::error!(%error, path = parts.uri.path(), "a handler asked for its session");
-            error
-        })
+        Self::from_extensions(&parts.extensions)
     }
 }
 
@@ -54,14 +50,13 @@ impl<S: Sync> OptionalFromRequestParts<S> for SessionView {
 /// since what went wrong is for the log.
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        let status = if self.is_unavailable() {
-            StatusCode::SERVICE_UNAVAILABLE
-        } else if self.is_too_large() {
-            StatusCode::PAYLOAD_TOO_LARGE
-        } else {
-            StatusCode::INTERNAL_SERVER_ERROR
-        };
+        if self.is_too_large() {
+            // Any client can bring this about, so it is no alarm.
+            tracing::debug!(error = %self, "a request would make its session too large");
+            return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+        }
         tracing::error!(error = %self, source = std::error::Error::source(&self), "a handler failed on its session");
-        status.into_response()
+        let unavailable = self.is_unavailable();
+        if unavailable { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::INTERNAL_SERVER_ERROR }.into_response()
     }
 }

@@ -207,7 +207,7 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
         self
     }
 
-    /// Sets where the bytes of tokens and secrets come from; by default a ChaCha20 generator in each thread, seeded and
+    /// Sets where the bytes of tokens and secrets come from; by default a `ChaCha20` generator in each thread, seeded and
     /// reseeded by the operating system. For tests and hardware sources: whoever can guess these bytes has every session.
     ///
     /// An error of the source is a 503, never a weak token.

@@ -52,11 +52,9 @@ pub(crate) enum Plan {
 /// Decides what to ask the store.
 fn plan(base: &Base, intent: &Intent, draft: &Record, refresh: Option<u64>) -> Plan {
     match base {
-        Base::Unavailable => Plan::Nothing,
         Base::New if intent.is_change() && !draft.is_empty() => Plan::Create,
-        Base::New => Plan::Nothing,
         Base::Retired if intent.edited => Plan::Refuse,
-        Base::Retired => Plan::Nothing,
+        Base::New | Base::Retired | Base::Unavailable => Plan::Nothing,
         Base::Live(_) if intent.destroy && draft.is_empty() => Plan::Destroy,
         Base::Live(_) if intent.destroy => Plan::Create,
         Base::Live(_) if intent.is_change() => Plan::Write,
@@ -109,7 +107,8 @@ impl Job {
         let mut plan = plan(&base, &intent, &draft, refresh);
         let needs_cookie = match plan {
             Plan::Create => true,
-            Plan::Write => shared.is_sealed() || (intent.renew.is_some() && !draft.is_empty()),
+            // The record's deadline never moves without the cookie's.
+            Plan::Write => shared.is_sealed() || ((intent.renew.is_some() || intent.sets_idle()) && !draft.is_empty()),
             Plan::Touch(_) | Plan::Destroy => shared.is_sealed(),
             Plan::Nothing | Plan::Refuse => false,
         };
@@ -133,8 +132,8 @@ impl Job {
 
     /// Puts back what could not be committed, for another try; at the end of a request there is none.
     fn give_back(self, state: &mut State, ending: Ending) {
-        let has_ended = !matches!(self.base, Base::Live(_)) && matches!(state.base, Base::Live(_));
-        if self.intent.destroy || has_ended {
+        let is_live = |base: &Base| matches!(base, Base::Live(_));
+        if is_live(&state.base) && (self.intent.destroy || !is_live(&self.base)) {
             // The client is to forget the token even where the store could not be told.
             state.reply = Reply::Remove;
         }

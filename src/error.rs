@@ -59,7 +59,7 @@ impl Error {
         matches!(*self.0, Kind::Gone)
     }
 
-    /// Whether the change needs a new token, which can no longer be sent.
+    /// Whether the change needs a session cookie, for a new token or idle timeout, which can no longer be sent.
     pub fn is_response_sent(&self) -> bool {
         matches!(*self.0, Kind::ResponseSent)
     }
@@ -109,7 +109,7 @@ impl fmt::Display for Error {
             ),
             Kind::Gone => f.write_str("the session is gone: it was destroyed, renewed or revoked, or has expired"),
             Kind::ResponseSent => {
-                f.write_str("the change needs a new session token, but the response's head is already sent")
+                f.write_str("the change needs a session cookie to be set, but the response's head is already sent")
             }
             Kind::Unavailable => f.write_str("the session is unavailable, since its store could not be read"),
             Kind::NoLayer => f.write_str(

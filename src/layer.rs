@@ -53,6 +53,10 @@ pub struct SessionLayer {
 
 impl SessionLayer {
     /// Keeps sessions in a store, with every option at its default.
+    ///
+    /// # Panics
+    ///
+    /// Never: the defaults are valid, as a test shows.
     pub fn new(store: impl SessionStore) -> Self {
         Self::builder(store).build().expect("the defaults are a valid configuration")
     }

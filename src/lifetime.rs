@@ -43,7 +43,7 @@ mod tests {
     use crate::record::{SessionHandle, Values, Version};
     use proptest::prelude::*;
 
-    const LIFETIME: Lifetime = Lifetime { idle: Duration::from_micros(1_000), absolute: Duration::from_micros(5_000) };
+    const LIFETIME: Lifetime = Lifetime { idle: Duration::from_millis(1), absolute: Duration::from_millis(5) };
 
     fn born(at: u64) -> Record {
         let mut record = Record {

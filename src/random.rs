@@ -1,4 +1,4 @@
-//! Randomness for tokens, versions and secrets: a ChaCha20 generator per thread, seeded by the operating system.
+//! Randomness for tokens, versions and secrets: a `ChaCha20` generator per thread, seeded by the operating system.
 
 use std::cell::RefCell;
 use std::fmt;

@@ -79,8 +79,9 @@ pub(crate) fn write<B, E>(answer: &mut Result<Response<B>, E>, shared: &Shared, 
     }
     match finish.reply {
         Reply::Leave => return,
-        Reply::Set { token, deadline, remembered } => {
-            let left = Duration::from_micros(deadline.saturating_sub(micros(shared.clock.now())));
+        Reply::Set { token, deadline, remembered, as_of } => {
+            let now = as_of.unwrap_or_else(|| micros(shared.clock.now()));
+            let left = Duration::from_micros(deadline.saturating_sub(now));
             let max_age = (remembered || !shared.browser_session).then_some(left);
             shared.cookie.append(headers, shared.shape, &token, max_age);
         }
@@ -145,10 +146,10 @@ fn forbid_storing(headers: &mut HeaderMap) {
 mod tests {
     use super::*;
 
-    fn headers(name: HeaderName, values: &[&str]) -> HeaderMap {
+    fn headers(name: &HeaderName, values: &[&str]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for value in values {
-            headers.append(&name, value.parse().unwrap());
+            headers.append(name, value.parse().unwrap());
         }
         headers
     }
@@ -162,7 +163,7 @@ mod tests {
             (&["*"], &["*"]),
             (&["accept, cOOkie"], &["accept, cOOkie"]),
         ] {
-            let mut headers = headers(VARY, before);
+            let mut headers = headers(&VARY, before);
             vary_by_cookie(&mut headers);
             assert!(headers.get_all(VARY).iter().eq(after), "{before:?}: {headers:?}");
         }
@@ -179,7 +180,7 @@ mod tests {
             (&["private", "max-age=60"], "private, no-store"),
             (&["no-cache, s-maxage=1"], "no-cache, no-store"),
         ] {
-            let mut headers = headers(CACHE_CONTROL, before);
+            let mut headers = headers(&CACHE_CONTROL, before);
             forbid_storing(&mut headers);
             assert!(headers.get_all(CACHE_CONTROL).iter().eq([after]), "{before:?}: {headers:?}");
         }
@@ -194,7 +195,7 @@ mod tests {
             ("application/grpcx", Protocol::Http),
             ("application/json", Protocol::Http),
         ] {
-            assert_eq!(Protocol::of(&headers(CONTENT_TYPE, &[kind])), expected, "{kind}");
+            assert_eq!(Protocol::of(&headers(&CONTENT_TYPE, &[kind])), expected, "{kind}");
         }
     }
 }

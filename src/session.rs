@@ -3,6 +3,7 @@
 mod changes;
 mod key;
 mod state;
+mod values;
 mod view;
 
 use std::fmt;
@@ -11,8 +12,6 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_core::Serialize;
-use serde_core::de::DeserializeOwned;
 use subtle::ConstantTimeEq as _;
 
 pub(crate) use self::changes::{Intent, Op, SignIn, fits};
@@ -23,7 +22,7 @@ use crate::clock::{micros, span};
 use crate::commit::Ending;
 use crate::error::{Error, Kind};
 use crate::layer::{Owners, Shared};
-use crate::record::{CSRF_LEN, Entry, Record, SessionHandle};
+use crate::record::{CSRF_LEN, Record, SessionHandle};
 
 /// A request's session: read and change it here, and the layer commits it when the handler has answered.
 ///
@@ -57,152 +56,30 @@ impl Session {
         &self.0
     }
 
-    /// Returns the value of a key; `None` where there is none.
+    /// Returns the session of a request, where there is no extractor to do it.
     ///
     /// # Errors
     ///
-    /// The value is not a `T` ([`Error::is_decode`]). It stays.
-    pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
-        self.entry(key).map(|entry| decode(&entry)).transpose()
-    }
-
-    /// Sets the value of a key.
-    ///
-    /// A value equal to the present one is no change, and a request without a change writes nothing.
-    ///
-    /// # Errors
-    ///
-    /// The value cannot be written as JSON ([`Error::is_encode`]), the session would become larger than the layer or
-    /// its store allows ([`Error::is_too_large`]), or it is unavailable. Nothing was changed.
-    pub fn insert(&self, key: &str, value: impl Serialize) -> Result<(), Error> {
-        let op = Op::Insert(encode(key, &value)?);
-        self.apply(op)
-    }
-
-    /// Removes a key and tells whether it was there.
-    ///
-    /// # Errors
-    ///
-    /// The session is unavailable.
-    pub fn remove(&self, key: &str) -> Result<bool, Error> {
-        self.0.write(|work| {
-            let op = Op::Remove(key.into());
-            let was_there = op.apply(&mut work.draft)?;
-            work.log(op, was_there);
-            Ok(was_there)
-        })
-    }
-
-    /// Removes a key and returns its value.
-    ///
-    /// Played again on a newer record, this removes only the value that it returned.
-    ///
-    /// # Errors
-    ///
-    /// The value is not a `T`: it stays. Or the session is unavailable.
-    pub fn take<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
-        self.take_with(|record| record.values.get(key), Op::Take)
-    }
-
-    /// Changes the value of a key by what it is: `None` stands for absence on both sides.
-    ///
-    /// The closure runs now, and again on the newer value for each conflict with another request; what this handler
-    /// sees may differ from what lands. It must not have effects of its own. It never runs under a lock.
-    ///
-    /// # Errors
-    ///
-    /// The value is not a `T`, or the new one cannot be written, is too large, or the session is unavailable. If a
-    /// newer value is not a `T`, the commit fails (500).
+    /// The request did not come through a [`SessionLayer`](crate::SessionLayer) ([`Error::is_no_layer`]); the error
+    /// says which line to add, and so does the log.
     ///
     /// # Examples
     ///
     /// ```
-    /// # fn example(session: &tower_session_layer::Session) -> Result<(), tower_session_layer::Error> {
-    /// session.update("visits", |visits: Option<u64>| Some(visits.unwrap_or(0) + 1))?;
-    /// # Ok(())
-    /// # }
+    /// use http::Request;
+    /// use tower_session_layer::{Error, Session};
+    ///
+    /// fn handle<B>(request: &Request<B>) -> Result<Option<String>, Error> {
+    ///     Session::from_extensions(request.extensions())?.get("user")
+    /// }
+    /// assert!(handle(&Request::new(())).unwrap_err().is_no_layer());
     /// ```
-    pub fn update<T, F>(&self, key: &str, change: F) -> Result<(), Error>
-    where
-        T: Serialize + DeserializeOwned,
-        F: Fn(Option<T>) -> Option<T> + Send + Sync + 'static,
-    {
-        let key: Arc<str> = key.into();
-        let closure = {
-            let key = Arc::clone(&key);
-            Arc::new(move |json: Option<&str>| {
-                let value = json.map(|json| decode(&Entry::new(&key, json))).transpose()?;
-                change(value).map(|value| encode(&key, &value)).transpose()
-            })
-        };
-        loop {
-            let before = self.entry(&key);
-            let after = closure(before.as_ref().map(Entry::json))?;
-            let closure = Arc::clone(&closure);
-            let limit = self.0.shared.max_record_len;
-            let done = self.0.write(|work| {
-                let present = work.draft.values.get(&key);
-                if present.map(Entry::text_ptr) != before.as_ref().map(Entry::text_ptr) {
-                    return Ok(false);
-                }
-                let op = after.map_or_else(|| Op::Remove(Arc::clone(&key)), Op::Insert);
-                work.apply_as(op, Op::Update(Arc::clone(&key), closure), limit)?;
-                Ok(true)
-            })?;
-            if done {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Returns whether a key has a value.
-    pub fn contains(&self, key: &str) -> bool {
-        self.entry(key).is_some()
-    }
-
-    /// Returns the keys, sorted. Flash values are not among them.
-    pub fn keys(&self) -> Vec<String> {
-        self.view().keys()
-    }
-
-    /// Returns how many keys there are, without flash values.
-    pub fn len(&self) -> usize {
-        self.0.read(|record, _| record.map_or(0, |record| record.values.entries().len()))
-    }
-
-    /// Returns whether there is no key.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Removes all values and flash values; the owner stays signed in.
-    ///
-    /// A session that a request leaves without value, flash or owner is removed, cookie and record.
-    ///
-    /// # Errors
-    ///
-    /// The session is unavailable.
-    pub fn clear(&self) -> Result<(), Error> {
-        self.apply(Op::Clear)
-    }
-
-    /// Leaves a value for [`take_flash`](Self::take_flash) to find, usually in the request after a redirect.
-    ///
-    /// # Errors
-    ///
-    /// As for [`insert`](Self::insert).
-    pub fn flash(&self, key: &str, value: impl Serialize) -> Result<(), Error> {
-        let op = Op::Flash(encode(key, &value)?);
-        self.apply(op)
-    }
-
-    /// Removes a flash value and returns it: each is shown once.
-    ///
-    /// # Errors
-    ///
-    /// As for [`take`](Self::take).
-    pub fn take_flash<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
-        self.take_with(|record| record.flash.get(key), Op::TakeFlash)
+    pub fn from_extensions(extensions: &http::Extensions) -> Result<Self, Error> {
+        extensions.get::<Self>().cloned().ok_or_else(|| {
+            let error = Error::from(Kind::NoLayer);
+            tracing::error!(%error, "a handler asked for its session");
+            error
+        })
     }
 
     /// Replaces the token, keeping the values: call it whenever privileges change.
@@ -228,8 +105,10 @@ impl Session {
     ///
     /// The session is unavailable.
     pub fn destroy(&self) -> Result<(), Error> {
+        // A commit that is under way on another handle may be about to store what is to be destroyed.
+        let commits = self.0.gate.try_lock().is_err();
         let mut state = self.0.lock();
-        let is_live = matches!(state.base, Base::Live(_));
+        let is_live = commits || matches!(state.base, Base::Live(_));
         let work = state.work_mut()?;
         work.draft = blank();
         work.intent = Intent { destroy: is_live, ..Intent::default() };
@@ -280,15 +159,14 @@ impl Session {
     /// No randomness, or the session is unavailable.
     pub fn csrf_token(&self) -> Result<String, Error> {
         let known = self.0.read(|record, _| record.filter(|record| record.pinned).map(|record| record.csrf));
-        let secret = match known {
-            Some(secret) => secret,
-            None => {
-                let secret = self.0.shared.random.bytes()?;
-                self.0.write(|work| {
-                    work.apply(Op::Pin(secret), usize::MAX)?;
-                    Ok(work.draft.csrf)
-                })?
-            }
+        let secret = if let Some(secret) = known {
+            secret
+        } else {
+            let secret = self.0.shared.random.bytes()?;
+            self.0.write(|work| {
+                work.apply(Op::Pin(secret), usize::MAX)?;
+                Ok(work.draft.csrf)
+            })?
         };
         Ok(URL_SAFE_NO_PAD.encode(secret))
     }
@@ -376,12 +254,12 @@ impl Session {
     /// Makes all changes so far durable now, instead of at the end of the request.
     ///
     /// After this, what was committed stays whatever the handler answers. Once the response's head is out, as in SSE
-    /// and WebSocket handlers, this is the only way, and a change that needs a new token is an error.
+    /// and WebSocket handlers, this is the only way, and a change that needs a new token or idle timeout is an error.
     ///
     /// # Errors
     ///
     /// The session was destroyed, renewed or revoked meanwhile or has expired ([`Error::is_gone`]): the changes are
-    /// dropped. The response's head is sent and the change needs a new token ([`Error::is_response_sent`]). The
+    /// dropped. The response's head is sent and the change needs a cookie ([`Error::is_response_sent`]). The
     /// store failed or took too long: the changes remain to be committed.
     ///
     /// # Cancel safety
@@ -412,48 +290,10 @@ impl Session {
         let limit = self.0.shared.max_record_len;
         self.0.write(|work| work.apply(op, limit))
     }
-
-    fn entry(&self, key: &str) -> Option<Entry> {
-        self.0.read(|record, _| record.and_then(|record| record.values.get(key).cloned()))
-    }
-
-    /// Parses outside the lock, then removes what was parsed, unless it changed in between.
-    fn take_with<T: DeserializeOwned>(
-        &self,
-        find: impl Fn(&Record) -> Option<&Entry>,
-        op: impl Fn(Entry) -> Op,
-    ) -> Result<Option<T>, Error> {
-        loop {
-            let Some(entry) = self.0.read(|record, _| record.and_then(|record| find(record).cloned())) else {
-                return Ok(None);
-            };
-            let value = decode(&entry)?;
-            let taken = self.0.write(|work| {
-                let is_same = find(&work.draft).is_some_and(|present| present.same(&entry));
-                if is_same {
-                    work.apply(op(entry), usize::MAX)?;
-                }
-                Ok(is_same)
-            })?;
-            if taken {
-                return Ok(Some(value));
-            }
-        }
-    }
 }
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session").field("cookie", &self.0.shared.cookie.name()).finish_non_exhaustive()
     }
-}
-
-fn decode<T: DeserializeOwned>(entry: &Entry) -> Result<T, Error> {
-    serde_json::from_str(entry.json()).map_err(|source| {
-        Kind::Decode { key: entry.key().to_owned(), wanted: std::any::type_name::<T>(), source }.into()
-    })
-}
-
-fn encode(key: &str, value: &impl Serialize) -> Result<Entry, Error> {
-    Entry::encode(key, value).map_err(|source| Kind::Encode { key: key.to_owned(), source }.into())
 }

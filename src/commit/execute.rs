@@ -32,9 +32,13 @@ pub(crate) async fn settle<S: SessionStore>(store: &Arc<S>, session: &Session, e
     let job = Job::take(&mut inner.lock(), shared, ending, now)?;
     let mut commit = Commit { limit: Limit::new(shared), store, shared, job };
     match commit.run().await {
-        Ok(Settled { base, reply, gone }) => {
-            let is_not_modified = matches!(ending, Ending::Response { is_not_modified: true, .. });
-            inner.rebase(base, if is_not_modified { Reply::Leave } else { reply });
+        Ok(Settled { base, mut reply, gone }) => {
+            match (ending, &mut reply) {
+                (Ending::Response { is_not_modified: true, .. }, reply) => *reply = Reply::Leave,
+                (Ending::Response { .. }, Reply::Set { as_of, .. }) => *as_of = Some(now),
+                _ => {}
+            }
+            inner.rebase(base, reply);
             if gone && ending == Ending::Explicit { Err(Kind::Gone.into()) } else { Ok(()) }
         }
         Err(error) => {
@@ -319,7 +323,8 @@ impl<'a, S: SessionStore> Commit<'a, S> {
         fits(&record, self.shared.max_record_len)?;
         let begins = record.created == 0;
         if begins {
-            record.created = now;
+            // Zero is what a session has that did not begin yet, and also what a clock shows that was never set.
+            record.created = now.max(1);
             record.absolute = lifetime.absolute_deadline(now);
         }
         if begins || self.job.intent.sets_idle() {

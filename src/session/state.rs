@@ -69,13 +69,16 @@ pub(crate) enum Reply {
         deadline: u64,
         /// Whether the session has an idle timeout of its own ("remember me").
         remembered: bool,
+        /// When that was decided, if the response follows at once.
+        as_of: Option<u64>,
     },
     Remove,
 }
 
 impl Reply {
     pub(crate) fn set(live: &Live) -> Self {
-        Self::Set { token: live.token.clone(), deadline: live.record.deadline, remembered: live.record.idle > 0 }
+        let remembered = live.record.idle > 0;
+        Self::Set { token: live.token.clone(), deadline: live.record.deadline, remembered, as_of: None }
     }
 
     pub(crate) fn or_keep(self, earlier: Self) -> Self {
@@ -166,19 +169,18 @@ impl Base {
 impl Work {
     /// Applies a change without user code in it, unless the session would become too large.
     pub(crate) fn apply(&mut self, op: Op, limit: usize) -> Result<(), Error> {
-        let logged = op.clone();
-        self.apply_as(op, logged, limit)
+        self.apply_as(&op.clone(), op, limit)
     }
 
     /// Applies one change and logs another, which a replay is to do in its place.
-    pub(crate) fn apply_as(&mut self, op: Op, logged: Op, limit: usize) -> Result<(), Error> {
+    pub(crate) fn apply_as(&mut self, op: &Op, logged: Op, limit: usize) -> Result<(), Error> {
         let before = (self.draft.encoded_len() + op.growth() > limit).then(|| self.draft.clone());
         let edited = op.apply(&mut self.draft)?;
-        if let Some(before) = before.filter(|before| before.encoded_len() < self.draft.encoded_len()) {
-            if let Err(error) = fits(&self.draft, limit) {
-                self.draft = before;
-                return Err(error);
-            }
+        if let Some(before) = before.filter(|before| before.encoded_len() < self.draft.encoded_len())
+            && let Err(error) = fits(&self.draft, limit)
+        {
+            self.draft = before;
+            return Err(error);
         }
         self.log(logged, edited);
         Ok(())

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 
 use serde_core::de::DeserializeOwned;
 
-use super::decode;
 use super::state::{Base, State};
+use super::values::decode;
 use crate::clock::time;
 use crate::error::Error;
 use crate::record::{Record, SessionHandle};

@@ -5,7 +5,7 @@
 //! <directory>/owners/cd/<the other 62 of the owner's SHA-256>/  an empty file named by each session, and the mark
 //! ```
 //!
-//! Files have mode 0600 and directories 0700, whatever the umask. Symbolic links are never followed. Anything under
+//! Files have mode 0600 and directories 0700, however open the umask is. Symbolic links are never followed. Anything under
 //! another name is left alone.
 //!
 //! A file becomes visible whole, by a rename; only the times at its front are written over in place, under a digest.

@@ -1,5 +1,7 @@
 //! Sessions in this process's memory.
 
+// The steps that the store is made of.
+mod inner;
 // The map.
 mod shards;
 // What stands in it.
@@ -14,18 +16,17 @@ mod tests;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
 use self::evict::Evictor;
-use self::owners::Owners;
-use self::shards::{Key, Shards, Writer};
-use self::slot::{Slot, State, bytes_of, longest_record};
+use self::inner::Inner;
+use self::shards::Key;
+use self::slot::{Slot, State, longest_record};
 use super::{Change, Created, Deleted, Loaded, OwnedSession, Revoke, SessionStore, Updated};
 use crate::clock::micros;
 use crate::error::{ConfigError, StoreError};
 use crate::record::{Record, Tombstone, TombstoneKind, Version};
-use crate::token::{RANDOM_LEN, SessionToken, TokenShape};
+use crate::token::{SessionToken, TokenShape};
 
 /// Keeps sessions in this process: the fastest store, gone with the process and not shared with another.
 ///
@@ -53,14 +54,6 @@ pub struct MemoryStore {
     inner: Arc<Inner>,
 }
 
-struct Inner {
-    shards: Shards,
-    owners: Owners,
-    evictor: Evictor,
-    /// The shard at which the next sweep begins.
-    cursor: AtomicUsize,
-}
-
 /// The bounds of a [`MemoryStore`].
 #[derive(Debug, Clone)]
 pub struct MemoryStoreBuilder {
@@ -68,8 +61,6 @@ pub struct MemoryStoreBuilder {
     max_bytes: usize,
 }
 
-/// How many entries a sweep looks at before it lets others run: under a millisecond.
-const ENTRIES_PER_SWEEP: usize = 16_384;
 /// How many entries a full shard has on average: as many as may be swept in one go while a request waits.
 const ENTRIES_PER_SHARD: usize = 256;
 
@@ -149,14 +140,7 @@ impl MemoryStoreBuilder {
     fn finish(self) -> MemoryStore {
         // 4,096 by default. A sweep holds one at a time, and an eviction finds its candidates in few of them.
         let count = self.max_sessions.div_ceil(ENTRIES_PER_SHARD).clamp(16, 65_536).next_power_of_two();
-        MemoryStore {
-            inner: Arc::new(Inner {
-                shards: Shards::new(count),
-                owners: Owners::new(count),
-                evictor: Evictor::new(self.max_sessions, self.max_bytes),
-                cursor: AtomicUsize::new(0),
-            }),
-        }
+        MemoryStore { inner: Arc::new(Inner::new(count, Evictor::new(self.max_sessions, self.max_bytes))) }
     }
 }
 
@@ -270,121 +254,5 @@ impl SessionStore for MemoryStore {
     /// next interval is early enough.
     async fn sweep(&self, limit: usize, now: SystemTime) -> Result<usize, StoreError> {
         Ok(self.inner.sweep(limit, now))
-    }
-}
-
-impl Inner {
-    fn admit(&self, record: &Record) -> Result<(), StoreError> {
-        let (actual, allowed) = (bytes_of(record), self.evictor.max_bytes());
-        if actual > allowed { Err(StoreError::too_large(actual, allowed)) } else { Ok(()) }
-    }
-
-    fn load(&self, key: Key, secret: &[u8; RANDOM_LEN], now: u64) -> Loaded {
-        let answer = |slot: &Slot| match &slot.state {
-            State::Live(record) => Loaded::Live(record.clone()),
-            State::Retired { stone, .. } => Loaded::Tombstone(stone.clone()),
-        };
-        match self.shards.read(key).get(&key).filter(|slot| slot.is_of(secret)) {
-            None => return Loaded::Absent,
-            Some(slot) if !slot.is_expired(now) => return answer(slot),
-            Some(_) => {}
-        }
-        // It ends here, or a clock that steps back would revive it; unless a touch came in between.
-        self.step(key, now, |shard| shard.get(key).filter(|slot| slot.is_of(secret)).map_or(Loaded::Absent, answer))
-    }
-
-    fn create(&self, key: Key, secret: &[u8; RANDOM_LEN], record: &Record, now: SystemTime) -> Created {
-        let slot = Box::new(Slot::new(secret, record.clone()));
-        let micros = micros(now);
-        let insert = || {
-            let mut shard = self.shards.write(key);
-            shard.remove_expired(key, micros);
-            let created = match shard.get(key) {
-                None => {
-                    shard.insert(key, slot);
-                    Created::Stored
-                }
-                Some(Slot { state: State::Live(stored), token })
-                    if token.is(secret) && stored.version == record.version =>
-                {
-                    Created::Stored
-                }
-                Some(_) => Created::Taken,
-            };
-            (created, shard.finish())
-        };
-        let (created, taken) = match &record.owner {
-            Some(owner) => self.owners.create(owner, key, record, now, insert),
-            None => insert(),
-        };
-        self.forget(key, taken);
-        self.make_room(key, micros);
-        created
-    }
-
-    fn update(&self, key: Key, secret: &[u8; RANDOM_LEN], from: Version, change: &Change, now: u64) -> Updated {
-        let updated = self.step(key, now, |shard| {
-            let Some(Slot { state: State::Live(stored), .. }) = shard.get(key).filter(|slot| slot.is_of(secret)) else {
-                return Updated::Gone;
-            };
-            let state = match change {
-                Change::Replace(record, _) if stored.version == record.version => return Updated::Done,
-                _ if stored.version != from => return Updated::Conflict,
-                Change::Replace(record, deadline) => {
-                    let mut next = deadline.apply(stored.deadline(), record.clone());
-                    next.owner.clone_from(&stored.owner);
-                    State::Live(next)
-                }
-                Change::Retire(stone) => State::Retired { stone: stone.clone(), since: now },
-            };
-            shard.replace(key, state, now);
-            Updated::Done
-        });
-        self.make_room(key, now);
-        updated
-    }
-
-    /// Runs one step under the lock of a key's shard, where what has expired is gone already. What the step takes out
-    /// is dropped after the lock, and leaves its owner's list.
-    fn step<T>(&self, key: Key, now: u64, step: impl FnOnce(&mut Writer<'_>) -> T) -> T {
-        let mut shard = self.shards.write(key);
-        shard.remove_expired(key, now);
-        let answer = step(&mut shard);
-        self.forget(key, shard.finish());
-        answer
-    }
-
-    fn forget(&self, key: Key, taken: Option<State>) {
-        if let Some(owner) = taken.as_ref().and_then(State::owner) {
-            self.owners.unlist(owner, key, &self.shards);
-        }
-    }
-
-    fn sweep(&self, limit: usize, now: SystemTime) -> usize {
-        let (count, start) = (self.shards.count(), self.cursor.load(Relaxed));
-        let (mut removed, mut looked) = (0, 0);
-        for step in 0..count {
-            if removed >= limit || looked >= ENTRIES_PER_SWEEP {
-                break;
-            }
-            let at = (start + step) & (count - 1);
-            let (gone, entries) = self.purge(at, limit - removed, micros(now));
-            removed += gone;
-            removed += self.owners.purge(at, limit - removed, now);
-            looked += entries;
-            // A shard that the limit cut short is looked at again.
-            self.cursor.store(if removed >= limit { at } else { at + 1 }, Relaxed);
-        }
-        removed
-    }
-
-    /// Removes up to `limit` expired entries of a shard; how many went and how many were looked at.
-    fn purge(&self, at: usize, limit: usize, now: u64) -> (usize, usize) {
-        let (gone, looked) = self.shards.purge(at, limit, now);
-        let removed = gone.len();
-        for (key, slot) in gone {
-            self.forget(key, Some(slot.state));
-        }
-        (removed, looked)
     }
 }

@@ -17,11 +17,16 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::response::IntoResponse;
 use http::header::{COOKIE, HeaderMap, SET_COOKIE};
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
-use tower_session_layer::{ManualClock, SessionLayer, SessionLayerBuilder};
+use tower_session_layer::store::Loaded;
+use tower_session_layer::{
+    Clock as _, ManualClock, Record, Session, SessionCookie, SessionLayer, SessionLayerBuilder, SessionStore as _,
+    SessionToken,
+};
 
 pub use self::store::{Backend, Fault, Op, TestStore};
 
@@ -57,6 +62,17 @@ impl Setup {
         let builder = SessionLayer::builder(store.clone()).clock(clock.clone()).cookie_name("sid");
         let layer = options(builder).build().unwrap();
         Self { store, clock, layer }
+    }
+
+    /// What the store holds for a browser's token, without a request.
+    pub async fn record(&self, browser: &Browser) -> Option<Record> {
+        let mut store = self.store.clone();
+        store.bind(&SessionCookie::builder().name("sid").build().unwrap());
+        let token = SessionToken::parse(browser.token()?.as_bytes(), store.token_shape())?;
+        match store.load(&token, self.clock.now()).await.unwrap() {
+            Loaded::Live(record) => Some(record),
+            _ => None,
+        }
     }
 }
 
@@ -163,4 +179,15 @@ pub async fn answer(response: Response<Body>) -> Answer {
     let (parts, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     Answer { status: parts.status, headers: parts.headers, body: String::from_utf8(body.to_vec()).unwrap() }
+}
+
+/// A browser of an application that answers every request with one function of the session and the path.
+pub fn serve<F, Fut, R>(setup: &Setup, handle: F) -> Browser
+where
+    F: Fn(Session, String) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = R> + Send + 'static,
+    R: IntoResponse + 'static,
+{
+    let route = move |session: Session, uri: Uri| handle(session, uri.path().to_owned());
+    Browser::new(Router::new().fallback(route).layer(setup.layer.clone()))
 }

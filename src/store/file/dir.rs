@@ -7,7 +7,7 @@ use std::ops::Deref;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, fchmod, mkdirat, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, renameat, unlinkat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::Durability;
@@ -49,17 +49,12 @@ impl Dir {
         if let Some(dir) = self.sub(name)? {
             return Ok(dir);
         }
-        let made = match mkdirat(&self.file, name, DIR_MODE) {
-            Ok(()) => true,
-            Err(Errno::EXIST) => false,
+        match mkdirat(&self.file, name, DIR_MODE) {
+            Ok(()) => self.sync()?,
+            Err(Errno::EXIST) => {}
             Err(error) => return Err(error.into()),
-        };
-        let dir = self.sub(name)?.ok_or(io::ErrorKind::NotFound)?;
-        if made {
-            fchmod(&dir.file, DIR_MODE)?;
-            self.sync()?;
         }
-        Ok(dir)
+        Ok(self.sub(name)?.ok_or(io::ErrorKind::NotFound)?)
     }
 
     /// Opens a regular file for reading.
@@ -118,16 +113,13 @@ impl Dir {
     fn fresh(&self, name: &str) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let create = || retry_on_intr(|| openat(&self.file, name, flags, FILE_MODE));
-        let file = match create() {
+        match create() {
             Err(Errno::EXIST) => {
                 self.unlink(name, AtFlags::empty())?;
-                create()?
+                Ok(create()?.into())
             }
-            created => created?,
-        };
-        // The process's umask may have taken more than it should.
-        fchmod(&file, FILE_MODE)?;
-        Ok(File::from(file))
+            created => Ok(created?.into()),
+        }
     }
 
     /// Takes the directory's lock, `None` if somebody else has it.

@@ -6,7 +6,7 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Mutex, PoisonError};
 
-use super::Inner;
+use super::inner::Inner;
 use super::shards::{Class, Key, Shards};
 
 /// The bounds, and the lock under which they are enforced: two evictions at once would remove more than they need,
@@ -161,7 +161,7 @@ impl Inner {
         }
         let taken = shard.finish();
         let evicted = taken.is_some();
-        self.forget(key, taken);
+        self.forget(key, taken.as_ref());
         evicted
     }
 }

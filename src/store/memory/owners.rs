@@ -226,6 +226,7 @@ enum Keys {
     None,
     One(Key),
     // Boxed, so that every owner's entry stays small.
+    #[allow(clippy::box_collection)]
     Many(Box<HashSet<Key, BuildIdentity>>),
 }
 

@@ -10,31 +10,29 @@ use crate::token::{RANDOM_LEN, SessionToken};
 
 /// Half of a token: selects the slot, which holds the whole token to compare it in constant time.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Key([u8; KEY_LEN]);
-
-const KEY_LEN: usize = 12;
+pub(super) struct Key {
+    hash: [u8; 8],
+    // Other bytes than the hash, so that within a shard all bits of the hash still vary.
+    shard: [u8; 4],
+}
 
 impl Key {
     pub(super) fn new(token: &[u8; RANDOM_LEN]) -> Self {
-        let mut half = [0; KEY_LEN];
-        half.copy_from_slice(&token[..KEY_LEN]);
-        Self(half)
+        let (mut hash, mut shard) = ([0; 8], [0; 4]);
+        hash.copy_from_slice(&token[..8]);
+        shard.copy_from_slice(&token[8..12]);
+        Self { hash, shard }
     }
 
     /// What a store of random tokens needs of a token; `None` for one of another shape.
     pub(super) fn of(token: &SessionToken) -> Option<(Self, &[u8; RANDOM_LEN])> {
         token.random().map(|secret| (Self::new(secret), secret))
     }
-
-    fn split(self) -> (u64, u32) {
-        let [a, b, c, d, e, f, g, h, i, j, k, l] = self.0;
-        (u64::from_le_bytes([a, b, c, d, e, f, g, h]), u32::from_le_bytes([i, j, k, l]))
-    }
 }
 
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.split().0);
+        state.write_u64(u64::from_le_bytes(self.hash));
     }
 }
 
@@ -84,7 +82,7 @@ pub(super) enum Class {
 }
 
 pub(super) struct Shards {
-    shards: Box<[Shard]>,
+    tables: Box<[Shard]>,
     // Apart from the shards, so that looking for one to evict from reads little memory.
     hints: Box<[Hint]>,
     slots: AtomicUsize,
@@ -98,7 +96,7 @@ impl Shards {
         let hint =
             || Hint { soonest: AtomicU64::new(u64::MAX), loose: AtomicUsize::new(0), owned: AtomicUsize::new(0) };
         Self {
-            shards: (0..count).map(|_| Shard::default()).collect(),
+            tables: (0..count).map(|_| Shard::default()).collect(),
             hints: (0..count).map(|_| hint()).collect(),
             slots: AtomicUsize::new(0),
             tombstones: AtomicUsize::new(0),
@@ -107,7 +105,7 @@ impl Shards {
     }
 
     pub(super) fn count(&self) -> usize {
-        self.shards.len()
+        self.tables.len()
     }
 
     /// Sessions and tombstones.
@@ -142,7 +140,7 @@ impl Shards {
     }
 
     pub(super) fn read_at(&self, at: usize) -> RwLockReadGuard<'_, Table> {
-        self.shards[at].0.read().unwrap_or_else(PoisonError::into_inner)
+        self.tables[at].0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn write(&self, key: Key) -> Writer<'_> {
@@ -150,7 +148,7 @@ impl Shards {
     }
 
     fn write_at(&self, at: usize) -> Writer<'_> {
-        let table = self.shards[at].0.write().unwrap_or_else(PoisonError::into_inner);
+        let table = self.tables[at].0.write().unwrap_or_else(PoisonError::into_inner);
         Writer { all: self, at, table, taken: None }
     }
 
@@ -181,7 +179,7 @@ impl Shards {
 
     fn place(&self, key: Key) -> usize {
         // A mask, since the count is a power of two; 65,536 shards at most fit into any usize.
-        key.split().1 as usize & (self.shards.len() - 1)
+        u32::from_le_bytes(key.shard) as usize & (self.tables.len() - 1)
     }
 
     fn recount(&self, at: usize, from: Weight, to: Weight) {
@@ -285,7 +283,7 @@ mod tests {
         let key = |bytes: [u8; 24]| Key::new(&bytes);
         let hash = |key: Key| BuildIdentity::default().hash_one(key);
         let zero = key([0; 24]);
-        for at in 0..KEY_LEN {
+        for at in 0..12 {
             for bit in 0..8 {
                 let mut bytes = [0; 24];
                 bytes[at] = 1 << bit;

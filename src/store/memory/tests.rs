@@ -6,8 +6,9 @@ mod owners;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
+use super::inner::ENTRIES_PER_SWEEP;
 use super::shards::Class;
-use super::slot::Weight;
+use super::slot::{Weight, bytes_of};
 use super::*;
 use crate::clock::time;
 use crate::record::{Entry, SessionHandle, Values};
@@ -205,7 +206,7 @@ fn a_retired_session_is_a_tombstone_and_stays_one() {
         Updated::Gone
     );
     assert_eq!(store.moved(1, 1, 500, 20), Updated::Gone);
-    assert!(matches!(store.end(1, MINUTE, 20), Deleted::Retired(stone) if stone.kind() == TombstoneKind::Renewed));
+    assert!(matches!(store.end(1, MINUTE, 20), Deleted::Retired(left) if left.kind() == TombstoneKind::Renewed));
     assert_eq!((store.len(), store.inner.shards.slots()), (0, 1));
     store.check();
     assert_eq!(store.at(1, 70), Loaded::Absent, "tombstones end too");

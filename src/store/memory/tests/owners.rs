@@ -1,6 +1,6 @@
 //! Listing, revocation, and the races between them and everything else.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::*;
 use crate::store::RevocationMark;
@@ -61,7 +61,11 @@ fn a_session_leaves_its_owners_list_however_it_ends() {
         ("expiry", |store| assert_eq!(store.at(1, 100), Loaded::Absent)),
         ("sweep", |store| assert_eq!(store.swept(5, 100), 1)),
         ("revocation", |store| assert_eq!(store.cut("ada", Revoke::One(handle(1)), 10), 1)),
-        ("eviction", |store| drop((0..3).map(|n| store.put(10 + n, &owned_by("eve", n, 50, 100), 10)).last())),
+        ("eviction", |store| {
+            for n in 10..13 {
+                store.put(n, &owned_by("eve", n, 50, 100), 10);
+            }
+        }),
     ];
     for (name, end) in ends {
         let store = MemoryStore::builder().max_sessions(3).build().unwrap();
