@@ -1,16 +1,16 @@
 //! The session cookie: its name and attributes, validated once; tokens out of headers and into headers. No I/O.
 
+mod builder;
 mod parse;
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use cookie::SameSite;
 use http::HeaderValue;
 use http::header::{HeaderMap, SET_COOKIE};
 
+pub use self::builder::SessionCookieBuilder;
 pub(crate) use self::parse::Candidates;
-use crate::error::ConfigError;
 use crate::token::{SessionToken, TokenShape};
 
 /// 400 days, beyond which browsers shorten a `Max-Age` (RFC 6265bis).
@@ -19,8 +19,6 @@ pub(crate) const MAX_AGE: Duration = Duration::from_secs(34_560_000);
 const COOKIE_LEN: usize = 4_096;
 /// `; Max-Age=34560000`.
 const MAX_AGE_LEN: usize = 18;
-/// A longer attribute value is ignored by browsers (RFC 6265bis).
-const ATTRIBUTE_LEN: usize = 1_024;
 
 /// The cookie that carries a session's token.
 ///
@@ -134,7 +132,9 @@ impl SessionCookie {
     /// Appends what removes the cookie, with all its chunks.
     pub(crate) fn append_removal(&self, response: &mut HeaderMap, shape: TokenShape) {
         self.discard(response, shape);
-        parse::suffixes(shape).iter().for_each(|suffix| append(response, self.render_removal(suffix)));
+        for suffix in parse::suffixes(shape) {
+            append(response, self.render_removal(suffix));
+        }
     }
 
     /// Removes what the handler itself set under our names: a response has at most one (RFC 6265bis, 4.1.1).
@@ -152,7 +152,9 @@ impl SessionCookie {
         }
         let kept: Vec<_> = response.get_all(SET_COOKIE).iter().filter(|value| !ours(value)).cloned().collect();
         response.remove(SET_COOKIE);
-        kept.into_iter().for_each(|value| append(response, value));
+        for value in kept {
+            append(response, value);
+        }
     }
 
     /// `render` for the common case, without a string in between.
@@ -200,183 +202,10 @@ fn secret_header(text: String) -> HeaderValue {
     value
 }
 
-/// Collects a cookie's name and attributes; see [`SessionCookie::builder`].
-#[derive(Debug, Clone)]
-#[must_use = "a builder does nothing until `build` is called"]
-pub struct SessionCookieBuilder {
-    name: Option<String>,
-    path: String,
-    domain: Option<String>,
-    same_site: SameSite,
-    secure: bool,
-    http_only: bool,
-    partitioned: bool,
-}
-
-impl Default for SessionCookieBuilder {
-    fn default() -> Self {
-        Self {
-            name: None,
-            path: "/".into(),
-            domain: None,
-            same_site: SameSite::Lax,
-            secure: true,
-            http_only: true,
-            partitioned: false,
-        }
-    }
-}
-
-impl SessionCookieBuilder {
-    /// Sets the name; `__Host-sid` by default, or `sid` with [`insecure_http`](Self::insecure_http).
-    ///
-    /// The prefix `__Host-` makes browsers refuse the cookie from any other host and over plain HTTP (RFC 6265bis).
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = Some(name.into());
-        self
-    }
-
-    /// Sets the path below which the client sends the cookie; `/` by default. It is no protection between paths.
-    pub fn path(mut self, path: impl Into<String>) -> Self {
-        self.path = path.into();
-        self
-    }
-
-    /// Sends the cookie to a domain and all below it, instead of this host only.
-    pub fn domain(mut self, domain: impl Into<String>) -> Self {
-        self.domain = Some(domain.into());
-        self
-    }
-
-    /// Sets when other sites' requests carry the cookie; [`SameSite::Lax`] by default, which leaves out cross-site
-    /// `POST`s and subresources.
-    pub fn same_site(mut self, same_site: SameSite) -> Self {
-        self.same_site = same_site;
-        self
-    }
-
-    /// Keeps the cookie apart per top-level site (CHIPS), for pages embedded in others.
-    pub fn partitioned(mut self) -> Self {
-        self.partitioned = true;
-        self
-    }
-
-    /// Leaves out `Secure`, so that the cookie travels over plain HTTP and anyone on the way can take the session.
-    pub fn insecure_http(mut self) -> Self {
-        self.secure = false;
-        self
-    }
-
-    /// Leaves out `HttpOnly`, so that scripts, an injected one included, can read the token.
-    pub fn insecure_script_access(mut self) -> Self {
-        self.http_only = false;
-        self
-    }
-
-    /// Checks everything and renders the attributes.
-    ///
-    /// # Errors
-    ///
-    /// A name that is no token, a prefix whose conditions are not met (in any case of its letters), `SameSite=None` or
-    /// `Partitioned` without `Secure`, a path or domain that could not stand in the header or over 1,024 bytes.
-    pub fn build(self) -> Result<SessionCookie, ConfigError> {
-        let name = self.name.unwrap_or_else(|| if self.secure { "__Host-sid" } else { "sid" }.into());
-        if name.is_empty() || name.len() > ATTRIBUTE_LEN || !name.bytes().all(is_token) {
-            return Err(ConfigError::CookieName(name));
-        }
-        if !self.path.starts_with('/') || !is_attribute(&self.path) {
-            return Err(ConfigError::Path(self.path));
-        }
-        if let Some(domain) = self.domain.as_ref().filter(|domain| !is_host(domain)) {
-            return Err(ConfigError::Domain(domain.clone()));
-        }
-        let has_prefix =
-            |prefix: &str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
-        if has_prefix("__Host-") {
-            let conflict = match (self.secure, self.path.as_str(), &self.domain) {
-                (false, ..) => Some("insecure_http"),
-                (.., Some(_)) => Some("a domain"),
-                (_, "/", None) => None,
-                _ => Some("another path"),
-            };
-            if let Some(conflict) = conflict {
-                return Err(ConfigError::HostPrefix { name, conflict });
-            }
-        }
-        if has_prefix("__Secure-") && !self.secure {
-            return Err(ConfigError::SecurePrefix(name));
-        }
-        if (has_prefix("__Http-") || has_prefix("__Host-Http-")) && !(self.http_only && self.secure) {
-            return Err(ConfigError::HttpPrefix(name));
-        }
-        if self.same_site == SameSite::None && !self.secure {
-            return Err(ConfigError::SameSiteNone);
-        }
-        if self.partitioned && !self.secure {
-            return Err(ConfigError::Partitioned);
-        }
-        let mut attributes = format!("; Path={}", self.path);
-        if let Some(domain) = self.domain {
-            let _ = write!(attributes, "; Domain={domain}");
-        }
-        attributes.push_str(if self.http_only { "; HttpOnly" } else { "" });
-        attributes.push_str(if self.secure { "; Secure" } else { "" });
-        let _ = write!(attributes, "; SameSite={}", self.same_site);
-        attributes.push_str(if self.partitioned { "; Partitioned" } else { "" });
-        Ok(SessionCookie { name, attributes })
-    }
-}
-
-/// A token character of RFC 9110, which RFC 6265 names cookies with.
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
-fn is_attribute(value: &str) -> bool {
-    value.len() <= ATTRIBUTE_LEN && value.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b';')
-}
-
-fn is_host(domain: &str) -> bool {
-    let host = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
-    !domain.is_empty() && domain.len() <= ATTRIBUTE_LEN && domain.bytes().all(host)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn build_refuses_what_browsers_would() {
-        let with = SessionCookie::builder;
-        let long = format!("/{}", "a".repeat(1_024));
-        for (what, builder) in [
-            ("empty name", with().name("")),
-            ("space in the name", with().name("a b")),
-            ("equals in the name", with().name("a=b")),
-            ("semicolon in the name", with().name("a;b")),
-            ("non-ASCII name", with().name("sé")),
-            ("host prefix with domain", with().domain("example.com")),
-            ("host prefix with path", with().path("/app")),
-            ("host prefix without secure", with().name("__hOsT-x").insecure_http()),
-            ("secure prefix without secure", with().name("__sEcUre-x").insecure_http()),
-            ("http prefix without http only", with().name("__Http-x").insecure_script_access()),
-            ("host http prefix without http only", with().name("__Host-Http-x").insecure_script_access()),
-            ("same site none without secure", with().insecure_http().same_site(SameSite::None)),
-            ("partitioned without secure", with().insecure_http().partitioned()),
-            ("path with semicolon", with().name("x").path("/;a")),
-            ("path with line break", with().name("x").path("/\r\na")),
-            ("relative path", with().name("x").path("a")),
-            ("long path", with().name("x").path(long)),
-            ("domain with semicolon", with().name("x").domain("a;b")),
-            ("empty domain", with().name("x").domain("")),
-            ("long domain", with().name("x").domain("a".repeat(1_025))),
-        ] {
-            let refused = builder.build();
-            assert!(refused.is_err(), "{what}");
-        }
-        assert!(with().name("__Secure-x").domain("example.com").path("/app").build().is_ok());
-        assert_eq!(with().insecure_http().build().unwrap().name(), "sid");
-    }
+    use cookie::SameSite;
 
     #[test]
     fn removal_repeats_every_attribute() {

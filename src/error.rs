@@ -21,6 +21,7 @@ pub(crate) enum Kind {
     Gone,
     ResponseSent,
     Unavailable,
+    NoOwner,
     NoLayer,
     Stale,
     Random(std::io::Error),
@@ -58,7 +59,7 @@ impl Error {
         matches!(*self.0, Kind::Gone)
     }
 
-    /// Whether the change needs a new token, which can no longer be sent.
+    /// Whether the change needs a session cookie, for a new token or idle timeout, which can no longer be sent.
     pub fn is_response_sent(&self) -> bool {
         matches!(*self.0, Kind::ResponseSent)
     }
@@ -67,6 +68,12 @@ impl Error {
     pub fn is_unavailable(&self) -> bool {
         matches!(*self.0, Kind::Unavailable | Kind::TimedOut(_) | Kind::Store(_) | Kind::Random(_))
             && !self.is_too_large()
+            && !self.is_unsupported()
+    }
+
+    /// Whether the store cannot do this by its nature, as listing an owner's sessions that clients hold.
+    pub fn is_unsupported(&self) -> bool {
+        matches!(&*self.0, Kind::Store(error) if error.is_unsupported())
     }
 
     /// Whether the request did not come through a [`SessionLayer`](crate::SessionLayer).
@@ -102,12 +109,13 @@ impl fmt::Display for Error {
             ),
             Kind::Gone => f.write_str("the session is gone: it was destroyed, renewed or revoked, or has expired"),
             Kind::ResponseSent => {
-                f.write_str("the change needs a new session token, but the response's head is already sent")
+                f.write_str("the change needs a session cookie to be set, but the response's head is already sent")
             }
             Kind::Unavailable => f.write_str("the session is unavailable, since its store could not be read"),
             Kind::NoLayer => f.write_str(
                 "the request carries no session: add `.layer(SessionLayer::new(store))` around this service",
             ),
+            Kind::NoOwner => f.write_str("an owner's name must not be empty"),
             Kind::Stale => f.write_str("the sign-in is more than a day old and was not committed"),
             Kind::Random(_) => f.write_str("the operating system gave no randomness for a session token"),
             Kind::TimedOut(limit) => write!(f, "the session store did not answer within {limit:?}"),

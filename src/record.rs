@@ -34,6 +34,11 @@ impl Version {
     pub fn get(self) -> u64 {
         self.0.get()
     }
+
+    pub(crate) fn after(before: Option<Self>) -> Self {
+        let next = before.and_then(|before| before.0.checked_add(1));
+        Self(next.unwrap_or(NonZeroU64::MIN))
+    }
 }
 
 /// The public name of a session among its owner's: not the token, and of no use as one.
@@ -90,7 +95,10 @@ pub struct Record {
     pub(crate) version: Version,
     pub(crate) handle: SessionHandle,
     pub(crate) owner: Option<Arc<str>>,
-    pub(crate) csrf: Option<[u8; CSRF_LEN]>,
+    /// Made with the session and replaced when it is renewed.
+    pub(crate) csrf: [u8; CSRF_LEN],
+    /// Whether the CSRF secret was handed out, which makes even an empty session worth keeping.
+    pub(crate) pinned: bool,
     pub(crate) flash: Values,
     pub(crate) values: Values,
 }
@@ -151,8 +159,8 @@ impl Record {
 
     /// Returns how long [`encode`](Self::encode)'s bytes are, with the owner's name, which stands beside them.
     pub fn encoded_len(&self) -> usize {
-        let csrf = if self.csrf.is_some() { CSRF_LEN } else { 0 };
-        encoded_len(self.owner.as_deref(), csrf, &self.flash, &self.values)
+        let entries = self.flash.entries().len() + self.values.entries().len();
+        self.owner.as_ref().map_or(0, |owner| owner.len()) + encoding::FIXED_LEN + 8 * entries + self.size()
     }
 
     /// Whether the session ends at or before `now`.
@@ -178,7 +186,7 @@ impl Record {
 
     /// Whether nothing is worth keeping: no value, flash, owner or CSRF secret that was handed out.
     pub(crate) fn is_empty(&self) -> bool {
-        self.values.is_empty() && self.flash.is_empty() && self.owner.is_none() && self.csrf.is_none()
+        self.values.is_empty() && self.flash.is_empty() && self.owner.is_none() && !self.pinned
     }
 
     /// The key whose value is the largest.
@@ -186,11 +194,6 @@ impl Record {
         let entries = self.values.entries().iter().chain(self.flash.entries());
         entries.max_by_key(|entry| entry.json().len()).map(|entry| entry.key().to_owned())
     }
-}
-
-pub(crate) fn encoded_len(owner: Option<&str>, csrf: usize, flash: &Values, values: &Values) -> usize {
-    let entries = flash.entries().len() + values.entries().len();
-    owner.map_or(0, str::len) + encoding::FIXED_LEN + csrf + 8 * entries + flash.bytes() + values.bytes()
 }
 
 impl fmt::Debug for Record {

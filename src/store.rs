@@ -1,5 +1,7 @@
 //! What a session store is, and the stores of this crate.
 
+// The layer's view of any store, with its type erased.
+mod erased;
 // What a revocation leaves behind.
 mod mark;
 
@@ -7,7 +9,7 @@ mod mark;
 pub mod conformance;
 #[cfg(feature = "cookie")]
 pub mod cookie;
-#[cfg(feature = "file")]
+#[cfg(all(feature = "file", unix))]
 pub mod file;
 #[cfg(feature = "memory")]
 pub mod memory;
@@ -16,6 +18,7 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 
+pub(crate) use self::erased::{Answer, Boxed, Erased, ErasedStore, poll_once};
 pub use self::mark::RevocationMark;
 use crate::cookie::SessionCookie;
 use crate::error::StoreError;

@@ -151,6 +151,12 @@ impl StoreKey {
         &self.0
     }
 
+    /// The digest that a store has as bytes.
+    #[cfg(all(feature = "file", unix))]
+    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// Returns the digest as 64 lower-case hex digits.
     pub fn hex(&self) -> String {
         self.to_string()

@@ -40,10 +40,6 @@ impl Candidates {
     pub(crate) fn into_iter(self) -> impl Iterator<Item = SessionToken> {
         self.0.into_iter().flatten()
     }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &SessionToken> {
-        self.0.iter().flatten()
-    }
 }
 
 pub(super) fn candidates(name: &str, request: &HeaderMap, shape: TokenShape) -> Candidates {

@@ -13,8 +13,8 @@ use crate::store::Loaded;
 /// The number that every encoded record begins with.
 const FORMAT: u8 = 1;
 
-/// What an empty record takes: format, four times, handle, flag and two counts.
-pub(super) const FIXED_LEN: usize = 1 + 4 * 8 + 16 + 1 + 2 * 4;
+/// What an empty record takes: format, four times, handle, CSRF secret, flag and two counts.
+pub(super) const FIXED_LEN: usize = 1 + 4 * 8 + 16 + CSRF_LEN + 1 + 2 * 4;
 
 /// What a store keeps beside the encoded bytes, in columns, fields or a header of fixed width.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,8 +58,8 @@ impl Record {
             out.extend_from_slice(&number.to_be_bytes());
         }
         out.extend_from_slice(self.handle.as_bytes());
-        out.push(u8::from(self.csrf.is_some()));
-        out.extend_from_slice(self.csrf.as_ref().map_or(&[], |secret| secret.as_slice()));
+        out.extend_from_slice(&self.csrf);
+        out.push(u8::from(self.pinned));
         for values in [&self.flash, &self.values] {
             write_len(&mut out, values.entries().len());
             for entry in values.entries() {
@@ -87,9 +87,9 @@ impl Record {
         let mut number = || take(&mut rest).map(u64::from_be_bytes);
         let (created, absolute, idle, signed_in) = (number()?, number()?, number()?, number()?);
         let handle = SessionHandle::from_bytes(take(&mut rest)?);
-        let csrf = match take(&mut rest)? {
-            [0] => None,
-            [1] => Some(take(&mut rest)?),
+        let csrf = take(&mut rest)?;
+        let pinned = match take(&mut rest)? {
+            [flag @ (0 | 1)] => flag == 1,
             _ => return Err(DecodeError("impossible flag")),
         };
         let (flash, values) = (read_values(&mut rest)?, read_values(&mut rest)?);
@@ -107,6 +107,7 @@ impl Record {
             handle,
             owner: head.owner,
             csrf,
+            pinned,
             flash,
             values,
         })
@@ -188,7 +189,8 @@ mod tests {
             version: Version::new(7).unwrap(),
             handle: SessionHandle::from_bytes([8; 16]),
             owner: Some("ada".into()),
-            csrf: Some([9; CSRF_LEN]),
+            csrf: [9; CSRF_LEN],
+            pinned: true,
             flash: Values::from_sorted(vec![Entry::new("note", "\"hi\"")]),
             values: Values::from_sorted(vec![Entry::new("a", "1"), Entry::new("é", "{}")]),
         }
@@ -202,8 +204,8 @@ mod tests {
         golden.extend([0, 0, 0, 0, 0, 0, 0, 5]);
         golden.extend([0, 0, 0, 0, 0, 0, 0, 6]);
         golden.extend([8; 16]);
-        golden.push(1);
         golden.extend([9; 24]);
+        golden.push(1);
         golden.extend(b"\0\0\0\x01\0\0\0\x04\0\0\0\x04note\"hi\"");
         golden.extend(b"\0\0\0\x02\0\0\0\x01\0\0\0\x01a1\0\0\0\x02\0\0\0\x02\xc3\xa9{}");
         assert_eq!(sample().encode(), golden);
@@ -230,7 +232,7 @@ mod tests {
         let mut newer = whole;
         newer[0] = 2;
         assert!(Record::decode(sample().head(), &newer).is_err());
-        let huge_count = [&sample().encode()[..FIXED_LEN + CSRF_LEN - 8], &[0xff; 4]].concat();
+        let huge_count = [&sample().encode()[..FIXED_LEN - 8], &[0xff; 4]].concat();
         assert!(Record::decode(sample().head(), &huge_count).is_err());
     }
 

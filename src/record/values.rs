@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde_core::Serialize;
+
 /// Keys and their JSON, sorted by key. A copy is a shared pointer, and a change copies pointers, never values: the
 /// cost of a request follows what it touches, not how big the session is.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -25,6 +27,15 @@ impl Entry {
         Self { text: text.into(), key_len: key.len() }
     }
 
+    /// Makes an entry of anything that serde can write.
+    pub(crate) fn encode(key: &str, value: &impl Serialize) -> Result<Self, serde_json::Error> {
+        let mut text = Vec::with_capacity(key.len() + 64);
+        text.extend_from_slice(key.as_bytes());
+        serde_json::to_writer(&mut text, value)?;
+        let text = String::from_utf8(text).expect("serde_json writes UTF-8");
+        Ok(Self { text: text.into(), key_len: key.len() })
+    }
+
     pub(crate) fn key(&self) -> &str {
         &self.text[..self.key_len]
     }
@@ -36,6 +47,11 @@ impl Entry {
     /// Whether both are one allocation, hence equal.
     pub(crate) fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.text, &other.text)
+    }
+
+    /// Tells two allocations apart.
+    pub(crate) fn text_ptr(&self) -> *const str {
+        Arc::as_ptr(&self.text)
     }
 
     /// Whether both hold the same JSON value: the same text, or the same once parsed, since a `HashMap` is written in

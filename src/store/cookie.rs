@@ -1,1 +1,367 @@
-//! (to come)
+//! The session sealed in the client's cookie: nothing is kept on the server.
+
+mod key;
+mod plain;
+mod seal;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+pub use self::key::CookieKey;
+use self::seal::Sealer;
+use super::{Change, Created, Deleted, Loaded, OwnedSession, Revoke, SessionStore, Updated};
+use crate::clock::micros;
+use crate::cookie::SessionCookie;
+use crate::error::{ConfigError, StoreError};
+use crate::record::{Record, Version};
+use crate::token::{SessionToken, TokenShape};
+
+/// Keeps each session in its own cookie, sealed so that the client can neither read nor change it.
+///
+/// # What it promises
+///
+/// The whole session is encrypted and authenticated with XChaCha20-Poly1305 (RFC 8439, with the 192-bit nonce of
+/// draft-irtf-cfrg-xchacha: random nonces stay safe at any request rate). The cookie's name and the
+/// [audience](CookieStoreBuilder::audience) are bound in, so that no other cookie passes for this one. Deadlines are
+/// inside the seal and are checked against the server's clock, whatever the client does with `Max-Age`. Whatever
+/// cannot be opened, for whichever reason, is absent; nothing is ever read or written unsealed. The sealed length is a
+/// multiple of 32 bytes before its encoding, and values are not compressed, so that it tells little.
+///
+/// # What it cannot promise
+///
+/// The client holds the state, and a copy of it stays good until its deadline:
+///
+/// - **The last cookie to arrive wins.** Of two requests at once that change different values, one is lost; a request
+///   that began before a logout may bring the session back with its answer.
+/// - **A copied cookie survives logout and renewal.** Both only replace what the client holds. Choose timeouts that
+///   bear this, or a store on the server where it matters, as for payment or administration.
+/// - **Nobody can list or revoke an owner's sessions**: [`owned`](SessionStore::owned) and
+///   [`revoke`](SessionStore::revoke) are [unsupported](StoreError::unsupported). Removing a key ends all sessions
+///   that it sealed.
+/// - **An old copy can be put back.** What must be counted or used up belongs into a database.
+///
+/// No method waits, so dropping one of their futures leaves nothing half done.
+///
+/// A clock that steps back revives no session that this store has found expired; other processes, and this one after
+/// a restart, do not know.
+///
+/// # Size
+///
+/// A cookie with name and attributes has at most 4,096 bytes, which leaves 2,916 for the record under the default name,
+/// some 2,800 of them for keys and values. They travel with every request, so keep ids here and the things themselves
+/// elsewhere. What does not fit is an error and never cut off. [`max_chunks`](CookieStoreBuilder::max_chunks) spreads
+/// larger sessions over up to three cookies; mind that many servers accept 8 kB of headers altogether.
+///
+/// # Keys and their rotation
+///
+/// The first key seals, and each of them opens what names it. To rotate:
+///
+/// 1. Put the new key *behind* the old one on every server: `[old, new]`. All can open what none seals yet.
+/// 2. Put it in front: `[new, old]`. A session that the old key sealed is sealed anew when it is next accessed.
+/// 3. After the absolute timeout at the latest, remove the old key. What it sealed is absent from then on.
+///
+/// After a leak begin with 3.: `[new]`, which ends all sessions.
+///
+/// # Examples
+///
+/// ```
+/// use tower_session_layer::{CookieKey, CookieStore, ConfigError};
+///
+/// fn store(new: &[u8], old: &[u8]) -> Result<CookieStore, ConfigError> {
+///     CookieStore::builder([CookieKey::new(new)?, CookieKey::new(old)?]).audience("shop, production").build()
+/// }
+/// # let secret: Vec<u8> = (1..=64).collect();
+/// # store(&secret[..32], &secret[32..])?;
+/// assert_eq!(store(&[0; 32], &[0; 32]).unwrap_err(), ConfigError::ZeroKey);
+/// # Ok::<(), ConfigError>(())
+/// ```
+#[derive(Clone)]
+pub struct CookieStore {
+    keys: Arc<[CookieKey]>,
+    audience: Arc<str>,
+    max_chunks: u8,
+    /// Every deadline up to this one has passed once, in microseconds.
+    floor: Arc<AtomicU64>,
+    /// Set by `bind`.
+    bound: Option<Arc<Bound>>,
+}
+
+/// What the store knows once it knows its cookie.
+struct Bound {
+    name: String,
+    max_text_len: usize,
+    max_record_len: usize,
+    /// The keys, in their order.
+    ring: Vec<Sealer>,
+}
+
+impl CookieStore {
+    /// Creates a store of one key and one cookie.
+    pub fn new(key: CookieKey) -> Self {
+        Self::from_parts([key].into(), "", 1)
+    }
+
+    /// Starts with a ring of keys: the first seals, all open.
+    pub fn builder(keys: impl IntoIterator<Item = CookieKey>) -> CookieStoreBuilder {
+        CookieStoreBuilder { keys: keys.into_iter().collect(), audience: String::new(), max_chunks: 1 }
+    }
+
+    fn from_parts(keys: Arc<[CookieKey]>, audience: &str, max_chunks: u8) -> Self {
+        Self { keys, audience: audience.into(), max_chunks, floor: Arc::default(), bound: None }
+    }
+
+    /// Opens what is live, and says whether the first key sealed it.
+    fn open(&self, token: &SessionToken, now: SystemTime) -> Option<(Record, bool)> {
+        let bound = self.bound.as_ref()?;
+        let text = token.secret();
+        if text.len() > bound.max_text_len {
+            return None;
+        }
+        let (at, plaintext) = seal::open(&bound.ring, text)?;
+        let record = plain::read(&plaintext)
+            .inspect_err(|error| tracing::warn!(key = ?token.key(), %error, "an authentic cookie holds no session"))
+            .ok()?;
+        if record.deadline <= micros(now).max(self.floor.load(Ordering::Relaxed)) {
+            // No higher than this deadline: one wild step of the clock must not end sessions that nobody has seen.
+            self.floor.fetch_max(record.deadline, Ordering::Relaxed);
+            return None;
+        }
+        Some((record, at == 0))
+    }
+
+    fn seal(&self, record: &Record) -> Result<SessionToken, StoreError> {
+        let bound = self.bound.as_ref().ok_or_else(|| StoreError::new(NOT_BOUND))?;
+        let (actual, allowed) = (record.encoded_len(), bound.max_record_len);
+        let plaintext = (actual <= allowed).then(|| plain::write(record)).flatten();
+        let plaintext = plaintext.ok_or_else(|| StoreError::too_large(actual, allowed))?;
+        let mut nonce = [0; seal::NONCE_LEN];
+        crate::random::fill(&mut nonce)?;
+        let text = bound.ring.first().and_then(|sealer| sealer.seal(nonce, &plaintext));
+        let text = text.ok_or_else(|| StoreError::new("the session could not be sealed"))?;
+        SessionToken::from_sealed(text).map_err(|_| StoreError::new("a sealed session is not base64url"))
+    }
+}
+
+const NOT_BOUND: &str = "the cookie store does not know its cookie: call `bind`, as a `SessionLayer` does when built";
+
+impl SessionStore for CookieStore {
+    /// Returns the shape of text that fits into the cookie it is [bound](Self::bind) to; before that, none does.
+    fn token_shape(&self) -> TokenShape {
+        TokenShape::sealed(self.bound.as_ref().map_or(0, |bound| bound.max_text_len), self.max_chunks)
+    }
+
+    fn is_immediate(&self) -> bool {
+        true
+    }
+
+    /// Returns the longest record that is sure to fit: zero before [`bind`](Self::bind).
+    fn max_record_len(&self) -> Option<usize> {
+        Some(self.bound.as_ref().map_or(0, |bound| bound.max_record_len))
+    }
+
+    fn sweep_interval(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Binds the store to the cookie's name and to the room that its attributes leave.
+    ///
+    /// Until then it seals and opens nothing. A clone made before stays as it was.
+    fn bind(&mut self, cookie: &SessionCookie) {
+        let max_text_len = cookie.capacity(self.max_chunks);
+        self.bound = Some(Arc::new(Bound {
+            name: cookie.name().into(),
+            max_text_len,
+            max_record_len: plain::max_record_len(seal::max_plaintext_len(max_text_len)),
+            ring: self.keys.iter().map(|key| Sealer::new(key, cookie.name(), &self.audience)).collect(),
+        }));
+    }
+
+    async fn load(&self, token: &SessionToken, now: SystemTime) -> Result<Loaded, StoreError> {
+        Ok(match self.open(token, now) {
+            Some((record, true)) => Loaded::Live(record),
+            Some((record, false)) => Loaded::Outdated(record),
+            None => Loaded::Absent,
+        })
+    }
+
+    /// Seals the record: always [`Created::Instead`]; `fresh` goes unused.
+    ///
+    /// # Errors
+    ///
+    /// [Too large](StoreError::is_too_large), not bound, or no randomness.
+    async fn create(&self, _: &SessionToken, record: &Record, _: SystemTime) -> Result<Created, StoreError> {
+        self.seal(record).map(Created::Instead)
+    }
+
+    /// Seals the new state, where the token is live at `from`. The token itself stays good: nothing on the server
+    /// remembers that it was replaced or retired.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create).
+    async fn update(
+        &self,
+        token: &SessionToken,
+        from: Version,
+        change: &Change,
+        now: SystemTime,
+    ) -> Result<Updated, StoreError> {
+        let Some((stored, _)) = self.open(token, now) else { return Ok(Updated::Gone) };
+        match change {
+            Change::Replace(next, _) if stored.version == next.version => Ok(Updated::Instead(token.clone())),
+            _ if stored.version != from => Ok(Updated::Conflict),
+            Change::Replace(next, deadline) => {
+                self.seal(&deadline.apply(stored.deadline(), next.clone())).map(Updated::Instead)
+            }
+            Change::Retire(_) => Ok(Updated::Done),
+        }
+    }
+
+    /// Seals the same values with the first key and the deadline that [`Record::touch`] gives.
+    ///
+    /// # Errors
+    ///
+    /// No randomness.
+    async fn touch(
+        &self,
+        token: &SessionToken,
+        version: Version,
+        deadline: SystemTime,
+        now: SystemTime,
+    ) -> Result<Updated, StoreError> {
+        let Some((mut record, _)) = self.open(token, now) else { return Ok(Updated::Gone) };
+        if record.version != version {
+            return Ok(Updated::Conflict);
+        }
+        record.touch(deadline, now);
+        self.seal(&record).map(Updated::Instead)
+    }
+
+    /// Says whether the session is live. Removing the client's cookie is all that ends it, and a copy survives.
+    async fn delete(&self, token: &SessionToken, _: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
+        Ok(self.open(token, now).map_or(Deleted::Absent, |_| Deleted::Done))
+    }
+
+    /// Refuses: the clients hold the sessions.
+    ///
+    /// # Errors
+    ///
+    /// Always [`StoreError::unsupported`].
+    async fn owned(&self, _: &str, _: SystemTime) -> Result<Vec<OwnedSession>, StoreError> {
+        Err(StoreError::unsupported())
+    }
+
+    /// Refuses: the clients hold the sessions.
+    ///
+    /// # Errors
+    ///
+    /// Always [`StoreError::unsupported`].
+    async fn revoke(&self, _: &str, _: Revoke, _: Duration, _: SystemTime) -> Result<usize, StoreError> {
+        Err(StoreError::unsupported())
+    }
+
+    /// Does nothing: there is nothing to remove.
+    async fn sweep(&self, _: usize, _: SystemTime) -> Result<usize, StoreError> {
+        Ok(0)
+    }
+}
+
+impl fmt::Debug for CookieStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CookieStore")
+            .field("keys", &self.keys.len())
+            .field("audience", &self.audience)
+            .field("max_chunks", &self.max_chunks)
+            .field("cookie", &self.bound.as_ref().map(|bound| &bound.name))
+            .finish_non_exhaustive()
+    }
+}
+
+/// Collects a [`CookieStore`]'s keys and options; see [`CookieStore::builder`].
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct CookieStoreBuilder {
+    keys: Vec<CookieKey>,
+    audience: String,
+    max_chunks: u8,
+}
+
+impl CookieStoreBuilder {
+    /// Sets over how many cookies a session may be spread, 1 to 3; 1 by default, since every request carries them all.
+    pub fn max_chunks(mut self, max_chunks: u8) -> Self {
+        self.max_chunks = max_chunks;
+        self
+    }
+
+    /// Names whom the sessions are for, such as an application or a stage; empty by default.
+    ///
+    /// It is bound into the seal: where several applications share a key, none opens a session of another audience.
+    /// Changing it ends all sessions.
+    pub fn audience(mut self, audience: impl Into<String>) -> Self {
+        self.audience = audience.into();
+        self
+    }
+
+    /// Checks the options.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::NoKey`] without a key, [`ConfigError::MaxChunks`] outside 1 to 3.
+    pub fn build(self) -> Result<CookieStore, ConfigError> {
+        if self.keys.is_empty() {
+            return Err(ConfigError::NoKey);
+        }
+        if !(1..=3).contains(&self.max_chunks) {
+            return Err(ConfigError::MaxChunks(self.max_chunks));
+        }
+        Ok(CookieStore::from_parts(self.keys.into(), &self.audience, self.max_chunks))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::time;
+    use crate::record::{Entry, SessionHandle, Values};
+
+    /// A record with a text of so many bytes.
+    pub(super) fn record(len: usize) -> Record {
+        Record {
+            created: 1_000_000,
+            seen: 2_000_000,
+            deadline: 100_000_000,
+            absolute: 200_000_000,
+            idle: 0,
+            signed_in: 0,
+            version: Version::new(7).unwrap(),
+            handle: SessionHandle::from_bytes([8; 16]),
+            owner: None,
+            csrf: [0; 24],
+            pinned: false,
+            flash: Values::default(),
+            values: Values::from_sorted(vec![Entry::new("text", &format!("\"{}\"", "x".repeat(len)))]),
+        }
+    }
+
+    #[test]
+    fn authentic_contents_of_another_build_are_absence() {
+        let mut store = CookieStore::new(CookieKey::new(&[7; 32]).unwrap());
+        store.bind(&SessionCookie::builder().build().unwrap());
+        let open = |plaintext: &[u8]| {
+            let text = store.bound.as_ref().unwrap().ring[0].seal([9; seal::NONCE_LEN], plaintext).unwrap();
+            store.open(&SessionToken::from_sealed(text).unwrap(), time(0)).map(|(record, _)| record)
+        };
+        let whole = plain::write(&record(5)).unwrap();
+        assert_eq!(open(&whole), Some(record(5)));
+        assert_eq!(open(&[&whole[..28], &[2], &whole[29..]].concat()), None, "a newer record format");
+        for strange in [vec![], vec![0; 96], vec![0xff; 96]] {
+            assert_eq!(open(&strange), None);
+        }
+        let mut deep = record(0);
+        let nested = format!("{}{}", "[".repeat(1_400), "]".repeat(1_400));
+        deep.values = Values::from_sorted(vec![Entry::new("deep", &nested)]);
+        assert_eq!(open(&plain::write(&deep).unwrap()), Some(deep), "read without recursion");
+    }
+}

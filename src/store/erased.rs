@@ -1,1 +1,199 @@
-//! (to come)
+//! A store with its type erased, so that the layer has no type parameter.
+//!
+//! What is erased are the layer's two jobs, loading the first live candidate and committing a session, rather than
+//! each store call: a networked store costs two boxes a request, and one that answers at once none.
+
+use std::fmt::Debug;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, OnceLock, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, SystemTime};
+
+use tokio::task::AbortHandle;
+
+use super::{Loaded, OwnedSession, Revoke, SessionStore};
+use crate::clock::Clock;
+use crate::commit::{Ending, TOMBSTONE, has_destroy, settle};
+use crate::cookie::Candidates;
+use crate::error::{Error, StoreError};
+use crate::record::TombstoneKind;
+use crate::session::{Base, Live, Session};
+
+pub(crate) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// What a store answers, now or later.
+pub(crate) enum Answer<T> {
+    Ready(T),
+    Later(Boxed<T>),
+}
+
+impl<T> Answer<T> {
+    pub(crate) async fn wait(self) -> T {
+        match self {
+            Self::Ready(answer) => answer,
+            Self::Later(answer) => answer.await,
+        }
+    }
+}
+
+/// The object-safe twin of [`SessionStore`].
+pub(crate) trait ErasedStore: Debug + Send + Sync {
+    fn open(&self, candidates: Candidates, now: SystemTime) -> Answer<Result<Base, StoreError>>;
+    fn commit(&self, session: Session, ending: Ending) -> Answer<Result<(), Error>>;
+    fn owned(&self, owner: String, now: SystemTime) -> Boxed<Result<Vec<OwnedSession>, StoreError>>;
+    fn revoke(&self, owner: String, which: Revoke, now: SystemTime) -> Boxed<Result<usize, StoreError>>;
+}
+
+#[derive(Debug)]
+pub(crate) struct Erased<S> {
+    store: Arc<S>,
+    is_immediate: bool,
+    clock: Arc<dyn Clock>,
+    /// Started with the first use that finds a runtime, stopped with the store.
+    sweeper: OnceLock<AbortHandle>,
+}
+
+impl<S: SessionStore> Erased<S> {
+    pub(crate) fn new(store: S, clock: Arc<dyn Clock>) -> Self {
+        let is_immediate = store.is_immediate();
+        Self { store: Arc::new(store), is_immediate, clock, sweeper: OnceLock::new() }
+    }
+
+    fn start_sweeper(&self) {
+        if self.sweeper.get().is_some() {
+            return;
+        }
+        let (Some(interval), Ok(runtime)) = (self.store.sweep_interval(), tokio::runtime::Handle::try_current()) else {
+            return;
+        };
+        self.sweeper.get_or_init(|| {
+            let (store, clock) = (Arc::downgrade(&self.store), Arc::clone(&self.clock));
+            runtime.spawn(sweep_for_ever(store, clock, interval)).abort_handle()
+        });
+    }
+}
+
+impl<S> Drop for Erased<S> {
+    fn drop(&mut self) {
+        if let Some(sweeper) = self.sweeper.get() {
+            sweeper.abort();
+        }
+    }
+}
+
+impl<S: SessionStore> ErasedStore for Erased<S> {
+    fn open(&self, candidates: Candidates, now: SystemTime) -> Answer<Result<Base, StoreError>> {
+        self.start_sweeper();
+        if self.is_immediate {
+            let answer = poll_once(open(&*self.store, candidates, now));
+            return Answer::Ready(answer.unwrap_or_else(|| Err(waited())));
+        }
+        let store = Arc::clone(&self.store);
+        Answer::Later(Box::pin(async move { open(&*store, candidates, now).await }))
+    }
+
+    fn commit(&self, session: Session, ending: Ending) -> Answer<Result<(), Error>> {
+        self.start_sweeper();
+        if self.is_immediate {
+            // A commit of the same session that is under way on another thread is waited for, by the boxed future.
+            if let Ok(_gate) = session.inner().gate.try_lock() {
+                let answer = poll_once(settle(&self.store, &session, ending));
+                return Answer::Ready(answer.unwrap_or_else(|| Err(waited().into())));
+            }
+        }
+        let must_finish = ending == Ending::Explicit || has_destroy(&session);
+        let store = Arc::clone(&self.store);
+        let committing = async move {
+            let _gate = session.inner().gate.lock().await;
+            settle(&store, &session, ending).await
+        };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) if must_finish => {
+                let task = runtime.spawn(committing);
+                Answer::Later(Box::pin(async move {
+                    task.await.unwrap_or_else(|error| match error.try_into_panic() {
+                        Ok(panic) => std::panic::resume_unwind(panic),
+                        Err(_) => Err(StoreError::new("the runtime is shutting down").into()),
+                    })
+                }))
+            }
+            _ => Answer::Later(Box::pin(committing)),
+        }
+    }
+
+    fn owned(&self, owner: String, now: SystemTime) -> Boxed<Result<Vec<OwnedSession>, StoreError>> {
+        let store = Arc::clone(&self.store);
+        Box::pin(async move { store.owned(&owner, now).await })
+    }
+
+    fn revoke(&self, owner: String, which: Revoke, now: SystemTime) -> Boxed<Result<usize, StoreError>> {
+        let store = Arc::clone(&self.store);
+        Box::pin(async move { store.revoke(&owner, which, TOMBSTONE, now).await })
+    }
+}
+
+/// Finds the first live candidate. A tombstone counts only if none is live.
+async fn open(store: &impl SessionStore, candidates: Candidates, now: SystemTime) -> Result<Base, StoreError> {
+    let mut base = Base::New;
+    for token in candidates.into_iter() {
+        let (record, outdated) = match store.load(&token, now).await? {
+            Loaded::Live(record) => (record, false),
+            Loaded::Outdated(record) => (record, true),
+            Loaded::Tombstone(stone) if stone.kind() != TombstoneKind::Emptied => {
+                tracing::debug!(key = ?token.key(), kind = ?stone.kind(), "a request came with a token that is dead");
+                base = Base::Retired;
+                continue;
+            }
+            Loaded::Tombstone(_) | Loaded::Absent => {
+                tracing::debug!(key = ?token.key(), "a request came with a token that is unknown or expired");
+                continue;
+            }
+        };
+        if !record.is_expired(now) {
+            return Ok(Base::Live(Live { token, record, outdated }));
+        }
+    }
+    Ok(base)
+}
+
+/// Polls a future that is said to be ready at once.
+pub(crate) fn poll_once<F: Future>(future: F) -> Option<F::Output> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
+}
+
+fn waited() -> StoreError {
+    StoreError::new("a store that is said to be immediate did not answer at once")
+}
+
+/// How many entries a sweep removes before it lets others run.
+const SWEEP_STEP: usize = 256;
+
+async fn sweep_for_ever<S: SessionStore>(store: Weak<S>, clock: Arc<dyn Clock>, interval: Duration) {
+    loop {
+        tokio::time::sleep(interval).await;
+        let mut total = 0;
+        loop {
+            let Some(store) = store.upgrade() else { return };
+            match store.sweep(SWEEP_STEP, clock.now()).await {
+                Ok(removed) => {
+                    total += removed;
+                    if removed < SWEEP_STEP {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "expired sessions could not be swept");
+                    break;
+                }
+            }
+            drop(store);
+            tokio::task::yield_now().await;
+        }
+        if total > 0 {
+            tracing::debug!(total, "expired sessions were swept");
+        }
+    }
+}

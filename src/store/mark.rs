@@ -90,7 +90,8 @@ mod tests {
             version: Version::new(1).unwrap(),
             handle: SessionHandle::from_bytes([handle; 16]),
             owner: Some("ada".into()),
-            csrf: None,
+            csrf: [0; 24],
+            pinned: false,
             flash: Values::default(),
             values: Values::default(),
         }

@@ -1,0 +1,258 @@
+//! The JSON API: what a script, a native client or a test does with a session.
+//!
+//! No route here asks for the session's CSRF token. What has a body takes it as `application/json` only, which no
+//! foreign form can send and which a foreign script may send only if we allowed it (CORS), as with `PUT` and `DELETE`;
+//! and `guard.rs` stands before all of them.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{FromRequest, Path, Request};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use axum::{Json, Router};
+use http::StatusCode;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tower_session_layer::store::OwnedSession;
+use tower_session_layer::{Error, Session, SessionView};
+
+use crate::shop::{CART, COUNTRY, Cart, added};
+
+/// The flash of `/api/flash`, apart from the pages' notices.
+const MESSAGE: &str = "message";
+
+pub(crate) fn routes() -> Router {
+    Router::new()
+        .route("/country", get(country).post(choose_country).delete(forget_country))
+        .route("/session", get(show).delete(destroy))
+        .route("/session/{key}", put(insert).delete(remove))
+        .route("/cart", post(add))
+        .route("/login", post(login))
+        .route("/logout", post(logout))
+        .route("/devices", get(devices).delete(revoke_others))
+        .route("/flash", get(read_flash).post(leave_flash))
+        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "no such route"))
+        .method_not_allowed_fallback(async || Problem::new(StatusCode::METHOD_NOT_ALLOWED, "not with this method"))
+}
+
+type Answer<T> = Result<T, Problem>;
+
+#[derive(Serialize, Deserialize)]
+struct Choice {
+    #[serde(rename = "countryCode", skip_serializing_if = "Option::is_none")]
+    country_code: Option<String>,
+}
+
+async fn country(view: SessionView) -> Answer<Json<Choice>> {
+    Ok(Json(Choice { country_code: COUNTRY.get(&view)? }))
+}
+
+async fn choose_country(session: Session, Body(choice): Body<Choice>) -> Answer<Json<Choice>> {
+    let Some(code) = &choice.country_code else {
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "expected a `countryCode`"));
+    };
+    COUNTRY.insert(&session, code)?;
+    Ok(Json(choice))
+}
+
+async fn forget_country(session: Session) -> Answer<StatusCode> {
+    COUNTRY.remove(&session)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Serialize)]
+struct Shown {
+    values: BTreeMap<String, Box<RawValue>>,
+    new: bool,
+    owner: Option<String>,
+    expires_in: u64,
+}
+
+async fn show(view: SessionView) -> Answer<Json<Shown>> {
+    let mut values = BTreeMap::new();
+    for key in view.keys() {
+        if let Some(value) = view.get(&key)? {
+            values.insert(key, value);
+        }
+    }
+    Ok(Json(Shown {
+        values,
+        new: view.is_new(),
+        owner: view.owner().map(|owner| owner.to_string()),
+        expires_in: view.expires_at().duration_since(SystemTime::now()).unwrap_or_default().as_secs(),
+    }))
+}
+
+async fn destroy(session: Session) -> Answer<StatusCode> {
+    session.destroy()?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The value stays the text that it came as: no number loses digits.
+async fn insert(session: Session, Path(key): Path<String>, body: String) -> Answer<StatusCode> {
+    let value: Box<RawValue> =
+        serde_json::from_str(&body).map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+    session.insert(&key, value)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn remove(session: Session, Path(key): Path<String>) -> Answer<StatusCode> {
+    session.remove(&key)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize)]
+struct Line {
+    sku: String,
+    quantity: NonZeroU32,
+}
+
+async fn add(session: Session, Body(Line { sku, quantity }): Body<Line>) -> Answer<Json<Cart>> {
+    CART.update(&session, move |cart| Some(added(cart, &sku, quantity.get())))?;
+    // What is answered is what is stored, even if a neighbour added something at the same time.
+    session.commit().await?;
+    Ok(Json(CART.get(&session)?.unwrap_or_default()))
+}
+
+#[derive(Deserialize)]
+struct Login {
+    user: String,
+}
+
+#[derive(Serialize)]
+struct SignedIn {
+    owner: String,
+}
+
+async fn login(session: Session, Body(Login { user }): Body<Login>) -> Answer<Json<SignedIn>> {
+    if user.is_empty() {
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "expected a `user` that is not empty"));
+    }
+    session.sign_in(&user)?;
+    Ok(Json(SignedIn { owner: user }))
+}
+
+async fn logout(session: Session) -> Answer<StatusCode> {
+    session.destroy()?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Serialize)]
+struct Device {
+    handle: String,
+    created: u64,
+    signed_in: Option<u64>,
+    last_seen: u64,
+    current: bool,
+}
+
+async fn devices(session: Session) -> Answer<Json<Vec<Device>>> {
+    let owner = session.owner();
+    // Asked first, so that a store which cannot list says so to everybody.
+    let sessions = session.owners().list(owner.as_deref().unwrap_or_default()).await?;
+    if owner.is_none() {
+        return Err(Problem::signed_out());
+    }
+    let present = session.handle();
+    let device = |one: &OwnedSession| Device {
+        handle: one.handle.to_string(),
+        created: unix(one.created),
+        signed_in: one.signed_in.map(unix),
+        last_seen: unix(one.last_seen),
+        current: Some(one.handle) == present,
+    };
+    Ok(Json(sessions.iter().map(device).collect()))
+}
+
+#[derive(Serialize)]
+struct Revoked {
+    revoked: usize,
+}
+
+async fn revoke_others(session: Session) -> Answer<Json<Revoked>> {
+    let owner = session.owner();
+    session.owners().list(owner.as_deref().unwrap_or_default()).await?;
+    if owner.is_none() {
+        return Err(Problem::signed_out());
+    }
+    Ok(Json(Revoked { revoked: session.owners().revoke_others(&session).await? }))
+}
+
+fn unix(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+#[derive(Serialize, Deserialize)]
+struct Flash {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+}
+
+async fn leave_flash(session: Session, Body(flash): Body<Flash>) -> Answer<StatusCode> {
+    let Some(message) = flash.message else {
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "expected a `message`"));
+    };
+    session.flash(MESSAGE, message)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn read_flash(session: Session) -> Answer<Json<Flash>> {
+    Ok(Json(Flash { message: session.take_flash(MESSAGE)? }))
+}
+
+/// A JSON body whose refusal is JSON too.
+struct Body<T>(T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Answer<Self> {
+        match Json::from_request(request, state).await {
+            Ok(Json(body)) => Ok(Self(body)),
+            // JSON of another shape is as bad as no JSON.
+            Err(JsonRejection::JsonDataError(error)) => Err(Problem::new(StatusCode::BAD_REQUEST, error.body_text())),
+            Err(error) => Err(Problem::new(error.status(), error.body_text())),
+        }
+    }
+}
+
+/// An error as `{"error": "…"}`.
+struct Problem {
+    status: StatusCode,
+    error: String,
+}
+
+impl Problem {
+    fn new(status: StatusCode, error: impl Into<String>) -> Self {
+        Self { status, error: error.into() }
+    }
+
+    fn signed_out() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "nobody is signed in")
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let message = error.to_string();
+        let status = if error.is_unsupported() {
+            StatusCode::NOT_IMPLEMENTED
+        } else if error.is_decode() {
+            // Only `PUT /api/session/{key}` can have stored something of another type.
+            StatusCode::CONFLICT
+        } else {
+            error.into_response().status()
+        };
+        Self::new(status, message)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        (self.status, Json(BTreeMap::from([("error", self.error)]))).into_response()
+    }
+}

@@ -1,0 +1,175 @@
+//! The forms. Each changes the session, leaves a notice for the next page and redirects to it.
+
+use axum::extract::{Form, FromRequest, Request};
+use axum::response::Redirect;
+use axum::routing::post;
+use axum::{RequestExt, Router};
+use serde::Deserialize;
+use tower_session_layer::{Error, Session, SessionHandle};
+
+use crate::problem::Failure;
+use crate::shop::{CART, COUNTRY, Cart, Country, NOTICE, Product, added, changed};
+
+/// The most of one product that a form can ask for.
+const MOST: u32 = 99;
+
+pub(crate) fn routes() -> Router {
+    Router::new()
+        .route("/country", post(choose_country))
+        .route("/cart/add", post(add))
+        .route("/cart/change", post(change))
+        .route("/sign-in", post(sign_in))
+        .route("/sign-out", post(sign_out))
+        .route("/devices/revoke", post(revoke))
+        .route("/devices/revoke-others", post(revoke_others))
+}
+
+/// A session whose form may change it: the only way in which a handler here comes by one.
+///
+/// That the request comes from a page of this shop, `guard.rs` has seen. Somebody who is signed in has more to lose,
+/// so their forms carry the session's token as well. A visitor's do not: they have no session until the first form,
+/// and a page that was open before it must go on working.
+struct Posted {
+    session: Session,
+    fields: Fields,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Fields {
+    csrf: String,
+    back: String,
+    sku: String,
+    quantity: u32,
+    country: String,
+    name: String,
+    handle: String,
+}
+
+impl<S: Send + Sync> FromRequest<S> for Posted {
+    type Rejection = Failure;
+
+    async fn from_request(mut request: Request, state: &S) -> Result<Self, Failure> {
+        let session: Session = request.extract_parts().await?;
+        let Form(fields) = Form::<Fields>::from_request(request, state).await.map_err(|_| Failure::FORM)?;
+        if session.owner().is_some() && !session.verify_csrf(&fields.csrf) {
+            return Err(Failure::STALE);
+        }
+        Ok(Self { session, fields })
+    }
+}
+
+impl Posted {
+    /// Leaves a notice and goes back to the page that held the form.
+    fn back(&self, notice: &str) -> Result<Redirect, Failure> {
+        self.session.flash(NOTICE, notice)?;
+        Ok(Redirect::to(local(&self.fields.back)))
+    }
+}
+
+async fn choose_country(posted: Posted) -> Result<Redirect, Failure> {
+    let country = Country::find(&posted.fields.country).ok_or(Failure::FORM)?;
+    COUNTRY.insert(&posted.session, &country.code.to_owned())?;
+    posted.back(&format!("Prices and shipping are now for {}.", country.name))
+}
+
+async fn add(posted: Posted) -> Result<Redirect, Failure> {
+    let Fields { sku, quantity, .. } = &posted.fields;
+    let product = Product::find(sku).ok_or(Failure::FORM)?;
+    if !(1..=MOST).contains(quantity) {
+        return Err(Failure::FORM);
+    }
+    let more = *quantity;
+    edit(&posted.session, move |cart| added(cart, product.sku, more))?;
+    posted.back(&format!("{more} × {} added to your cart.", product.name))
+}
+
+async fn change(posted: Posted) -> Result<Redirect, Failure> {
+    let Fields { sku, quantity, .. } = &posted.fields;
+    if *quantity > MOST {
+        return Err(Failure::FORM);
+    }
+    let (line, new) = (sku.clone(), *quantity);
+    edit(&posted.session, move |cart| changed(cart, &line, new))?;
+    let name = Product::find(sku).map_or(sku.as_str(), |product| product.name);
+    posted.back(&match new {
+        0 => format!("{name} removed from your cart."),
+        more => format!("{name}: now {more} in your cart."),
+    })
+}
+
+async fn sign_in(posted: Posted) -> Result<Redirect, Failure> {
+    let name = posted.fields.name.trim();
+    if name.is_empty() || name.chars().count() > 40 {
+        return Err(Failure::FORM);
+    }
+    posted.session.sign_in(name)?;
+    posted.session.flash(NOTICE, format!("Welcome, {name}."))?;
+    Ok(Redirect::to("/"))
+}
+
+async fn sign_out(posted: Posted) -> Result<Redirect, Failure> {
+    // The notice starts a session of its own, which ends when it has been read.
+    posted.session.destroy()?;
+    posted.session.flash(NOTICE, "You are signed out.")?;
+    Ok(Redirect::to("/"))
+}
+
+async fn revoke(posted: Posted) -> Result<Redirect, Failure> {
+    let Some(owner) = posted.session.owner() else { return Ok(Redirect::to("/sign-in")) };
+    let handle = SessionHandle::parse(&posted.fields.handle).ok_or(Failure::FORM)?;
+    let was_there = posted.session.owners().revoke(&owner, handle).await?;
+    posted.back(if was_there { "That device is signed out." } else { "That device was signed out already." })
+}
+
+async fn revoke_others(posted: Posted) -> Result<Redirect, Failure> {
+    if posted.session.owner().is_none() {
+        return Ok(Redirect::to("/sign-in"));
+    }
+    let count = posted.session.owners().revoke_others(&posted.session).await?;
+    posted.back(&match count {
+        1 => "One other device is signed out.".to_owned(),
+        count => format!("{count} other devices are signed out."),
+    })
+}
+
+/// Changes the cart whatever else changes it meanwhile. One that is not a cart, which only the API can have written,
+/// is replaced.
+fn edit(session: &Session, how: impl Fn(Option<Cart>) -> Cart + Clone + Send + Sync + 'static) -> Result<(), Error> {
+    let again = how.clone();
+    match CART.update(session, move |cart| Some(how(cart)).filter(|cart| !cart.is_empty())) {
+        Err(error) if error.is_decode() => CART.insert(session, &again(None)),
+        done => done,
+    }
+}
+
+/// Returns a path of this shop, or the front page: what a form says must not lead to another site.
+fn local(path: &str) -> &str {
+    let is_plain = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-_".contains(&byte));
+    if is_plain && path.starts_with('/') && !path.starts_with("//") { path } else { "/" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::local;
+
+    #[test]
+    fn redirects_stay_in_the_shop() {
+        for path in ["/", "/cart", "/product/mug", "/sign-in"] {
+            assert_eq!(local(path), path);
+        }
+        for path in [
+            "",
+            "cart",
+            "//evil",
+            "//evil.example",
+            "/\\evil.example",
+            "https://evil.example",
+            "/a\r\nX: y",
+            "/a?b",
+            "/%2f",
+        ] {
+            assert_eq!(local(path), "/", "{path:?}");
+        }
+    }
+}

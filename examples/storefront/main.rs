@@ -1,0 +1,122 @@
+//! A small shop that shows what sessions do: `cargo run --example storefront`, then open the address it prints.
+//!
+//! Pages that work without JavaScript, and the same as a JSON API under `/api`. `--help` lists the options.
+
+// What the program is asked to do.
+mod options;
+// The store and the layer.
+mod sessions;
+// The cookie store's keys.
+mod keys;
+// The routes.
+mod web;
+// Who may send what, and what a page may do.
+mod guard;
+// JSON.
+mod api;
+// The pages, and the forms on them.
+mod forms;
+mod pages;
+mod problem;
+mod shopper;
+// What is sold.
+mod html;
+mod shop;
+
+use std::io::{Write, stdout};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::options::{Command, Options, StoreChoice};
+
+/// How long a request may go on after the signal to stop.
+const GRACE: Duration = Duration::from_secs(5);
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::INFO).init();
+    let outcome = match options::parse(std::env::args_os().skip(1)) {
+        Ok(Command::Serve(options)) => serve(&options).await,
+        Ok(Command::Help) => {
+            say(options::USAGE);
+            Ok(())
+        }
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("storefront: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn serve(options: &Options) -> Result<(), String> {
+    let sessions = sessions::layer(options)?;
+    let cannot = |error| format!("cannot listen on {}: {error}", options.listen);
+    let listener = TcpListener::bind(&options.listen).await.map_err(cannot)?;
+    let address = listener.local_addr().map_err(cannot)?;
+    say(&format!("listening on http://{address}\n{}", greeting(options, address.port())));
+
+    let (stop, stopping) = watch::channel(false);
+    tokio::spawn(async move {
+        stop_signal().await;
+        stop.send_replace(true);
+    });
+    let stopped = |mut stopping: watch::Receiver<bool>| async move {
+        // An error says that the sender is gone, and it goes only after the signal.
+        let _ = stopping.wait_for(|stop| *stop).await;
+    };
+    let server = axum::serve(listener, web::app(sessions)).with_graceful_shutdown(stopped(stopping.clone()));
+    tokio::select! {
+        ended = async { server.await } => ended.map_err(|error| error.to_string()),
+        () = async { stopped(stopping).await; tokio::time::sleep(GRACE).await } => Ok(()),
+    }
+}
+
+fn greeting(options: &Options, port: u16) -> String {
+    let store = match &options.store {
+        StoreChoice::Cookie => "cookie:, the session is sealed in the browser's cookie".to_owned(),
+        StoreChoice::Memory => "memory:, the sessions end with this process".to_owned(),
+        StoreChoice::File(directory) => format!("file:{}, one file a session", directory.display()),
+    };
+    let hint = if options.insecure_cookies {
+        "cookies travel over plain http: never do this on a network".to_owned()
+    } else {
+        format!(
+            "the cookies are Secure: open http://localhost:{port} in Firefox or Chrome; should a browser \
+             not keep them (Safari does not), start with --insecure-cookies"
+        )
+    };
+    format!("store: {store}\nhint: {hint}\nCtrl-C stops\n")
+}
+
+/// Writes in one piece, and goes on if nobody listens: `storefront | head -1` is a fair use.
+fn say(text: &str) {
+    let _ = stdout().write_all(text.as_bytes());
+}
+
+async fn stop_signal() {
+    let interrupt = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    #[cfg(unix)]
+    let terminate = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    #[cfg(not(unix))]
+    let terminate = std::future::pending::<()>();
+    tokio::select! {
+        () = interrupt => {}
+        () = terminate => {}
+    }
+}

@@ -1,0 +1,157 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub(crate) const USAGE: &str = "\
+A small shop that shows what sessions do.
+
+Usage: storefront [OPTIONS]
+
+  --listen ADDR        address to serve on, port 0 picks one [127.0.0.1:3000]
+  --store STORE        cookie: | memory: | file:DIR [cookie:]
+  --key-file PATH      keys of the cookie store: one a line, 32 to 64 bytes in hex; the first one seals, all open;
+                       made if it is not there. Without it the sessions end with the process
+  --idle SECONDS       a session ends when it is not used for so long [7 days]
+  --absolute SECONDS   a session ends after so long in any case [30 days]
+  --insecure-cookies   cookies for plain http: no `__Host-` name and no Secure
+  --help               this text
+";
+
+/// What the program is asked to do.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    Serve(Options),
+    Help,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Options {
+    pub(crate) listen: String,
+    pub(crate) store: StoreChoice,
+    pub(crate) key_file: Option<PathBuf>,
+    pub(crate) idle: Option<Duration>,
+    pub(crate) absolute: Option<Duration>,
+    pub(crate) insecure_cookies: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:3000".to_owned(),
+            store: StoreChoice::Cookie,
+            key_file: None,
+            idle: None,
+            absolute: None,
+            insecure_cookies: false,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum StoreChoice {
+    Cookie,
+    Memory,
+    File(PathBuf),
+}
+
+/// Reads the arguments, without the program's name. An error is one line for the person who typed them.
+pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, String> {
+    let mut options = Options::default();
+    let mut arguments = arguments.into_iter();
+    while let Some(argument) = arguments.next() {
+        let argument = text(argument)?;
+        let (name, attached) = match argument.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (argument.as_str(), None),
+        };
+        let mut value = || match attached.clone() {
+            Some(value) => Ok(value),
+            None => arguments.next().map_or_else(|| Err(format!("{name} needs a value")), text),
+        };
+        match name {
+            "--listen" => options.listen = value()?,
+            "--store" => options.store = store(&value()?)?,
+            "--key-file" => options.key_file = Some(value()?.into()),
+            "--idle" => options.idle = Some(seconds(name, &value()?)?),
+            "--absolute" => options.absolute = Some(seconds(name, &value()?)?),
+            "--insecure-cookies" if attached.is_none() => options.insecure_cookies = true,
+            "--help" | "-h" if attached.is_none() => return Ok(Command::Help),
+            _ => return Err(format!("unknown option {argument:?}; --help lists them all")),
+        }
+    }
+    Ok(Command::Serve(options))
+}
+
+fn text(argument: OsString) -> Result<String, String> {
+    argument.into_string().map_err(|argument| format!("{} is not UTF-8", argument.display()))
+}
+
+fn store(text: &str) -> Result<StoreChoice, String> {
+    match text.split_once(':') {
+        Some(("cookie", "")) => Ok(StoreChoice::Cookie),
+        Some(("memory", "")) => Ok(StoreChoice::Memory),
+        Some(("file", "")) => Err("--store file: needs a directory, as in file:./sessions".to_owned()),
+        Some(("file", directory)) => Ok(StoreChoice::File(directory.into())),
+        // What follows a foreign scheme may hold a password: it is not repeated.
+        Some((scheme, _)) if !["cookie", "memory"].contains(&scheme) => {
+            Err(format!("--store {scheme}: is not in this build; it has cookie:, memory: and file:DIR"))
+        }
+        _ => Err(format!("--store {text:?}: expected cookie:, memory: or file:DIR")),
+    }
+}
+
+fn seconds(name: &str, text: &str) -> Result<Duration, String> {
+    text.parse().map(Duration::from_secs).map_err(|_| format!("{name} {text:?}: expected a whole number of seconds"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command, String> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn options_are_read_in_both_spellings() {
+        assert_eq!(parsed(""), Ok(Command::Serve(Options::default())));
+        let all = Options {
+            listen: "[::1]:0".to_owned(),
+            store: StoreChoice::File("a=b/c:d".into()),
+            key_file: Some("keys".into()),
+            idle: Some(Duration::from_secs(60)),
+            absolute: Some(Duration::from_secs(3600)),
+            insecure_cookies: true,
+        };
+        for line in [
+            "--listen [::1]:0 --store file:a=b/c:d --key-file keys --idle 60 --absolute 3600 --insecure-cookies",
+            "--insecure-cookies --absolute=3600 --idle=60 --key-file=keys --store=file:a=b/c:d --listen=[::1]:0",
+        ] {
+            assert_eq!(parsed(line), Ok(Command::Serve(all.clone())), "{line}");
+        }
+        assert_eq!(parsed("--store memory: --help"), Ok(Command::Help));
+    }
+
+    #[test]
+    fn mistakes_are_named_in_one_line() {
+        for (line, said) in [
+            ("--port 80", "unknown option \"--port\""),
+            ("serve", "unknown option \"serve\""),
+            ("--help=1", "unknown option"),
+            ("--insecure-cookies=no", "unknown option"),
+            ("--store", "--store needs a value"),
+            ("--store cookie", "expected cookie:, memory: or file:DIR"),
+            ("--store memory:x", "expected cookie:, memory: or file:DIR"),
+            ("--store file:", "needs a directory"),
+            ("--store carrier-pigeon:", "carrier-pigeon: is not in this build"),
+            ("--idle soon", "expected a whole number of seconds"),
+            ("--absolute -1", "expected a whole number of seconds"),
+        ] {
+            let error = parsed(line).unwrap_err();
+            assert!(error.contains(said) && !error.contains('\n'), "{line}: {error}");
+        }
+        assert!(!parsed("--store redis://:secret@host").unwrap_err().contains("secret"));
+    }
+}

@@ -1,0 +1,55 @@
+//! The store that was asked for, and the layer around it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tower_session_layer::{CookieKey, CookieStore, MemoryStore, SessionLayer, SessionStore};
+
+use crate::keys;
+use crate::options::{Options, StoreChoice};
+
+/// The layer's own.
+const DEFAULT_IDLE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Builds the layer. An error is one line.
+pub(crate) fn layer(options: &Options) -> Result<SessionLayer, String> {
+    if options.key_file.is_some() && options.store != StoreChoice::Cookie {
+        eprintln!("storefront: warning: --key-file is for the cookie store only");
+    }
+    match &options.store {
+        StoreChoice::Cookie => build(cookie_store(options.key_file.as_deref())?, options),
+        StoreChoice::Memory => build(MemoryStore::new(), options),
+        #[cfg(unix)]
+        StoreChoice::File(directory) => {
+            build(tower_session_layer::FileStore::new(directory).map_err(|error| error.to_string())?, options)
+        }
+        #[cfg(not(unix))]
+        StoreChoice::File(_) => Err("--store file: is for Unix only".to_owned()),
+    }
+}
+
+fn cookie_store(key_file: Option<&Path>) -> Result<CookieStore, String> {
+    let keys = if let Some(path) = key_file {
+        keys::from_file(path)?
+    } else {
+        eprintln!("storefront: warning: no --key-file, so the sessions end with this process");
+        vec![CookieKey::generate().map_err(|error| error.to_string())?]
+    };
+    CookieStore::builder(keys).build().map_err(|error| error.to_string())
+}
+
+fn build(store: impl SessionStore, options: &Options) -> Result<SessionLayer, String> {
+    let mut builder = SessionLayer::builder(store);
+    if let Some(absolute) = options.absolute {
+        builder = builder.absolute_timeout(absolute);
+    }
+    // Somebody who names only the absolute timeout does not contradict themselves by the idle one's default.
+    let shorter = options.absolute.filter(|absolute| !absolute.is_zero() && *absolute < DEFAULT_IDLE);
+    if let Some(idle) = options.idle.or(shorter) {
+        builder = builder.idle_timeout(idle);
+    }
+    if options.insecure_cookies {
+        builder = builder.insecure_http();
+    }
+    builder.build().map_err(|error| error.to_string())
+}

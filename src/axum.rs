@@ -1,0 +1,62 @@
+//! Sessions as axum extractors, and errors as responses.
+
+use std::convert::Infallible;
+
+use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
+use axum_core::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::request::Parts;
+
+use crate::error::Error;
+use crate::session::{Session, SessionView};
+
+/// Rejects with 500 where no [`SessionLayer`](crate::SessionLayer) is around the handler, and the log says what to add.
+impl<S: Sync> FromRequestParts<S> for Session {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        Self::from_extensions(&parts.extensions)
+    }
+}
+
+/// `None` where no [`SessionLayer`](crate::SessionLayer) is around the handler.
+impl<S: Sync> OptionalFromRequestParts<S> for Session {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Infallible> {
+        Ok(parts.extensions.get::<Self>().cloned())
+    }
+}
+
+/// Rejects as [`Session`] does. Taking the snapshot is an access.
+impl<S: Sync> FromRequestParts<S> for SessionView {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        <Session as FromRequestParts<S>>::from_request_parts(parts, state).await.map(|session| session.view())
+    }
+}
+
+/// `None` where no [`SessionLayer`](crate::SessionLayer) is around the handler.
+impl<S: Sync> OptionalFromRequestParts<S> for SessionView {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Infallible> {
+        Ok(parts.extensions.get::<Session>().map(Session::view))
+    }
+}
+
+/// 503 where the store is unavailable, 413 where the session would become too large, otherwise 500; the body is empty,
+/// since what went wrong is for the log.
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        if self.is_too_large() {
+            // Any client can bring this about, so it is no alarm.
+            tracing::debug!(error = %self, "a request would make its session too large");
+            return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+        }
+        tracing::error!(error = %self, source = std::error::Error::source(&self), "a handler failed on its session");
+        let unavailable = self.is_unavailable();
+        if unavailable { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::INTERNAL_SERVER_ERROR }.into_response()
+    }
+}

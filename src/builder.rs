@@ -1,0 +1,276 @@
+//! The options of a layer, each with its default and reason, and everything that `build` refuses.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use cookie::SameSite;
+
+use crate::clock::{Clock, SystemClock, span};
+use crate::cookie::{MAX_AGE, SessionCookie, SessionCookieBuilder};
+use crate::error::ConfigError;
+use crate::layer::{SessionLayer, Shared};
+use crate::lifetime::Lifetime;
+use crate::random::Random;
+use crate::store::{Erased, SessionStore};
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// In how many queues commits wait after a conflict.
+const QUEUES: usize = 64;
+
+/// What to do when the store cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum OnStoreFailure {
+    /// Answers 503 (gRPC: `UNAVAILABLE`) without calling the inner service: "not loaded" must never look like "not
+    /// signed in".
+    #[default]
+    Refuse,
+    /// Calls the inner service with a session that is empty, says [`is_unavailable`](crate::Session::is_unavailable)
+    /// and refuses every change.
+    Continue,
+}
+
+/// What to do about caches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum CacheHeaders {
+    /// `Vary: Cookie` where the session was accessed, and `Cache-Control: no-store` where a cookie is set.
+    #[default]
+    Automatic,
+    /// Nothing: the program does it, or no cache is on the way.
+    Off,
+}
+
+/// Collects the options of a [`SessionLayer`].
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct SessionLayerBuilder<S> {
+    store: S,
+    cookie: SessionCookieBuilder,
+    lifetime: Lifetime,
+    browser_session: bool,
+    store_timeout: Duration,
+    on_store_failure: OnStoreFailure,
+    save_on_server_error: bool,
+    cache_headers: CacheHeaders,
+    clear_site_data: bool,
+    max_record_bytes: usize,
+    clock: Arc<dyn Clock>,
+    random: Random,
+}
+
+impl<S: SessionStore> SessionLayerBuilder<S> {
+    pub(crate) fn new(store: S) -> Self {
+        Self {
+            store,
+            cookie: SessionCookie::builder(),
+            lifetime: Lifetime { idle: 7 * DAY, absolute: 30 * DAY },
+            browser_session: false,
+            store_timeout: Duration::from_secs(5),
+            on_store_failure: OnStoreFailure::default(),
+            save_on_server_error: false,
+            cache_headers: CacheHeaders::default(),
+            clear_site_data: false,
+            max_record_bytes: 1024 * 1024,
+            clock: Arc::new(SystemClock),
+            random: Random::default(),
+        }
+    }
+
+    /// Sets the cookie's name; `__Host-sid` by default. See [`SessionCookieBuilder::name`].
+    pub fn cookie_name(mut self, name: impl Into<String>) -> Self {
+        self.cookie = self.cookie.name(name);
+        self
+    }
+
+    /// Sets the cookie's path; `/` by default. See [`SessionCookieBuilder::path`].
+    pub fn path(mut self, path: impl Into<String>) -> Self {
+        self.cookie = self.cookie.path(path);
+        self
+    }
+
+    /// Sets the cookie's domain; this host only by default. See [`SessionCookieBuilder::domain`].
+    pub fn domain(mut self, domain: impl Into<String>) -> Self {
+        self.cookie = self.cookie.domain(domain);
+        self
+    }
+
+    /// Sets `SameSite`; `Lax` by default. See [`SessionCookieBuilder::same_site`].
+    pub fn same_site(mut self, same_site: SameSite) -> Self {
+        self.cookie = self.cookie.same_site(same_site);
+        self
+    }
+
+    /// Keeps the cookie apart per top-level site; off by default. See [`SessionCookieBuilder::partitioned`].
+    pub fn partitioned(mut self) -> Self {
+        self.cookie = self.cookie.partitioned();
+        self
+    }
+
+    /// Leaves out `Secure` and the prefix of the default name. See [`SessionCookieBuilder::insecure_http`].
+    pub fn insecure_http(mut self) -> Self {
+        self.cookie = self.cookie.insecure_http();
+        self
+    }
+
+    /// Leaves out `HttpOnly`. See [`SessionCookieBuilder::insecure_script_access`].
+    pub fn insecure_script_access(mut self) -> Self {
+        self.cookie = self.cookie.insecure_script_access();
+        self
+    }
+
+    /// Leaves out `Max-Age`, so that the cookie ends with the browser; off by default.
+    ///
+    /// The server enforces both timeouts all the same. A session with an idle timeout of its own, "remember me", gets
+    /// its `Max-Age` ([`Session::set_idle_timeout`](crate::Session::set_idle_timeout)).
+    pub fn browser_session(mut self) -> Self {
+        self.browser_session = true;
+        self
+    }
+
+    /// Sets after how long without use a session ends; 7 days by default.
+    ///
+    /// Use moves the deadline once there is a tenth of this to gain, so that most requests write nothing.
+    pub fn idle_timeout(mut self, idle: Duration) -> Self {
+        self.lifetime.idle = idle;
+        self
+    }
+
+    /// Sets after how long a session ends however much it is used; 30 days by default. Nothing extends it, renewal
+    /// included.
+    pub fn absolute_timeout(mut self, absolute: Duration) -> Self {
+        self.lifetime.absolute = absolute;
+        self
+    }
+
+    /// Sets the timeouts of NIST SP 800-63B-4 for authenticator assurance level 1: 30 days, without an idle timeout of
+    /// its own.
+    pub fn nist_aal1(self) -> Self {
+        self.idle_timeout(30 * DAY).absolute_timeout(30 * DAY)
+    }
+
+    /// Sets the timeouts of NIST SP 800-63B-4 for authenticator assurance level 2: 24 hours, idle 1 hour.
+    pub fn nist_aal2(self) -> Self {
+        self.idle_timeout(HOUR).absolute_timeout(DAY)
+    }
+
+    /// Sets the timeouts of NIST SP 800-63B-4 for authenticator assurance level 3: 12 hours, idle 15 minutes.
+    pub fn nist_aal3(self) -> Self {
+        self.idle_timeout(HOUR / 4).absolute_timeout(12 * HOUR)
+    }
+
+    /// Sets how long loading may take, and how long committing may; 5 seconds each by default. Then it is 503.
+    pub fn store_timeout(mut self, timeout: Duration) -> Self {
+        self.store_timeout = timeout;
+        self
+    }
+
+    /// Sets what happens when the store cannot be read; [`OnStoreFailure::Refuse`] by default.
+    pub fn on_store_failure(mut self, what: OnStoreFailure) -> Self {
+        self.on_store_failure = what;
+        self
+    }
+
+    /// Commits changes even where the handler answers 5xx; off by default, since what a failed handler did to the session
+    /// is half done more often than not. Its `destroy` and `renew` count either way.
+    pub fn save_on_server_error(mut self) -> Self {
+        self.save_on_server_error = true;
+        self
+    }
+
+    /// Sets what happens to `Vary` and `Cache-Control`; [`CacheHeaders::Automatic`] by default.
+    pub fn cache_headers(mut self, what: CacheHeaders) -> Self {
+        self.cache_headers = what;
+        self
+    }
+
+    /// Sends `Clear-Site-Data: "cache", "cookies", "storage"` when a session is destroyed, for a sign-out that leaves nothing
+    /// in the browser (ASVS 14.3.1); off by default, since it empties the browser's whole store for this site.
+    pub fn clear_site_data(mut self) -> Self {
+        self.clear_site_data = true;
+        self
+    }
+
+    /// Sets how large a session may become, in bytes of its encoded record; 1 MiB by default. More is an error where the
+    /// value is set, never a truncation.
+    pub fn max_record_bytes(mut self, bytes: usize) -> Self {
+        self.max_record_bytes = bytes;
+        self
+    }
+
+    /// Sets where all time comes from; the operating system's clock by default.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Sets where the bytes of tokens and secrets come from; by default a `ChaCha20` generator in each thread, seeded and
+    /// reseeded by the operating system. For tests and hardware sources: whoever can guess these bytes has every session.
+    ///
+    /// An error of the source is a 503, never a weak token.
+    pub fn insecure_random_source(
+        mut self,
+        source: impl Fn(&mut [u8]) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.random = Random::new(source);
+        self
+    }
+
+    /// Checks everything and builds the layer.
+    ///
+    /// # Errors
+    ///
+    /// Every combination of options that cannot work, each with its own [`ConfigError`].
+    pub fn build(mut self) -> Result<SessionLayer, ConfigError> {
+        let Lifetime { idle, absolute } = self.lifetime;
+        if span(idle) == 0 || idle > MAX_AGE {
+            return Err(ConfigError::IdleTimeout(idle));
+        }
+        if span(absolute) == 0 || absolute > MAX_AGE {
+            return Err(ConfigError::AbsoluteTimeout(absolute));
+        }
+        if idle > absolute {
+            return Err(ConfigError::IdleOverAbsolute { idle, absolute });
+        }
+        if self.store_timeout.is_zero() {
+            return Err(ConfigError::StoreTimeout);
+        }
+        if self.max_record_bytes == 0 {
+            return Err(ConfigError::MaxRecordBytes);
+        }
+        let cookie = self.cookie.build()?;
+        self.store.bind(&cookie);
+        let shared = Shared {
+            shape: self.store.token_shape(),
+            is_immediate: self.store.is_immediate(),
+            max_record_len: self.max_record_bytes.min(self.store.max_record_len().unwrap_or(usize::MAX)),
+            store: Box::new(Erased::new(self.store, Arc::clone(&self.clock))),
+            cookie,
+            lifetime: self.lifetime,
+            browser_session: self.browser_session,
+            store_timeout: self.store_timeout,
+            goes_on_without_store: self.on_store_failure == OnStoreFailure::Continue,
+            save_on_server_error: self.save_on_server_error,
+            cache_headers: self.cache_headers,
+            clear_site_data: self.clear_site_data,
+            clock: self.clock,
+            random: self.random,
+            queues: (0..QUEUES).map(|_| tokio::sync::Mutex::new(())).collect(),
+            last_stamp: AtomicU64::new(0),
+        };
+        Ok(SessionLayer { shared: Arc::new(shared) })
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for SessionLayerBuilder<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionLayerBuilder")
+            .field("store", &self.store)
+            .field("cookie", &self.cookie)
+            .field("lifetime", &self.lifetime)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,244 @@
+//! From what a request did to what the store is asked: first a decision without I/O, then its execution.
+
+mod execute;
+mod limit;
+mod retreat;
+
+use crate::error::{Error, Kind};
+use crate::layer::Shared;
+use crate::record::Record;
+use crate::session::{Base, Inner, Intent, Live, Reply, Session, State, blank};
+use crate::token::SessionToken;
+
+pub(crate) use self::execute::{TOMBSTONE, settle};
+pub(crate) use self::limit::Limit;
+
+/// On what occasion a session is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// The handler called `commit()`.
+    Explicit,
+    /// The handler called `reload()`.
+    Reload,
+    /// The handler answered.
+    Response { is_server_error: bool, is_not_modified: bool },
+    /// The inner service failed: there is no response to put a cookie on.
+    Failed,
+}
+
+impl Ending {
+    /// Whether the request ends with this.
+    fn is_last(self) -> bool {
+        matches!(self, Self::Response { .. } | Self::Failed)
+    }
+}
+
+/// What the store is to be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Plan {
+    Nothing,
+    /// Moves the deadline there.
+    Touch(u64),
+    /// Drops changes to a session that has ended.
+    Refuse,
+    /// Ends the session that was loaded.
+    Destroy,
+    /// Begins a session, after ending the one that was loaded if the intent says so.
+    Create,
+    /// Writes the session that was loaded, under a fresh token if that is asked, or removes it if nothing is left.
+    Write,
+}
+
+/// Decides what to ask the store.
+fn plan(base: &Base, intent: &Intent, draft: &Record, refresh: Option<u64>) -> Plan {
+    match base {
+        Base::New if intent.is_change() && !draft.is_empty() => Plan::Create,
+        Base::Retired if intent.edited => Plan::Refuse,
+        Base::New | Base::Retired | Base::Unavailable => Plan::Nothing,
+        Base::Live(_) if intent.destroy && draft.is_empty() => Plan::Destroy,
+        Base::Live(_) if intent.destroy => Plan::Create,
+        Base::Live(_) if intent.is_change() => Plan::Write,
+        Base::Live(live) if live.outdated => Plan::Touch(refresh.unwrap_or(live.record.deadline)),
+        Base::Live(_) => refresh.map_or(Plan::Nothing, Plan::Touch),
+    }
+}
+
+/// What a commit works on, taken out of the session so that no lock is held meanwhile.
+struct Job {
+    base: Base,
+    intent: Intent,
+    draft: Record,
+    plan: Plan,
+    /// Whether the deadline may move and the cookie be sent again.
+    may_refresh: bool,
+    /// Whether a new token can still reach the client.
+    can_send: bool,
+    /// Microseconds since the Unix epoch.
+    now: u64,
+}
+
+impl Job {
+    fn take(state: &mut State, shared: &Shared, ending: Ending, now: u64) -> Result<Self, Error> {
+        let (mut intent, mut draft) = match &mut state.work {
+            Some(work) => (std::mem::take(&mut work.intent), work.draft.clone()),
+            None => (Intent::default(), state.base.record().cloned().unwrap_or_else(blank)),
+        };
+        let base = match &state.base {
+            // Whoever renews gets a session of its own where the one it knew has ended.
+            Base::Retired if intent.renew.is_some() => Base::New,
+            base => base.clone(),
+        };
+        let drops_values = match ending {
+            Ending::Failed => true,
+            Ending::Response { is_server_error, .. } => is_server_error && !shared.save_on_server_error,
+            Ending::Explicit | Ending::Reload => false,
+        };
+        if drops_values {
+            let renew = intent.renew.filter(|_| ending != Ending::Failed && !intent.destroy);
+            intent = Intent { destroy: intent.destroy, renew, ..Intent::default() };
+            draft = if intent.destroy { None } else { base.record().cloned() }.unwrap_or_else(blank);
+            draft.csrf = intent.renew.unwrap_or(draft.csrf);
+        }
+        let is_not_modified = matches!(ending, Ending::Response { is_not_modified: true, .. });
+        let can_send = !state.sent && !is_not_modified && ending != Ending::Failed;
+        // A refresh is for requests that used the session, and goes with a cookie.
+        let may_refresh = state.accessed && can_send;
+        let refresh = base.record().filter(|_| may_refresh).and_then(|record| shared.lifetime.refresh(record, now));
+        let mut plan = plan(&base, &intent, &draft, refresh);
+        let needs_cookie = match plan {
+            Plan::Create => true,
+            // The record's deadline never moves without the cookie's.
+            Plan::Write => shared.is_sealed() || ((intent.renew.is_some() || intent.sets_idle()) && !draft.is_empty()),
+            Plan::Touch(_) | Plan::Destroy => shared.is_sealed(),
+            Plan::Nothing | Plan::Refuse => false,
+        };
+        if needs_cookie && !can_send {
+            if !ending.is_last() {
+                if let Some(work) = &mut state.work {
+                    work.intent.prepend(intent);
+                }
+                return Err(Kind::ResponseSent.into());
+            }
+            if intent.is_change() {
+                tracing::warn!(
+                    cookie = shared.cookie.name(),
+                    "a 304 response carries no session cookie: changes that need one are dropped"
+                );
+            }
+            plan = if intent.destroy { Plan::Destroy } else { Plan::Nothing };
+        }
+        Ok(Self { base, intent, draft, plan, may_refresh, can_send, now })
+    }
+
+    /// Puts back what could not be committed, for another try; at the end of a request there is none.
+    fn give_back(self, state: &mut State, ending: Ending) {
+        let is_live = |base: &Base| matches!(base, Base::Live(_));
+        if is_live(&state.base) && (self.intent.destroy || !is_live(&self.base)) {
+            // The client is to forget the token even where the store could not be told.
+            state.reply = Reply::Remove;
+        }
+        state.base = self.base;
+        if ending.is_last() {
+            state.work = None;
+        } else if let Some(work) = &mut state.work {
+            work.intent.prepend(self.intent);
+        }
+    }
+}
+
+/// What a commit came to.
+struct Settled {
+    base: Base,
+    reply: Reply,
+    /// The session had ended, and the changes were dropped.
+    gone: bool,
+}
+
+impl Settled {
+    /// The session is live; `is_news` to the client if its token or deadline changed.
+    fn live(token: SessionToken, record: Record, is_news: bool) -> Self {
+        let live = Live { token, record, outdated: false };
+        let reply = if is_news { Reply::set(&live) } else { Reply::Leave };
+        Self { base: Base::Live(live), reply, gone: false }
+    }
+
+    fn unchanged(base: Base) -> Self {
+        Self { base, reply: Reply::Leave, gone: false }
+    }
+
+    fn gone() -> Self {
+        Self { base: Base::Retired, reply: Reply::Leave, gone: true }
+    }
+}
+
+/// Decides the end of a request that needs no store, which most do not: `None` if it needs one.
+///
+/// Afterwards no token can be sent.
+pub(crate) fn finish_at_once(inner: &Inner, loaded_at: u64) -> Option<Finish> {
+    let mut state = inner.lock();
+    let is_idle = match (&state.work, &state.base) {
+        (Some(_), _) => false,
+        (None, Base::Live(live)) if state.accessed => {
+            !live.outdated && inner.shared.lifetime.refresh(&live.record, loaded_at).is_none()
+        }
+        (None, _) => true,
+    };
+    is_idle.then(|| finish(&mut state))
+}
+
+/// What the response has to show of the session.
+#[derive(Debug)]
+pub(crate) struct Finish {
+    pub(crate) reply: Reply,
+    pub(crate) accessed: bool,
+}
+
+/// Ends the request: no token can be sent from now on.
+pub(crate) fn finish(state: &mut State) -> Finish {
+    state.sent = true;
+    Finish { reply: std::mem::take(&mut state.reply), accessed: state.accessed }
+}
+
+/// Whether the session asks for the end of what was loaded, which must not depend on a client that stays.
+pub(crate) fn has_destroy(session: &Session) -> bool {
+    session.inner().lock().work.as_ref().is_some_and(|work| work.intent.destroy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Entry, Values};
+
+    #[test]
+    fn the_plan_follows_from_base_and_intent() {
+        let filled = Record { values: Values::from_sorted(vec![Entry::new("a", "1")]), ..blank() };
+        let live =
+            |outdated| Base::Live(Live { token: SessionToken::from_random([0; 24]), record: filled.clone(), outdated });
+        let nothing = Intent::default;
+        let edited = || Intent { edited: true, ..nothing() };
+        let renewed = || Intent { renew: Some([0; 24]), ..nothing() };
+        let destroyed = || Intent { destroy: true, ..nothing() };
+        let (full, empty) = (&filled, &blank());
+        for (what, base, intent, draft, refresh, expected) in [
+            ("an anonymous read", Base::New, nothing(), empty, None, Plan::Nothing),
+            ("a first write", Base::New, edited(), full, None, Plan::Create),
+            ("a first write undone", Base::New, edited(), empty, None, Plan::Nothing),
+            ("renewing nothing", Base::New, renewed(), empty, None, Plan::Nothing),
+            ("a late write", Base::Retired, edited(), full, None, Plan::Refuse),
+            ("a late read", Base::Retired, nothing(), empty, None, Plan::Nothing),
+            ("a read", live(false), nothing(), full, None, Plan::Nothing),
+            ("a read when a refresh is due", live(false), nothing(), full, Some(9), Plan::Touch(9)),
+            ("a read of an outdated form", live(true), nothing(), full, None, Plan::Touch(0)),
+            ("a write", live(false), edited(), full, Some(9), Plan::Write),
+            ("a write that leaves nothing", live(false), edited(), empty, None, Plan::Write),
+            ("a renewal", live(false), renewed(), full, None, Plan::Write),
+            ("a renewal that leaves nothing", live(false), renewed(), empty, None, Plan::Write),
+            ("a renewal of a sealed session", live(false), renewed(), full, None, Plan::Write),
+            ("a logout", live(false), destroyed(), empty, Some(9), Plan::Destroy),
+            ("a logout and a new start", live(false), destroyed(), full, None, Plan::Create),
+            ("no store", Base::Unavailable, edited(), full, None, Plan::Nothing),
+        ] {
+            assert_eq!(plan(&base, &intent, draft, refresh), expected, "{what}");
+        }
+    }
+}

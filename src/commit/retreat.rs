@@ -1,0 +1,59 @@
+//! Taking a renewal back that could not be finished.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::error::StoreError;
+use crate::layer::Shared;
+use crate::record::Record;
+use crate::store::{Answer, Change, Deadline, Loaded, SessionStore, Updated};
+use crate::token::SessionToken;
+
+/// Lets the old token go on and removes the new record; answers whether it was too late for that, so that the new
+/// token is the one that lives.
+///
+/// It runs whether the answer is waited for or not, and for no longer than the store's timeout.
+pub(super) fn retreat<S: SessionStore>(
+    store: &Arc<S>,
+    shared: &Shared,
+    old: &SessionToken,
+    fresh: SessionToken,
+    from: Record,
+    now: SystemTime,
+) -> Answer<bool> {
+    let store = Arc::clone(store);
+    let old = old.clone();
+    let version = shared.random.version(Some(from.version));
+    let undo = async move {
+        // The retiring of the old record may have been applied although its answer never came, or may yet be. Writing
+        // the old record once more, by compare-and-swap, settles which: only if it was not may the new one go.
+        let Ok(version) = version else { return Ok(false) };
+        let fence = Change::Replace(Record { version, ..from.clone() }, Deadline::Keep);
+        let is_retired = match store.update(&old, from.version, &fence, now).await? {
+            Updated::Gone => is_successor(&store.load(&old, now).await?, &old, &fresh),
+            _ => false,
+        };
+        if !is_retired {
+            store.delete(&fresh, Duration::ZERO, now).await?;
+        }
+        Ok::<_, StoreError>(is_retired)
+    };
+    if shared.is_immediate {
+        return Answer::Ready(matches!(crate::store::poll_once(undo), Some(Ok(true))));
+    }
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return Answer::Ready(false) };
+    let timeout = shared.store_timeout;
+    let undoing = runtime.spawn(async move {
+        if let Ok(Ok(is_retired)) = tokio::time::timeout(timeout, undo).await {
+            return is_retired;
+        }
+        tracing::warn!("the record of an unfinished renewal stays, unreachable, until its deadline");
+        false
+    });
+    Answer::Later(Box::pin(async move { undoing.await.unwrap_or(false) }))
+}
+
+/// Whether what is left of the old token says that this one took over.
+pub(super) fn is_successor(found: &Loaded, old: &SessionToken, fresh: &SessionToken) -> bool {
+    matches!(found, Loaded::Tombstone(stone) if stone.successor(old).is_some_and(|successor| successor == *fresh))
+}

@@ -1,0 +1,198 @@
+//! The response future: load, inner service, commit.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use http::{Request, Response, StatusCode};
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use crate::commit::{Ending, finish, finish_at_once};
+use crate::error::{Error, Kind};
+use crate::layer::Shared;
+use crate::respond::{self, Protocol};
+use crate::service::{Loading, base};
+use crate::session::Session;
+use crate::store::{Answer, Boxed};
+
+pin_project! {
+    /// The response of a [`SessionService`](crate::SessionService).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before the inner service has answered, it commits nothing. Dropped while it commits, it leaves the old
+    /// record or the new one; a `destroy` is carried out all the same.
+    pub struct ResponseFuture<S, ReqBody>
+    where
+        S: Service<Request<ReqBody>>,
+    {
+        #[pin]
+        state: State<S::Future, Waiting<S, ReqBody>, Result<S::Response, S::Error>>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<F, W, R> {
+        // The store looks for the session; the inner service and the request wait.
+        Load { loading: Boxed<Result<crate::session::Base, Error>>, waiting: Option<Box<W>> },
+        // The inner service answers, holding the session in the request's extensions.
+        Inner { #[pin] running: F, session: Session, protocol: Protocol, loaded_at: u64 },
+        // The store takes what the request did; the answer waits.
+        Commit { committing: Boxed<Result<(), Error>>, answer: Option<R>, session: Session, protocol: Protocol },
+        // The layer itself answers.
+        Refused { answer: Option<R> },
+    }
+}
+
+/// What waits for the session.
+struct Waiting<S, ReqBody> {
+    service: S,
+    request: Request<ReqBody>,
+    outer: Option<Session>,
+    shared: Arc<Shared>,
+    protocol: Protocol,
+    loaded_at: u64,
+}
+
+impl<S, ReqBody> ResponseFuture<S, ReqBody>
+where
+    S: Service<Request<ReqBody>>,
+{
+    pub(crate) fn refused(response: S::Response) -> Self {
+        Self { state: State::Refused { answer: Some(Ok(response)) } }
+    }
+
+    /// Calls a service that is ready.
+    pub(crate) fn run(
+        service: &mut S,
+        request: Request<ReqBody>,
+        session: Session,
+        protocol: Protocol,
+        loaded_at: u64,
+    ) -> Self {
+        Self { state: call(service, request, session, protocol, loaded_at) }
+    }
+
+    pub(crate) fn load(
+        loading: Loading,
+        service: S,
+        request: Request<ReqBody>,
+        outer: Option<Session>,
+        shared: Arc<Shared>,
+        protocol: Protocol,
+        loaded_at: u64,
+    ) -> Self {
+        let timeout = shared.store_timeout;
+        let loading = Box::pin(async move {
+            let loaded = tokio::time::timeout(timeout, loading).await.map_err(|_| Kind::TimedOut(timeout))?;
+            Ok(loaded?)
+        });
+        let waiting = Waiting { service, request, outer, shared, protocol, loaded_at };
+        Self { state: State::Load { loading, waiting: Some(Box::new(waiting)) } }
+    }
+}
+
+fn call<S, ReqBody, W>(
+    service: &mut S,
+    mut request: Request<ReqBody>,
+    session: Session,
+    protocol: Protocol,
+    loaded_at: u64,
+) -> State<S::Future, W, Result<S::Response, S::Error>>
+where
+    S: Service<Request<ReqBody>>,
+{
+    request.extensions_mut().insert(session.clone());
+    State::Inner { running: service.call(request), session, protocol, loaded_at }
+}
+
+impl<S, ReqBody, ResBody> Future for ResponseFuture<S, ReqBody>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    ResBody: Default,
+{
+    type Output = Result<S::Response, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.project().state;
+        loop {
+            let next = match state.as_mut().project() {
+                StateProj::Load { loading, waiting } => {
+                    let loaded = ready!(loading.as_mut().poll(cx));
+                    let Waiting { mut service, request, outer, shared, protocol, loaded_at } =
+                        *waiting.take().expect("polled after completion");
+                    match base(&shared, loaded) {
+                        Some(base) => {
+                            let session = Session::new(shared, base, outer);
+                            call(&mut service, request, session, protocol, loaded_at)
+                        }
+                        None => State::Refused { answer: Some(Ok(respond::unavailable(protocol))) },
+                    }
+                }
+                StateProj::Inner { running, session, protocol, loaded_at } => {
+                    let mut answer = ready!(running.poll(cx));
+                    if let Some(finish) = answer.as_mut().ok().and_then(|_| finish_at_once(session.inner(), *loaded_at))
+                    {
+                        respond::write(&mut answer, &session.inner().shared, finish);
+                        return Poll::Ready(answer);
+                    }
+                    let (session, protocol) = (session.clone(), *protocol);
+                    let shared = Arc::clone(&session.inner().shared);
+                    match shared.store.commit(session.clone(), ending(&answer)) {
+                        Answer::Ready(committed) => {
+                            return Poll::Ready(conclude(answer, &session, protocol, committed));
+                        }
+                        Answer::Later(committing) => {
+                            State::Commit { committing, answer: Some(answer), session, protocol }
+                        }
+                    }
+                }
+                StateProj::Commit { committing, answer, session, protocol } => {
+                    let committed = ready!(committing.as_mut().poll(cx));
+                    let answer = answer.take().expect("polled after completion");
+                    return Poll::Ready(conclude(answer, session, *protocol, committed));
+                }
+                StateProj::Refused { answer } => return Poll::Ready(answer.take().expect("polled after completion")),
+            };
+            state.set(next);
+        }
+    }
+}
+
+fn ending<B, E>(answer: &Result<Response<B>, E>) -> Ending {
+    match answer {
+        Ok(response) => Ending::Response {
+            is_server_error: respond::is_server_error(response),
+            is_not_modified: response.status() == StatusCode::NOT_MODIFIED,
+        },
+        Err(_) => Ending::Failed,
+    }
+}
+
+/// Puts the outcome of the commit on the response, or answers in its place.
+fn conclude<B: Default, E>(
+    mut answer: Result<Response<B>, E>,
+    session: &Session,
+    protocol: Protocol,
+    committed: Result<(), Error>,
+) -> Result<Response<B>, E> {
+    let inner = session.inner();
+    let finish = finish(&mut inner.lock());
+    if let (Ok(response), Err(error)) = (&mut answer, committed) {
+        *response = respond::failed(protocol, &error);
+    }
+    respond::write(&mut answer, &inner.shared, finish);
+    answer
+}
+
+impl<S, ReqBody> fmt::Debug for ResponseFuture<S, ReqBody>
+where
+    S: Service<Request<ReqBody>>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

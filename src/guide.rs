@@ -1,0 +1,114 @@
+//! The guide: what is defended against what, and how things are done.
+//!
+//! # Threat model
+//!
+//! The attacker sends any bytes as cookies, owns other sites and sibling hosts, may have planted a token before its
+//! victim signed in, may have copied a token or a dump of the store, and races requests against each other. The
+//! attacker does not read the client's cookies over TLS, run code in the process, or know the operating system's random
+//! state or the configured keys.
+//!
+//! Against that the crate promises:
+//!
+//! - **No fixation.** A token that the store does not know is never adopted; signing in replaces the token, and whoever
+//!   knew the old one is left with nothing (OWASP ASVS 7.2.4).
+//! - **No resurrection.** What was destroyed, renewed or revoked while a slow request held it stays so. A dead token
+//!   leaves an inert *tombstone* for 60 seconds: requests with it can neither write, nor log anybody out, nor replace
+//!   the cookie of a fresh sign-in.
+//! - **No lost update.** Concurrent changes to one session all land ([`Session::update`] for those that depend on
+//!   what is there).
+//! - **Nothing to steal at rest.** Stores, file names and logs hold at most the SHA-256 of a token.
+//! - **No confusion with absence.** A failing store is an error, never "not signed in".
+//!
+//! The program itself must serve over TLS, choose what it puts into a session, call [`Session::sign_in`] or
+//! [`Session::renew`] when privileges change, and put [`Session::csrf_token`] into its forms where `SameSite=Lax` is
+//! not enough. With `CookieStore` the client holds the state: the last cookie to arrive wins, and a copied
+//! cookie survives logout until its deadline.
+//!
+//! # Why each default
+//!
+//! | option | default | because |
+//! |---|---|---|
+//! | name | `__Host-sid` | browsers take a `__Host-` cookie only from this very host over TLS (RFC 6265bis) |
+//! | attributes | `HttpOnly; Secure; SameSite=Lax; Path=/` | no scripts, no plain HTTP, no cross-site `POST` |
+//! | idle timeout | 7 days, sliding | a week of shopping; NIST 800-63B presets are stricter |
+//! | absolute timeout | 30 days | NIST 800-63B-4, AAL1; nothing extends it |
+//! | refresh | when a tenth of the idle timeout is gained | most requests write nothing |
+//! | tombstone | 60 seconds | longer than requests take, short enough to be cheap |
+//! | store timeout | 5 seconds | after that a person reloads anyway |
+//! | on store failure | 503 | "cannot tell" must not look like "not signed in" |
+//! | on 5xx of the handler | changes are dropped, `destroy` and `renew` count | half-done work is worse than none |
+//! | record size | 1 MiB | a bound that no sane session meets; more is an error where the value is set |
+//!
+//! # Signing in and out
+//!
+//! ```
+//! use tower_session_layer::{Error, Owners, Session};
+//!
+//! fn sign_in(session: &Session, user: &str) -> Result<(), Error> {
+//!     session.sign_in(user) // a new token; the cart stays, another user's values would not
+//! }
+//!
+//! fn sign_out(session: &Session) -> Result<(), Error> {
+//!     session.destroy()
+//! }
+//!
+//! async fn password_changed(owners: &Owners, session: &Session) -> Result<usize, Error> {
+//!     owners.revoke_others(session).await
+//! }
+//! ```
+//!
+//! An owner's name is part of the record; use an id that never changes hands.
+//!
+//! # Streaming responses
+//!
+//! Once the response's head is out no cookie can be sent. SSE and WebSocket handlers that change the session call
+//! [`Session::commit`] for every change that is to last; one that needs a new token ([`Session::renew`], the first value of
+//! a new session) is then an error. A change that is never committed is reported by a warning. A `304 Not Modified`
+//! never carries a session cookie: changes that need one are dropped with a warning.
+//!
+//! # Caches
+//!
+//! A response that depends on the session says `Vary: Cookie`, and one that sets the cookie `Cache-Control: no-store`.
+//! Do not rely on `Vary` alone: some CDNs ignore it. Serve what is the same for everybody from routes outside the layer,
+//! or at least without touching the session there.
+//!
+//! # Testing an application
+//!
+//! Use a `MemoryStore` and a [`ManualClock`]; send requests with `tower::ServiceExt::oneshot` and carry the cookie from
+//! one to the next. `.insecure_http()` lets HTTP clients without TLS send it.
+//!
+//! # Writing a store
+//!
+//! Implement [`SessionStore`]; its page is the contract. Keep [`Record::encode`]'s bytes and, beside them, version,
+//! deadline, last use and owner ([`Head`]), so that a touch and a comparison of versions parse nothing. Make
+//! `update` one guarded statement: *replace where key and version match and the deadline has not passed*. Then run
+//! the suite of the feature `conformance`; `examples/custom_store.rs` is a whole one.
+//!
+//! # Moving from `tower-sessions`
+//!
+//! | there | here |
+//! |---|---|
+//! | `SessionManagerLayer::new(store)` | [`SessionLayer::new`]; the layer has no type parameter |
+//! | `session.insert(k, v).await?` | `session.insert(k, v)?`: nothing waits before the end of the request |
+//! | `session.get::<T>(k).await?` | `session.get::<T>(k)?` |
+//! | `session.cycle_id().await?` | [`Session::renew`], or [`Session::sign_in`], which also names the owner |
+//! | `session.flush().await?` | [`Session::destroy`] |
+//! | `session.save().await?` | [`Session::commit`], needed only where it must be durable before the response |
+//! | `Expiry::OnInactivity(d)` | `.idle_timeout(d)`, enforced by the server beside `.absolute_timeout(d)` |
+//! | `Expiry::OnSessionEnd` | `.browser_session()` |
+//! | `.with_secure(false)` | `.insecure_http()` |
+//!
+//! # Moving from Hydrogen
+//!
+//! | there | here |
+//! |---|---|
+//! | `CookieSessionStorage` | `CookieStore` |
+//! | `MemorySessionStorage` | `MemoryStore` |
+//! | `FileSessionStorage` | `FileStore` |
+//! | a custom adapter's `get` / `set` / `destroy` | [`SessionStore`]'s `load` / `create` and `update` / `delete` |
+//! | the `Cookie` component | [`SessionCookie`](crate::SessionCookie) |
+//! | `session.get()` / `set` / `destroy` in API routes | [`Session`] |
+//! | `useSession` in components | [`SessionView`](crate::SessionView) |
+
+#[cfg(doc)]
+use crate::{Head, ManualClock, Record, Session, SessionLayer, SessionStore};

@@ -1,0 +1,225 @@
+//! The layer, and what all its services and sessions share.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tower_layer::Layer;
+
+use crate::builder::{CacheHeaders, SessionLayerBuilder};
+use crate::clock::{Clock, micros, time};
+use crate::commit::Limit;
+use crate::cookie::SessionCookie;
+use crate::error::{Error, StoreError};
+use crate::lifetime::Lifetime;
+use crate::random::Random;
+use crate::record::SessionHandle;
+use crate::service::SessionService;
+use crate::session::Session;
+use crate::store::{ErasedStore, OwnedSession, Revoke, SessionStore};
+use crate::token::{SessionToken, TokenShape};
+
+/// Gives every request of a service its [`Session`].
+///
+/// The session is loaded before the inner service runs, stands in the request's extensions, and is committed when the
+/// inner service has answered. A clone shares store and settings. There is no type parameter, so a program can choose
+/// its store at run time and still name the type.
+///
+/// Stores that wait, as the file store does, need a tokio runtime with timers.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(feature = "memory")]
+/// # fn main() -> Result<(), tower_session_layer::ConfigError> {
+/// use std::time::Duration;
+/// use tower_session_layer::{MemoryStore, SessionLayer};
+///
+/// let sessions = SessionLayer::builder(MemoryStore::new())
+///     .cookie_name("__Host-shop")
+///     .idle_timeout(Duration::from_secs(30 * 60))
+///     .build()?;
+/// # let _ = sessions;
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "memory"))]
+/// # fn main() {}
+/// ```
+#[derive(Clone)]
+pub struct SessionLayer {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl SessionLayer {
+    /// Keeps sessions in a store, with every option at its default.
+    ///
+    /// # Panics
+    ///
+    /// Never: the defaults are valid, as a test shows.
+    pub fn new(store: impl SessionStore) -> Self {
+        Self::builder(store).build().expect("the defaults are a valid configuration")
+    }
+
+    /// Starts with the defaults and lets them be changed.
+    pub fn builder<S: SessionStore>(store: S) -> SessionLayerBuilder<S> {
+        SessionLayerBuilder::new(store)
+    }
+
+    /// Returns what lists and revokes an owner's sessions, outside any request.
+    pub fn owners(&self) -> Owners {
+        Owners::new(Arc::clone(&self.shared))
+    }
+}
+
+impl<S> Layer<S> for SessionLayer {
+    type Service = SessionService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        SessionService::new(inner, Arc::clone(&self.shared))
+    }
+}
+
+impl fmt::Debug for SessionLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionLayer")
+            .field("cookie", &self.shared.cookie)
+            .field("store", &self.shared.store)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a built layer consists of.
+pub(crate) struct Shared {
+    pub(crate) store: Box<dyn ErasedStore>,
+    pub(crate) shape: TokenShape,
+    pub(crate) is_immediate: bool,
+    pub(crate) cookie: SessionCookie,
+    pub(crate) lifetime: Lifetime,
+    pub(crate) browser_session: bool,
+    pub(crate) store_timeout: Duration,
+    pub(crate) goes_on_without_store: bool,
+    pub(crate) save_on_server_error: bool,
+    pub(crate) cache_headers: CacheHeaders,
+    pub(crate) clear_site_data: bool,
+    /// The smaller of the layer's and the store's bound, in bytes of an encoded record.
+    pub(crate) max_record_len: usize,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Random,
+    /// Where commits of one record wait for each other after a conflict.
+    pub(crate) queues: Box<[tokio::sync::Mutex<()>]>,
+    /// The latest time given to a sign-in or a revocation.
+    pub(crate) last_stamp: AtomicU64,
+}
+
+impl Shared {
+    /// Whether the token is the session itself.
+    pub(crate) fn is_sealed(&self) -> bool {
+        matches!(self.shape, TokenShape::Sealed { .. })
+    }
+
+    /// A time for a sign-in or a revocation that no other of this process has, in microseconds: which of two came
+    /// first is always clear.
+    pub(crate) fn stamp(&self) -> u64 {
+        let now = micros(self.clock.now());
+        let later = |last: u64| now.max(last.saturating_add(1));
+        let last = self.last_stamp.fetch_update(Ordering::AcqRel, Ordering::Acquire, |last| Some(later(last)));
+        later(last.unwrap_or_else(|last| last))
+    }
+
+    pub(crate) fn queue(&self, token: &SessionToken) -> &tokio::sync::Mutex<()> {
+        let first = token.secret().first().copied().unwrap_or_default();
+        &self.queues[usize::from(first) % self.queues.len()]
+    }
+}
+
+/// Lists and revokes the sessions of an owner, the one given to [`Session::sign_in`].
+///
+/// Stores whose sessions the client holds cannot do this: then every method is an error that
+/// [`Error::is_unsupported`].
+#[derive(Clone)]
+pub struct Owners(Arc<Shared>);
+
+impl Owners {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self(shared)
+    }
+
+    /// Lists an owner's live sessions, the latest sign-in first.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot do this, failed, or took too long.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    pub async fn list(&self, owner: &str) -> Result<Vec<OwnedSession>, Error> {
+        let mut sessions = self.wait(self.0.store.owned(owner.to_owned(), self.0.clock.now())).await?;
+        sessions.sort_by_key(|session| (std::cmp::Reverse(session.signed_in), session.handle));
+        // While a session is being renewed it is there twice.
+        sessions.dedup_by_key(|session| session.handle);
+        Ok(sessions)
+    }
+
+    /// Ends one session and tells whether it was the owner's and live: a handle of somebody else's is "not found".
+    ///
+    /// # Errors
+    ///
+    /// The store cannot do this, failed, or took too long: the session may live on.
+    ///
+    /// # Cancel safety
+    ///
+    /// The session is there as before, or ended.
+    pub async fn revoke(&self, owner: &str, handle: SessionHandle) -> Result<bool, Error> {
+        self.end(owner, Revoke::One(handle)).await.map(|ended| ended > 0)
+    }
+
+    /// Ends all sessions of an owner, as after a change of password, and returns how many there were.
+    ///
+    /// Once this has returned, no session remains whose sign-in began before, not even one that was being committed.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot do this, failed, or took too long: some sessions may live on. Do it again.
+    ///
+    /// # Cancel safety
+    ///
+    /// As with errors.
+    pub async fn revoke_all(&self, owner: &str) -> Result<usize, Error> {
+        self.end(owner, Revoke::All).await
+    }
+
+    /// Ends all other sessions of a session's owner ("log out everywhere else"), and returns how many there were: none
+    /// if nobody is signed in.
+    ///
+    /// # Errors
+    ///
+    /// As for [`revoke_all`](Self::revoke_all).
+    ///
+    /// # Cancel safety
+    ///
+    /// As with errors.
+    pub async fn revoke_others(&self, session: &Session) -> Result<usize, Error> {
+        match (session.owner(), session.handle()) {
+            (Some(owner), Some(handle)) => self.end(&owner, Revoke::Others(handle)).await,
+            _ => Ok(0),
+        }
+    }
+
+    async fn end(&self, owner: &str, which: Revoke) -> Result<usize, Error> {
+        let ended = self.wait(self.0.store.revoke(owner.to_owned(), which, time(self.0.stamp()))).await?;
+        tracing::info!(ended, "an owner's sessions were revoked");
+        Ok(ended)
+    }
+
+    async fn wait<T>(&self, asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, Error> {
+        Limit::new(&self.0).wait(asked).await
+    }
+}
+
+impl fmt::Debug for Owners {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Owners").field(&self.0.store).finish()
+    }
+}

@@ -1,0 +1,115 @@
+//! When a session ends, as pure functions over microseconds.
+
+use std::time::Duration;
+
+use crate::clock::span;
+use crate::record::Record;
+
+/// The two timeouts of a layer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lifetime {
+    pub(crate) idle: Duration,
+    pub(crate) absolute: Duration,
+}
+
+impl Lifetime {
+    /// When a session that is used at `now` ends: after its idle timeout, but never later than its absolute deadline.
+    pub(crate) fn deadline(&self, record: &Record, now: u64) -> u64 {
+        now.saturating_add(self.idle(record)).min(record.absolute)
+    }
+
+    /// The new deadline, if it is a tenth of the idle timeout or more beyond the present one.
+    ///
+    /// The throttle never ends a session early by more than that tenth (ASVS 7.3.1).
+    pub(crate) fn refresh(&self, record: &Record, now: u64) -> Option<u64> {
+        let deadline = self.deadline(record, now);
+        let gained = deadline.checked_sub(record.deadline)?;
+        (gained > 0 && gained >= self.idle(record) / 10).then_some(deadline)
+    }
+
+    /// The absolute deadline of a session that begins at `now`.
+    pub(crate) fn absolute_deadline(&self, now: u64) -> u64 {
+        now.saturating_add(span(self.absolute))
+    }
+
+    fn idle(&self, record: &Record) -> u64 {
+        record.idle_or(self.idle)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{SessionHandle, Values, Version};
+    use proptest::prelude::*;
+
+    const LIFETIME: Lifetime = Lifetime { idle: Duration::from_millis(1), absolute: Duration::from_millis(5) };
+
+    fn born(at: u64) -> Record {
+        let mut record = Record {
+            created: at,
+            seen: at,
+            deadline: 0,
+            absolute: LIFETIME.absolute_deadline(at),
+            idle: 0,
+            signed_in: 0,
+            version: Version::new(1).unwrap(),
+            handle: SessionHandle::from_bytes([0; 16]),
+            owner: None,
+            csrf: [0; 24],
+            pinned: false,
+            flash: Values::default(),
+            values: Values::default(),
+        };
+        record.deadline = LIFETIME.deadline(&record, at);
+        record
+    }
+
+    #[test]
+    fn a_refresh_is_due_after_a_tenth_of_the_idle_timeout() {
+        let record = born(10_000);
+        assert_eq!(record.deadline, 11_000);
+        assert_eq!(LIFETIME.refresh(&record, 10_099), None);
+        assert_eq!(LIFETIME.refresh(&record, 10_100), Some(11_100));
+    }
+
+    #[test]
+    fn the_absolute_deadline_is_never_passed() {
+        let mut record = born(10_000);
+        record.deadline = 14_950;
+        assert_eq!(LIFETIME.refresh(&record, 14_900), None, "less than a tenth to gain");
+        record.deadline = 14_000;
+        assert_eq!(LIFETIME.refresh(&record, 14_900), Some(15_000));
+    }
+
+    #[test]
+    fn a_sessions_own_idle_timeout_comes_first() {
+        let mut record = born(10_000);
+        record.idle = 3_000;
+        assert_eq!(LIFETIME.refresh(&record, 10_000), Some(13_000));
+    }
+
+    proptest! {
+        #[test]
+        fn a_session_in_use_ends_early_by_less_than_a_tenth(uses in prop::collection::vec(1_u64..900, 1..40)) {
+            let mut record = born(0);
+            let mut now = 0;
+            for pause in uses {
+                now += pause;
+                let ideal = LIFETIME.deadline(&record, now);
+                if let Some(deadline) = LIFETIME.refresh(&record, now) {
+                    record.deadline = deadline;
+                }
+                prop_assert!(record.deadline <= record.absolute);
+                prop_assert!(ideal - record.deadline < 100);
+            }
+        }
+
+        #[test]
+        fn extremes_never_overflow(now: u64, deadline: u64, absolute: u64, idle: u64) {
+            let record = Record { deadline, absolute, idle, ..born(0) };
+            let _ = (LIFETIME.deadline(&record, now), LIFETIME.refresh(&record, now));
+            let _ = LIFETIME.absolute_deadline(now);
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! What a response shows of the session: the cookie, the cache headers, and the layer's own answers.
+
+use std::time::Duration;
+
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, VARY};
+use http::{Response, StatusCode};
+
+use crate::builder::CacheHeaders;
+use crate::clock::micros;
+use crate::commit::Finish;
+use crate::error::Error;
+use crate::layer::Shared;
+use crate::session::Reply;
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
+/// gRPC's status codes.
+const INTERNAL: &str = "13";
+const UNAVAILABLE: &str = "14";
+
+/// How the client wants to hear of failures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http,
+    Grpc,
+}
+
+impl Protocol {
+    pub(crate) fn of(request: &HeaderMap) -> Self {
+        let kind = request.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
+        match kind.strip_prefix(b"application/grpc") {
+            Some([] | [b'+' | b';' | b'-', ..]) => Self::Grpc,
+            _ => Self::Http,
+        }
+    }
+
+    fn answer<B: Default>(self, status: StatusCode, grpc_status: &'static str) -> Response<B> {
+        let mut response = Response::new(B::default());
+        match self {
+            Self::Http => *response.status_mut() = status,
+            Self::Grpc => {
+                let headers = response.headers_mut();
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+                headers.insert(GRPC_STATUS, HeaderValue::from_static(grpc_status));
+            }
+        }
+        response
+    }
+}
+
+/// The answer where the store cannot be read.
+pub(crate) fn unavailable<B: Default>(protocol: Protocol) -> Response<B> {
+    protocol.answer(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE)
+}
+
+/// The answer where two layers use one cookie name.
+pub(crate) fn misconfigured<B: Default>(protocol: Protocol) -> Response<B> {
+    protocol.answer(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL)
+}
+
+/// The answer in place of the handler's, whose changes could not be committed.
+pub(crate) fn failed<B: Default>(protocol: Protocol, error: &Error) -> Response<B> {
+    if error.is_unavailable() { unavailable(protocol) } else { misconfigured(protocol) }
+}
+
+/// Whether the handler failed: its changes are half done more often than not.
+pub(crate) fn is_server_error<B>(response: &Response<B>) -> bool {
+    let grpc_status = response.headers().get(GRPC_STATUS);
+    response.status().is_server_error() || grpc_status.is_some_and(|status| status != "0")
+}
+
+/// Writes the cookie and what caches must know.
+pub(crate) fn write<B, E>(answer: &mut Result<Response<B>, E>, shared: &Shared, finish: Finish) {
+    let Ok(response) = answer else { return };
+    let headers = response.headers_mut();
+    let automatic = shared.cache_headers == CacheHeaders::Automatic;
+    if finish.accessed && automatic {
+        vary_by_cookie(headers);
+    }
+    match finish.reply {
+        Reply::Leave => return,
+        Reply::Set { token, deadline, remembered, as_of } => {
+            let now = as_of.unwrap_or_else(|| micros(shared.clock.now()));
+            let left = Duration::from_micros(deadline.saturating_sub(now));
+            let max_age = (remembered || !shared.browser_session).then_some(left);
+            shared.cookie.append(headers, shared.shape, &token, max_age);
+        }
+        Reply::Remove => {
+            shared.cookie.append_removal(headers, shared.shape);
+            if shared.clear_site_data {
+                headers.insert(CLEAR_SITE_DATA, HeaderValue::from_static(r#""cache", "cookies", "storage""#));
+            }
+        }
+    }
+    if automatic {
+        forbid_storing(headers);
+    }
+}
+
+/// Adds `Cookie` to `Vary`, unless it is there or everything is.
+fn vary_by_cookie(headers: &mut HeaderMap) {
+    let Some(first) = headers.get(VARY) else {
+        headers.insert(VARY, HeaderValue::from_static("Cookie"));
+        return;
+    };
+    let is_known = |value: &HeaderValue| {
+        value.as_bytes().split(|byte| *byte == b',').any(|name| {
+            let name = name.trim_ascii();
+            name == b"*" || name.eq_ignore_ascii_case(b"cookie")
+        })
+    };
+    if headers.get_all(VARY).iter().any(is_known) {
+        return;
+    }
+    let merged = [first.as_bytes(), b", Cookie"].concat();
+    if let (Ok(merged), Some(slot)) = (HeaderValue::from_bytes(&merged), headers.get_mut(VARY)) {
+        *slot = merged;
+    }
+}
+
+/// Makes sure of `no-store`, keeping only such directives of the handler as forbid more.
+fn forbid_storing(headers: &mut HeaderMap) {
+    const STRICT: [&[u8]; 6] =
+        [b"private", b"no-cache", b"must-revalidate", b"proxy-revalidate", b"no-transform", b"must-understand"];
+    if headers.get(CACHE_CONTROL).is_none() {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        return;
+    }
+    let mut kept = Vec::new();
+    for directive in
+        headers.get_all(CACHE_CONTROL).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+    {
+        let directive = directive.trim_ascii();
+        if STRICT.iter().any(|strict| strict.eq_ignore_ascii_case(directive)) {
+            kept.extend_from_slice(directive);
+            kept.extend_from_slice(b", ");
+        }
+    }
+    kept.extend_from_slice(b"no-store");
+    if let Ok(value) = HeaderValue::from_bytes(&kept) {
+        headers.insert(CACHE_CONTROL, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: &HeaderName, values: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(name, value.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn vary_is_merged() {
+        for (before, after) in [
+            (&[][..], &["Cookie"][..]),
+            (&["Accept"], &["Accept, Cookie"]),
+            (&["Accept", "Origin"], &["Accept, Cookie", "Origin"]),
+            (&["*"], &["*"]),
+            (&["accept, cOOkie"], &["accept, cOOkie"]),
+        ] {
+            let mut headers = headers(&VARY, before);
+            vary_by_cookie(&mut headers);
+            assert!(headers.get_all(VARY).iter().eq(after), "{before:?}: {headers:?}");
+        }
+    }
+
+    #[test]
+    fn what_carries_the_cookie_is_never_stored() {
+        for (before, after) in [
+            (&[][..], "no-store"),
+            (&["public, max-age=60"], "no-store"),
+            (&["max-age=60"], "no-store"),
+            (&["no-store"], "no-store"),
+            (&["No-Store, private"], "private, no-store"),
+            (&["private", "max-age=60"], "private, no-store"),
+            (&["no-cache, s-maxage=1"], "no-cache, no-store"),
+        ] {
+            let mut headers = headers(&CACHE_CONTROL, before);
+            forbid_storing(&mut headers);
+            assert!(headers.get_all(CACHE_CONTROL).iter().eq([after]), "{before:?}: {headers:?}");
+        }
+    }
+
+    #[test]
+    fn grpc_is_known_by_its_content_type() {
+        for (kind, expected) in [
+            ("application/grpc", Protocol::Grpc),
+            ("application/grpc+proto", Protocol::Grpc),
+            ("application/grpc-web", Protocol::Grpc),
+            ("application/grpcx", Protocol::Http),
+            ("application/json", Protocol::Http),
+        ] {
+            assert_eq!(Protocol::of(&headers(&CONTENT_TYPE, &[kind])), expected, "{kind}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! A request on its way in: the token, the session, the inner service.
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use tower_service::Service;
+
+use crate::clock::micros;
+use crate::error::{Error, StoreError};
+use crate::future::ResponseFuture;
+use crate::layer::Shared;
+use crate::respond::{self, Protocol};
+use crate::session::{Base, Session};
+use crate::store::Answer;
+
+/// The service that a [`SessionLayer`](crate::SessionLayer) makes of another.
+#[derive(Clone)]
+pub struct SessionService<S> {
+    inner: S,
+    shared: Arc<Shared>,
+}
+
+impl<S> SessionService<S> {
+    pub(crate) fn new(inner: S, shared: Arc<Shared>) -> Self {
+        Self { inner, shared }
+    }
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for SessionService<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
+    ResBody: Default,
+{
+    type Response = Response<ResBody>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, ReqBody>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        let shared = &self.shared;
+        let protocol = Protocol::of(request.headers());
+        let outer = request.extensions_mut().remove::<Session>();
+        if outer.as_ref().is_some_and(|outer| outer.named(shared.cookie.name()).is_some()) {
+            tracing::error!(
+                cookie = shared.cookie.name(),
+                "two session layers use one cookie name: remove one, or give it another `cookie_name`"
+            );
+            return ResponseFuture::refused(respond::misconfigured(protocol));
+        }
+        let candidates = shared.cookie.candidates(request.headers(), shared.shape);
+        if candidates.is_empty() {
+            let session = Session::new(Arc::clone(shared), Base::New, outer);
+            return ResponseFuture::run(&mut self.inner, request, session, protocol, 0);
+        }
+        let now = shared.clock.now();
+        match shared.store.open(candidates, now) {
+            Answer::Ready(loaded) => match base(shared, loaded.map_err(Error::from)) {
+                Some(base) => {
+                    let session = Session::new(Arc::clone(shared), base, outer);
+                    ResponseFuture::run(&mut self.inner, request, session, protocol, micros(now))
+                }
+                None => ResponseFuture::refused(respond::unavailable(protocol)),
+            },
+            Answer::Later(loading) => {
+                // The service that is ready goes into the future, and its clone stays.
+                let clone = self.inner.clone();
+                let ready = std::mem::replace(&mut self.inner, clone);
+                ResponseFuture::load(loading, ready, request, outer, Arc::clone(shared), protocol, micros(now))
+            }
+        }
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for SessionService<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionService").field("inner", &self.inner).field("store", &self.shared.store).finish()
+    }
+}
+
+/// What a request goes on with; `None` if it must not.
+pub(crate) fn base(shared: &Shared, loaded: Result<Base, Error>) -> Option<Base> {
+    match loaded {
+        Ok(base) => Some(base),
+        Err(error) => {
+            let source = std::error::Error::source(&error);
+            tracing::error!(%error, source, "a session could not be loaded");
+            shared.goes_on_without_store.then_some(Base::Unavailable)
+        }
+    }
+}
+
+/// A load that is under way.
+pub(crate) type Loading = crate::store::Boxed<Result<Base, StoreError>>;

@@ -1,0 +1,238 @@
+//! A request's session between load and commit: what was loaded apart from what was changed.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::Session;
+use super::changes::{Intent, Op, fits};
+use crate::error::{Error, Kind};
+use crate::layer::Shared;
+use crate::record::{Record, SessionHandle, Values, Version};
+use crate::token::SessionToken;
+
+/// What all handles of one request's session share.
+pub(crate) struct Inner {
+    pub(crate) shared: Arc<Shared>,
+    /// The session of the layer around this one.
+    pub(crate) outer: Option<Session>,
+    state: Mutex<State>,
+    /// Held for the length of a commit: two at once would run an `update` twice.
+    pub(crate) gate: tokio::sync::Mutex<()>,
+}
+
+pub(crate) struct State {
+    pub(crate) base: Base,
+    /// Whether the handler looked at the session: then the response varies with the cookie.
+    pub(crate) accessed: bool,
+    /// Set when the response has been decided: no token can be sent any more.
+    pub(crate) sent: bool,
+    /// Made at the first change.
+    pub(crate) work: Option<Box<Work>>,
+    /// What the response's cookie has to say so far.
+    pub(crate) reply: Reply,
+}
+
+/// What the store holds, as far as this request knows.
+#[derive(Debug, Clone)]
+pub(crate) enum Base {
+    New,
+    Live(Live),
+    /// The token's session has ended; only a `renew` of this request itself may begin another.
+    Retired,
+    /// The store could not be read, and the layer was told to go on.
+    Unavailable,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Live {
+    pub(crate) token: SessionToken,
+    pub(crate) record: Record,
+    /// Whether it is to be rewritten although nothing changed, as after a change of keys.
+    pub(crate) outdated: bool,
+}
+
+/// The changed session as the handler sees it, and the changes that are not yet committed.
+#[derive(Clone)]
+pub(crate) struct Work {
+    pub(crate) draft: Record,
+    pub(crate) intent: Intent,
+    /// Counts changes, so that a commit sees what came while it was under way.
+    pub(crate) edits: u64,
+}
+
+/// What the response does to the client's cookie. A later answer replaces an earlier one, except by `Leave`.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Reply {
+    #[default]
+    Leave,
+    Set {
+        token: SessionToken,
+        deadline: u64,
+        /// Whether the session has an idle timeout of its own ("remember me").
+        remembered: bool,
+        /// When that was decided, if the response follows at once.
+        as_of: Option<u64>,
+    },
+    Remove,
+}
+
+impl Reply {
+    pub(crate) fn set(live: &Live) -> Self {
+        let remembered = live.record.idle > 0;
+        Self::Set { token: live.token.clone(), deadline: live.record.deadline, remembered, as_of: None }
+    }
+
+    pub(crate) fn or_keep(self, earlier: Self) -> Self {
+        if matches!(self, Self::Leave) { earlier } else { self }
+    }
+}
+
+impl Inner {
+    pub(crate) fn new(shared: Arc<Shared>, base: Base, outer: Option<Session>) -> Self {
+        let state = State { base, accessed: false, sent: false, work: None, reply: Reply::Leave };
+        Self { shared, outer, state: Mutex::new(state), gate: tokio::sync::Mutex::new(()) }
+    }
+
+    /// Never held while user code runs or across an await; a panic elsewhere left the state whole.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the session as the handler sees it; `None` where there is none yet. This is an access.
+    pub(crate) fn read<R>(&self, look: impl FnOnce(Option<&Record>, &State) -> R) -> R {
+        let mut state = self.lock();
+        state.accessed = true;
+        look(state.current(), &state)
+    }
+
+    /// Changes the session as the handler sees it.
+    pub(crate) fn write<R>(&self, change: impl FnOnce(&mut Work) -> Result<R, Error>) -> Result<R, Error> {
+        let mut state = self.lock();
+        let work = state.work_mut()?;
+        let result = change(work)?;
+        work.edits += 1;
+        Ok(result)
+    }
+
+    /// Installs what a commit or reload brought, with what was changed meanwhile on top.
+    pub(crate) fn rebase(&self, base: Base, reply: Reply) {
+        let mut state = self.lock();
+        state.base = base;
+        state.reply = reply.or_keep(std::mem::take(&mut state.reply));
+        while let Some(work) = state.work.take() {
+            if work.intent.is_nothing() {
+                return;
+            }
+            let on = if work.intent.destroy { None } else { state.base.record().cloned() };
+            state.work = Some(work.clone());
+            // Closures are user code: they run outside the lock, and again if yet another change came meanwhile.
+            drop(state);
+            let replayed = work.intent.replay(&on.unwrap_or_else(blank), usize::MAX);
+            state = self.lock();
+            if let Some(latest) = state.work.as_mut().filter(|latest| latest.edits == work.edits) {
+                // A closure that cannot read the newer value fails again in the commit, which reports it.
+                if let Ok(draft) = replayed {
+                    latest.draft = draft;
+                }
+                return;
+            }
+        }
+    }
+}
+
+impl State {
+    /// The record that the handler sees.
+    pub(crate) fn current(&self) -> Option<&Record> {
+        self.work.as_ref().map(|work| &work.draft).or_else(|| self.base.record())
+    }
+
+    pub(crate) fn work_mut(&mut self) -> Result<&mut Work, Error> {
+        self.accessed = true;
+        if matches!(self.base, Base::Unavailable) {
+            return Err(Kind::Unavailable.into());
+        }
+        Ok(self.work.get_or_insert_with(|| {
+            let draft = self.base.record().cloned().unwrap_or_else(blank);
+            Box::new(Work { draft, intent: Intent::default(), edits: 0 })
+        }))
+    }
+}
+
+impl Base {
+    pub(crate) fn record(&self) -> Option<&Record> {
+        match self {
+            Self::Live(live) => Some(&live.record),
+            _ => None,
+        }
+    }
+}
+
+impl Work {
+    /// Applies a change without user code in it, unless the session would become too large.
+    pub(crate) fn apply(&mut self, op: Op, limit: usize) -> Result<(), Error> {
+        self.apply_as(&op.clone(), op, limit)
+    }
+
+    /// Applies one change and logs another, which a replay is to do in its place.
+    pub(crate) fn apply_as(&mut self, op: &Op, logged: Op, limit: usize) -> Result<(), Error> {
+        let before = (self.draft.encoded_len() + op.growth() > limit).then(|| self.draft.clone());
+        let edited = op.apply(&mut self.draft)?;
+        if let Some(before) = before.filter(|before| before.encoded_len() < self.draft.encoded_len())
+            && let Err(error) = fits(&self.draft, limit)
+        {
+            self.draft = before;
+            return Err(error);
+        }
+        self.log(logged, edited);
+        Ok(())
+    }
+
+    pub(crate) fn log(&mut self, op: Op, edited: bool) {
+        if self.intent.log.is_empty() {
+            self.intent.log.reserve_exact(2);
+        }
+        self.intent.log.push(op);
+        self.intent.edited |= edited;
+    }
+}
+
+impl Op {
+    /// At most how many bytes the change adds.
+    fn growth(&self) -> usize {
+        match self {
+            Self::Insert(entry) | Self::Flash(entry) => 8 + entry.key().len() + entry.json().len(),
+            Self::SignIn(sign_in) => sign_in.owner.len(),
+            _ => 0,
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if state.sent && state.work.as_ref().is_some_and(|work| work.intent.is_change()) {
+            tracing::warn!(
+                cookie = self.shared.cookie.name(),
+                "a session was changed after the response was committed, and the change is lost: call `commit()`"
+            );
+        }
+    }
+}
+
+/// A session that nothing was done to yet. The commit fills in what a new one needs.
+pub(crate) fn blank() -> Record {
+    Record {
+        created: 0,
+        seen: 0,
+        deadline: 0,
+        absolute: 0,
+        idle: 0,
+        signed_in: 0,
+        version: Version::after(None),
+        handle: SessionHandle::from_bytes([0; 16]),
+        owner: None,
+        csrf: [0; 24],
+        pinned: false,
+        flash: Values::default(),
+        values: Values::default(),
+    }
+}

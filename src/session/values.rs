@@ -1,0 +1,198 @@
+//! A session's values, flash values included.
+
+use std::sync::Arc;
+
+use serde_core::Serialize;
+use serde_core::de::DeserializeOwned;
+
+use super::{Op, Session};
+use crate::error::{Error, Kind};
+use crate::record::{Entry, Record};
+
+impl Session {
+    /// Returns the value of a key; `None` where there is none.
+    ///
+    /// # Errors
+    ///
+    /// The value is not a `T` ([`Error::is_decode`]). It stays.
+    pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
+        self.entry(key).map(|entry| decode(&entry)).transpose()
+    }
+
+    /// Sets the value of a key.
+    ///
+    /// A value equal to the present one is no change, and a request without a change writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// The value cannot be written as JSON ([`Error::is_encode`]), the session would become larger than the layer or
+    /// its store allows ([`Error::is_too_large`]), or it is unavailable. Nothing was changed.
+    pub fn insert(&self, key: &str, value: impl Serialize) -> Result<(), Error> {
+        let op = Op::Insert(encode(key, &value)?);
+        self.apply(op)
+    }
+
+    /// Removes a key and tells whether it was there.
+    ///
+    /// # Errors
+    ///
+    /// The session is unavailable.
+    pub fn remove(&self, key: &str) -> Result<bool, Error> {
+        self.0.write(|work| {
+            let op = Op::Remove(key.into());
+            let was_there = op.apply(&mut work.draft)?;
+            work.log(op, was_there);
+            Ok(was_there)
+        })
+    }
+
+    /// Removes a key and returns its value.
+    ///
+    /// Played again on a newer record, this removes only the value that it returned.
+    ///
+    /// # Errors
+    ///
+    /// The value is not a `T`: it stays. Or the session is unavailable.
+    pub fn take<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
+        self.take_with(|record| record.values.get(key), Op::Take)
+    }
+
+    /// Changes the value of a key by what it is: `None` stands for absence on both sides.
+    ///
+    /// The closure runs now, and again on the newer value for each conflict with another request; what this handler
+    /// sees may differ from what lands. It must not have effects of its own. It never runs under a lock.
+    ///
+    /// # Errors
+    ///
+    /// The value is not a `T`, or the new one cannot be written, is too large, or the session is unavailable. If a
+    /// newer value is not a `T`, the commit fails (500).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn example(session: &tower_session_layer::Session) -> Result<(), tower_session_layer::Error> {
+    /// session.update("visits", |visits: Option<u64>| Some(visits.unwrap_or(0) + 1))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn update<T, F>(&self, key: &str, change: F) -> Result<(), Error>
+    where
+        T: Serialize + DeserializeOwned,
+        F: Fn(Option<T>) -> Option<T> + Send + Sync + 'static,
+    {
+        let key: Arc<str> = key.into();
+        let closure = {
+            let key = Arc::clone(&key);
+            Arc::new(move |json: Option<&str>| {
+                let value = json.map(|json| decode(&Entry::new(&key, json))).transpose()?;
+                change(value).map(|value| encode(&key, &value)).transpose()
+            })
+        };
+        loop {
+            let before = self.entry(&key);
+            let after = closure(before.as_ref().map(Entry::json))?;
+            let closure = Arc::clone(&closure);
+            let limit = self.0.shared.max_record_len;
+            let done = self.0.write(|work| {
+                let present = work.draft.values.get(&key);
+                if present.map(Entry::text_ptr) != before.as_ref().map(Entry::text_ptr) {
+                    return Ok(false);
+                }
+                let op = after.map_or_else(|| Op::Remove(Arc::clone(&key)), Op::Insert);
+                work.apply_as(&op, Op::Update(Arc::clone(&key), closure), limit)?;
+                Ok(true)
+            })?;
+            if done {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Returns whether a key has a value.
+    pub fn contains(&self, key: &str) -> bool {
+        self.entry(key).is_some()
+    }
+
+    /// Returns the keys, sorted. Flash values are not among them.
+    pub fn keys(&self) -> Vec<String> {
+        self.view().keys()
+    }
+
+    /// Returns how many keys there are, without flash values.
+    pub fn len(&self) -> usize {
+        self.0.read(|record, _| record.map_or(0, |record| record.values.entries().len()))
+    }
+
+    /// Returns whether there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Removes all values and flash values; the owner stays signed in.
+    ///
+    /// A session that a request leaves without value, flash or owner is removed, cookie and record.
+    ///
+    /// # Errors
+    ///
+    /// The session is unavailable.
+    pub fn clear(&self) -> Result<(), Error> {
+        self.apply(Op::Clear)
+    }
+
+    /// Leaves a value for [`take_flash`](Self::take_flash) to find, usually in the request after a redirect.
+    ///
+    /// # Errors
+    ///
+    /// As for [`insert`](Self::insert).
+    pub fn flash(&self, key: &str, value: impl Serialize) -> Result<(), Error> {
+        let op = Op::Flash(encode(key, &value)?);
+        self.apply(op)
+    }
+
+    /// Removes a flash value and returns it: each is shown once.
+    ///
+    /// # Errors
+    ///
+    /// As for [`take`](Self::take).
+    pub fn take_flash<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
+        self.take_with(|record| record.flash.get(key), Op::TakeFlash)
+    }
+
+    fn entry(&self, key: &str) -> Option<Entry> {
+        self.0.read(|record, _| record.and_then(|record| record.values.get(key).cloned()))
+    }
+
+    /// Parses outside the lock, then removes what was parsed, unless it changed in between.
+    fn take_with<T: DeserializeOwned>(
+        &self,
+        find: impl Fn(&Record) -> Option<&Entry>,
+        op: impl Fn(Entry) -> Op,
+    ) -> Result<Option<T>, Error> {
+        loop {
+            let Some(entry) = self.0.read(|record, _| record.and_then(|record| find(record).cloned())) else {
+                return Ok(None);
+            };
+            let value = decode(&entry)?;
+            let taken = self.0.write(|work| {
+                let is_same = find(&work.draft).is_some_and(|present| present.same(&entry));
+                if is_same {
+                    work.apply(op(entry), usize::MAX)?;
+                }
+                Ok(is_same)
+            })?;
+            if taken {
+                return Ok(Some(value));
+            }
+        }
+    }
+}
+
+pub(super) fn decode<T: DeserializeOwned>(entry: &Entry) -> Result<T, Error> {
+    serde_json::from_str(entry.json()).map_err(|source| {
+        Kind::Decode { key: entry.key().to_owned(), wanted: std::any::type_name::<T>(), source }.into()
+    })
+}
+
+fn encode(key: &str, value: &impl Serialize) -> Result<Entry, Error> {
+    Entry::encode(key, value).map_err(|source| Kind::Encode { key: key.to_owned(), source }.into())
+}

@@ -1,0 +1,112 @@
+//! A session that can only be read.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde_core::de::DeserializeOwned;
+
+use super::state::{Base, State};
+use super::values::decode;
+use crate::clock::time;
+use crate::error::Error;
+use crate::record::{Record, SessionHandle};
+
+/// A read-only snapshot of a session, for code that shows it and must not change it.
+///
+/// Later changes do not reach it, and there is no method that could write:
+///
+/// ```compile_fail
+/// fn show(view: &tower_session_layer::SessionView) {
+///     view.insert("country", "US");
+/// }
+/// ```
+///
+/// # Examples
+///
+/// ```
+/// use tower_session_layer::{Error, SessionView};
+///
+/// fn greeting(view: &SessionView) -> Result<String, Error> {
+///     Ok(view.get::<String>("name")?.map_or("Hello".into(), |name| format!("Hello, {name}")))
+/// }
+/// ```
+#[derive(Debug, Clone)]
+pub struct SessionView {
+    record: Record,
+    is_new: bool,
+    is_unavailable: bool,
+}
+
+impl SessionView {
+    pub(super) fn new(record: Record, state: &State) -> Self {
+        Self {
+            record,
+            is_new: !matches!(state.base, Base::Live(_)),
+            is_unavailable: matches!(state.base, Base::Unavailable),
+        }
+    }
+
+    /// Returns the value of a key; `None` where there is none.
+    ///
+    /// # Errors
+    ///
+    /// The value is not a `T` ([`Error::is_decode`]).
+    pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
+        self.record.values.get(key).map(decode).transpose()
+    }
+
+    /// Returns whether a key has a value.
+    pub fn contains(&self, key: &str) -> bool {
+        self.record.values.get(key).is_some()
+    }
+
+    /// Returns the keys, sorted. Flash values are not among them.
+    pub fn keys(&self) -> Vec<String> {
+        self.record.values.entries().iter().map(|entry| entry.key().to_owned()).collect()
+    }
+
+    /// Returns how many keys there are, without flash values.
+    pub fn len(&self) -> usize {
+        self.record.values.entries().len()
+    }
+
+    /// Returns whether there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.record.values.is_empty()
+    }
+
+    /// Returns who signed in.
+    pub fn owner(&self) -> Option<Arc<str>> {
+        self.record.owner.clone()
+    }
+
+    /// Returns when the owner signed in, to ask for the password again before something grave (ASVS 7.5).
+    pub fn signed_in_at(&self) -> Option<SystemTime> {
+        self.record.signed_in()
+    }
+
+    /// Returns the session's public name among its owner's, once it is stored or somebody signed in.
+    pub fn handle(&self) -> Option<SessionHandle> {
+        Some(self.record.handle).filter(|handle| *handle != super::blank().handle)
+    }
+
+    /// Returns when the session began; when the snapshot was taken, if it was new.
+    pub fn created_at(&self) -> SystemTime {
+        time(self.record.created)
+    }
+
+    /// Returns when the session ends unless it is used again; for a new one, when it would.
+    pub fn expires_at(&self) -> SystemTime {
+        time(self.record.deadline)
+    }
+
+    /// Returns whether the client brought no live session.
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// Returns whether the store could not be read.
+    pub fn is_unavailable(&self) -> bool {
+        self.is_unavailable
+    }
+}

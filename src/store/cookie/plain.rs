@@ -1,0 +1,157 @@
+//! What is sealed: a record with its head, padded.
+//!
+//! Big-endian: version (8), deadline and last use in microseconds (8 each), length of the owner's name plus one or
+//! zero without an owner (2), length of the encoded record (2), the name, the record, zeros up to a multiple of 32.
+
+use std::sync::Arc;
+
+use crate::clock::{micros, time};
+use crate::record::{DecodeError, Head, Record, Version};
+
+/// Padding hides what a length would tell: `"a"` or `"abcdefgh"`.
+pub(super) const BLOCK: usize = 32;
+const HEAD_LEN: usize = 3 * 8 + 2 * 2;
+
+/// The longest record ([`Record::encoded_len`]) whose plaintext has at most so many bytes.
+pub(super) fn max_record_len(plaintext_len: usize) -> usize {
+    (plaintext_len / BLOCK * BLOCK).saturating_sub(HEAD_LEN)
+}
+
+/// Writes a record; `None` if a length does not fit its field, far beyond what any cookie holds.
+pub(super) fn write(record: &Record) -> Option<Vec<u8>> {
+    let (owner, body) = (record.owner(), record.encode());
+    let owner_mark = owner.map_or(Some(0), |owner| u16::try_from(owner.len()).ok()?.checked_add(1))?;
+    let body_len = u16::try_from(body.len()).ok()?;
+    let owner = owner.unwrap_or_default().as_bytes();
+    let len = (HEAD_LEN + owner.len() + body.len()).next_multiple_of(BLOCK);
+    let mut out = Vec::with_capacity(len);
+    for number in [record.version().get(), micros(record.deadline()), micros(record.seen())] {
+        out.extend_from_slice(&number.to_be_bytes());
+    }
+    out.extend_from_slice(&owner_mark.to_be_bytes());
+    out.extend_from_slice(&body_len.to_be_bytes());
+    out.extend_from_slice(owner);
+    out.extend_from_slice(&body);
+    out.resize(len, 0);
+    Some(out)
+}
+
+/// Reads what [`write`] wrote.
+///
+/// It was authentic, but an older or newer build may have sealed it: everything is checked all the same.
+pub(super) fn read(plaintext: &[u8]) -> Result<Record, Unreadable> {
+    let mut rest = plaintext;
+    let mut number = || take(&mut rest).map(u64::from_be_bytes);
+    let (version, deadline, seen) = (number()?, number()?, number()?);
+    let owner_mark = usize::from(u16::from_be_bytes(take(&mut rest)?));
+    let body_len = usize::from(u16::from_be_bytes(take(&mut rest)?));
+    let (owner, rest) = rest.split_at_checked(owner_mark.saturating_sub(1)).ok_or(Unreadable::Frame)?;
+    let (body, padding) = rest.split_at_checked(body_len).ok_or(Unreadable::Frame)?;
+    if !plaintext.len().is_multiple_of(BLOCK) || padding.len() >= BLOCK || padding.iter().any(|byte| *byte != 0) {
+        return Err(Unreadable::Frame);
+    }
+    let owner = match owner_mark {
+        0 => None,
+        _ => Some(Arc::from(str::from_utf8(owner).map_err(|_| Unreadable::Frame)?)),
+    };
+    Record::decode(Head::new(Version::new(version), time(deadline), time(seen), owner), body)
+        .map_err(Unreadable::Record)
+}
+
+/// Why an authentic plaintext holds no record.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    /// Lengths, padding or the owner's name are impossible.
+    Frame,
+    Record(DecodeError),
+}
+
+impl std::fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Frame => f.write_str("sealed session cannot be read: impossible frame"),
+            Self::Record(error) => error.fmt(f),
+        }
+    }
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], Unreadable> {
+    let (front, back) = rest.split_first_chunk().ok_or(Unreadable::Frame)?;
+    *rest = back;
+    Ok(*front)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::cookie::tests::record;
+
+    #[test]
+    fn every_owner_survives_none_and_empty_included() {
+        for owner in [None, Some(""), Some("ada"), Some("é")] {
+            let mut record = record(5);
+            record.owner = owner.map(Arc::from);
+            let plaintext = write(&record).unwrap();
+            assert_eq!(plaintext.len() % BLOCK, 0);
+            assert_eq!(read(&plaintext), Ok(record), "{owner:?}");
+        }
+    }
+
+    #[test]
+    fn small_differences_have_one_length() {
+        let lens = [8, 16, 24].map(|len| write(&record(len)).unwrap().len());
+        assert_eq!(lens, [lens[0]; 3]);
+    }
+
+    #[test]
+    fn the_largest_record_fills_its_blocks_exactly() {
+        for room in [128, 159, 2_976, 12_000] {
+            let empty = record(0).encoded_len();
+            let largest = record(max_record_len(room) - empty);
+            assert_eq!(largest.encoded_len(), max_record_len(room));
+            assert_eq!(write(&largest).unwrap().len(), room / BLOCK * BLOCK);
+            let larger = record(max_record_len(room) - empty + 1);
+            assert!(write(&larger).unwrap().len() > room);
+        }
+        assert_eq!(max_record_len(0), 0);
+        assert_eq!(max_record_len(31), 0);
+    }
+
+    #[test]
+    fn lengths_that_do_not_fit_are_refused_and_never_cut_off() {
+        assert_eq!(write(&record(70_000)), None);
+        let mut record = record(0);
+        record.owner = Some("x".repeat(65_534).into());
+        assert!(write(&record).is_some());
+        record.owner = Some("x".repeat(65_535).into());
+        assert_eq!(write(&record), None);
+    }
+
+    #[test]
+    fn a_strange_plaintext_is_an_error_and_never_a_panic() {
+        let whole = write(&record(5)).unwrap();
+        for end in 0..whole.len() {
+            assert!(read(&whole[..end]).is_err(), "cut at {end}");
+        }
+        for at in 0..whole.len() {
+            for byte in 0..=255 {
+                let mut changed = whole.clone();
+                changed[at] = byte;
+                let read = read(&changed);
+                // Times beyond the clock's reach count as its end. Anything else is read back as it was written.
+                let beyond = matches!(at, 8 | 16) && byte >= 128;
+                assert!(beyond || read.is_err() || write(&read.unwrap()) == Some(changed), "byte {at}");
+            }
+        }
+        let last = whole.len() - 1;
+        for (what, changed) in [
+            ("padding", [&whole[..last], &[1]].concat()),
+            ("another block", [whole.as_slice(), &[0; BLOCK]].concat()),
+            ("another byte", [whole.as_slice(), &[0]].concat()),
+        ] {
+            assert_eq!(read(&changed), Err(Unreadable::Frame), "{what}");
+        }
+        let unversioned = [&[0; 8], &whole[8..]].concat();
+        assert!(matches!(read(&unversioned), Err(Unreadable::Record(_))));
+    }
+}

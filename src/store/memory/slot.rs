@@ -1,0 +1,129 @@
+//! What stands under a key: a session, or the tombstone of one.
+
+use subtle::ConstantTimeEq as _;
+
+use super::shards::Class;
+use crate::clock::micros;
+use crate::record::{Entry, Record, Tombstone};
+use crate::token::RANDOM_LEN;
+
+pub(super) struct Slot {
+    pub(super) token: Secret,
+    pub(super) state: State,
+}
+
+/// A random token, compared in constant time.
+pub(super) struct Secret([u8; RANDOM_LEN]);
+
+impl Secret {
+    pub(super) fn is(&self, token: &[u8; RANDOM_LEN]) -> bool {
+        // In words, since `subtle` puts up a barrier for each element it compares.
+        let words = self.0.as_chunks().0.iter().zip(token.as_chunks().0);
+        let differing =
+            words.fold(0, |all, (one, other)| all | (u64::from_ne_bytes(*one) ^ u64::from_ne_bytes(*other)));
+        differing.ct_eq(&0).into()
+    }
+}
+
+// Tombstones are few and short-lived; a box around the record would cost each session an allocation.
+#[allow(clippy::large_enum_variant)]
+pub(super) enum State {
+    Live(Record),
+    Retired {
+        stone: Tombstone,
+        /// When the session ended, in microseconds since the Unix epoch.
+        since: u64,
+    },
+}
+
+/// What a slot adds to each of the counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Weight {
+    pub(super) slots: usize,
+    pub(super) tombstones: usize,
+    pub(super) loose: usize,
+    pub(super) owned: usize,
+    pub(super) bytes: usize,
+}
+
+/// The slot itself, its allocation, and its place in a table that is between half and seven eighths full.
+const SLOT_BYTES: usize = size_of::<Slot>() + 64;
+/// A value's pointer and the headers of its allocation.
+const ENTRY_BYTES: usize = size_of::<Entry>() + 32;
+/// The owner's place in the index, beside its name.
+const OWNER_BYTES: usize = 128;
+
+/// What a record weighs against `max_bytes`.
+pub(super) fn bytes_of(record: &Record) -> usize {
+    let entries = record.values.entries().len() + record.flash.entries().len();
+    let owner = record.owner.as_deref().map_or(0, |owner| OWNER_BYTES + owner.len());
+    SLOT_BYTES + owner + entries * ENTRY_BYTES + record.size()
+}
+
+/// What a record may have in values at most where it may weigh `max_bytes`.
+pub(super) fn longest_record(max_bytes: usize) -> usize {
+    max_bytes.saturating_sub(SLOT_BYTES)
+}
+
+impl Slot {
+    pub(super) fn new(token: &[u8; RANDOM_LEN], record: Record) -> Self {
+        Self { token: Secret(*token), state: State::Live(record) }
+    }
+
+    pub(super) fn is_of(&self, token: &[u8; RANDOM_LEN]) -> bool {
+        self.token.is(token)
+    }
+
+    pub(super) fn deadline(&self) -> u64 {
+        self.state.deadline()
+    }
+
+    pub(super) fn is_expired(&self, now: u64) -> bool {
+        self.deadline() <= now
+    }
+
+    /// When it was last of use to anybody.
+    pub(super) fn seen(&self) -> u64 {
+        match &self.state {
+            State::Live(record) => record.seen,
+            State::Retired { since, .. } => *since,
+        }
+    }
+
+    /// The session that lives here, if it is this owner's.
+    pub(super) fn owned_by(&self, owner: &str) -> Option<&Record> {
+        match &self.state {
+            State::Live(record) if record.owner() == Some(owner) => Some(record),
+            _ => None,
+        }
+    }
+
+    pub(super) fn class(&self) -> Class {
+        self.state.owner().map_or(Class::Loose, |_| Class::Owned)
+    }
+
+    pub(super) fn weight(&self) -> Weight {
+        let owned = usize::from(self.class() == Class::Owned);
+        let (bytes, tombstones) = match &self.state {
+            State::Live(record) => (bytes_of(record), 0),
+            State::Retired { .. } => (SLOT_BYTES, 1),
+        };
+        Weight { slots: 1, tombstones, loose: 1 - owned, owned, bytes }
+    }
+}
+
+impl State {
+    pub(super) fn deadline(&self) -> u64 {
+        match self {
+            Self::Live(record) => record.deadline,
+            Self::Retired { stone, .. } => micros(stone.until()),
+        }
+    }
+
+    pub(super) fn owner(&self) -> Option<&str> {
+        match self {
+            Self::Live(record) => record.owner(),
+            Self::Retired { .. } => None,
+        }
+    }
+}

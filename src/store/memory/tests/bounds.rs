@@ -1,0 +1,162 @@
+//! Who goes when the store is full.
+
+use super::*;
+
+fn store(max_sessions: usize) -> MemoryStore {
+    MemoryStore::builder().max_sessions(max_sessions).build().unwrap()
+}
+
+fn live(store: &MemoryStore, range: std::ops::Range<u64>, now: u64) -> Vec<u64> {
+    range.filter(|&n| version_of(store.at(n, now)).is_some()).collect()
+}
+
+/// A session with a value of that many bytes.
+fn heavy(seen: u64, len: usize) -> Record {
+    Record { values: Values::from_sorted(vec![Entry::new("k", &"1".repeat(len))]), ..record(seen, 9_000) }
+}
+
+#[test]
+fn the_longest_idle_session_goes_first() {
+    let store = store(5);
+    for n in 0..5 {
+        store.put(n, &record(10 + n, 9_000), 20);
+    }
+    store.moved(0, 1, 9_000, 30);
+    store.put(5, &record(40, 9_000), 40);
+    assert_eq!(live(&store, 0..6, 40), [0, 2, 3, 4, 5]);
+    store.put(6, &record(1, 9_000), 41);
+    assert_eq!(live(&store, 0..7, 41), [0, 3, 4, 5, 6], "never the one just written");
+    store.check();
+}
+
+#[test]
+fn what_has_expired_goes_before_what_is_idle() {
+    let store = store(5);
+    store.put(0, &record(1, 9_000), 10);
+    store.put(1, &owned_by("ada", 1, 30, 100), 10);
+    for n in 2..5 {
+        store.put(n, &record(10, 9_000), 10);
+    }
+    store.put(5, &record(10, 9_000), 100);
+    assert_eq!(live(&store, 0..6, 99), [0, 2, 3, 4, 5]);
+    assert_eq!(store.inner.owners.len(), 0);
+    store.check();
+}
+
+#[test]
+fn tombstones_count_and_go_with_their_age() {
+    let store = store(3);
+    store.put(0, &record(10, 9_000), 10);
+    store.end(0, MINUTE, 20);
+    store.put(1, &record(11, 9_000), 20);
+    store.put(2, &record(30, 9_000), 30);
+    store.put(3, &record(31, 9_000), 31);
+    assert_eq!((live(&store, 0..4, 31), store.len()), (vec![2, 3], 2));
+    assert_eq!(kind_of(store.at(0, 31)), Some(TombstoneKind::Destroyed), "younger than the session that went");
+    store.put(4, &record(32, 9_000), 32);
+    assert_eq!(store.at(0, 32), Loaded::Absent);
+    assert_eq!(live(&store, 0..5, 32), [2, 3, 4]);
+}
+
+#[test]
+fn sessions_of_owners_go_last() {
+    let store = store(3);
+    store.put(0, &owned_by("ada", 0, 1, 9_000), 10);
+    store.put(1, &owned_by("ada", 1, 2, 9_000), 10);
+    for n in 2..50 {
+        store.put(n, &record(10 + n, 9_000), 100);
+        assert_eq!(live(&store, 0..2, 100), [0, 1]);
+        assert_eq!(live(&store, 2..50, 100), [n]);
+    }
+    store.put(50, &owned_by("ada", 50, 3, 9_000), 100);
+    store.put(51, &owned_by("ada", 51, 4, 9_000), 100);
+    assert_eq!(live(&store, 0..52, 100), [1, 50, 51], "only owners are left");
+    assert_eq!(at_once(store.owned("ada", time(100))).len(), 3);
+    store.check();
+}
+
+#[test]
+fn a_flood_of_anonymous_sessions_logs_nobody_out() {
+    let store = store(10_000);
+    for n in 0..1_000 {
+        store.put(n, &owned_by("ada", n, 1, u64::MAX), 10);
+    }
+    let mut anonymous = record(0, u64::MAX);
+    for n in 1_000..201_000 {
+        anonymous.seen = n;
+        store.put(n, &anonymous, n);
+        assert!(store.inner.shards.slots() <= 10_000);
+    }
+    assert_eq!(store.len(), 10_000);
+    assert_eq!(live(&store, 0..1_000, 10).len(), 1_000);
+    // Of the younger half of those that fit, hardly one was taken for long idle.
+    let young = live(&store, 196_500..201_000, 10).len();
+    assert!(young > 4_450, "{young} of 4,500");
+    store.check();
+}
+
+#[test]
+fn the_bytes_are_bounded_too() {
+    let one = bytes_of(&heavy(1, 1_000));
+    let store = MemoryStore::builder().max_bytes(4 * one).build().unwrap();
+    for n in 0..4 {
+        store.put(n, &heavy(10 + n, 1_000), 20);
+    }
+    assert_eq!((store.bytes(), store.len()), (4 * one, 4));
+    store.put(4, &heavy(20, 1_000), 20);
+    assert_eq!(live(&store, 0..5, 20), [1, 2, 3, 4]);
+    let grown = Record { version: version(2), ..heavy(30, 1_001) };
+    assert_eq!(store.replace(1, 1, &grown, Deadline::Keep, 30), Updated::Done);
+    assert_eq!(live(&store, 0..5, 30), [1, 3, 4], "what grew stays");
+    let huge = Record { version: version(3), ..heavy(30, 3 * one) };
+    assert_eq!(store.replace(1, 2, &huge, Deadline::Keep, 30), Updated::Done);
+    assert_eq!(live(&store, 0..5, 30), [1]);
+    assert!(store.bytes() <= 4 * one);
+    store.check();
+}
+
+#[test]
+fn a_record_larger_than_the_store_is_refused_and_evicts_nobody() {
+    let store = MemoryStore::builder().max_bytes(10_000).build().unwrap();
+    store.put(0, &record(1, 9_000), 10);
+    let huge = Record { version: version(2), ..heavy(10, 10_000) };
+    let waker = &mut Context::from_waker(Waker::noop());
+    let change = Change::Replace(huge.clone(), Deadline::Keep);
+    let Poll::Ready(created) = pin!(store.create(&token(1), &huge, time(10))).poll(waker) else { panic!("waited") };
+    let updating = pin!(store.update(&token(0), version(1), &change, time(10))).poll(waker);
+    let Poll::Ready(updated) = updating else { panic!("waited") };
+    assert!(created.unwrap_err().is_too_large() && updated.unwrap_err().is_too_large());
+    assert_eq!(version_of(store.at(0, 10)), Some(1));
+    assert!(store.max_record_len().is_some_and(|len| len < 10_000));
+}
+
+#[test]
+fn a_bound_of_zero_is_an_error() {
+    let build = |sessions, bytes| MemoryStore::builder().max_sessions(sessions).max_bytes(bytes).build();
+    assert_eq!(build(0, 1).unwrap_err(), ConfigError::ZeroBound("max_sessions"));
+    assert_eq!(build(1, 0).unwrap_err(), ConfigError::ZeroBound("max_bytes"));
+    assert_eq!(MemoryStore::new().inner.shards.count(), 4_096);
+}
+
+#[test]
+fn a_session_weighs_little_beside_its_values() {
+    assert!(bytes_of(&Record { values: Values::default(), ..owned_by("", 1, 1, 1) }) <= 400);
+}
+
+#[test]
+fn the_bounds_hold_with_many_writers() {
+    let store = store(100);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let store = &store;
+            scope.spawn(move || {
+                for n in 0..2_000 {
+                    store.put(thread * 10_000 + n, &record(n, 9_000), 10);
+                    assert!(store.inner.shards.slots() <= 103, "one over for each other writer at most");
+                }
+            });
+        }
+    });
+    assert_eq!(store.len(), 100, "nor did two evictions remove twice what one had to");
+    store.check();
+}

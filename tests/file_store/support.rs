@@ -1,0 +1,153 @@
+//! Records, tokens and a look at the files.
+
+use std::future::{Future, poll_fn};
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::{Duration, SystemTime};
+
+use tempfile::TempDir;
+use tower_session_layer::store::file::Durability;
+use tower_session_layer::store::{Created, Loaded, Updated};
+use tower_session_layer::{FileStore, Head, Record, SessionHandle, SessionStore, SessionToken, Version};
+
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
+
+/// The time at which tests begin, and so many seconds later.
+pub(crate) fn at(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600 + seconds)
+}
+
+pub(crate) fn store() -> (TempDir, FileStore) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    (dir, store)
+}
+
+/// Opens a store with locks and queues of its own, as another process would.
+pub(crate) fn open(dir: &Path) -> FileStore {
+    FileStore::builder(dir).durability(Durability::Process).build().unwrap()
+}
+
+pub(crate) fn token(n: u8) -> SessionToken {
+    SessionToken::from_random([n; 24])
+}
+
+pub(crate) fn version(n: u64) -> Version {
+    Version::new(n).unwrap()
+}
+
+/// A record of a version that ends in an hour and holds `{"n": value}`.
+pub(crate) fn record(n: u64, value: &str) -> Record {
+    build(n, None, 0, value)
+}
+
+/// A record of `ada`, or whoever, who signed in so many seconds after the start. Its handle is made of its version.
+pub(crate) fn owned(n: u64, owner: &str, signed_in: u64) -> Record {
+    build(n, Some(owner), signed_in, "1")
+}
+
+fn build(n: u64, owner: Option<&str>, signed_in: u64, value: &str) -> Record {
+    let micros = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_micros();
+    let signed_in = owner.map_or(0, |_| micros(at(signed_in)));
+    let mut body = vec![1];
+    for number in [micros(at(0)), micros(at(1 << 20)), 0, signed_in] {
+        body.extend(u64::try_from(number).unwrap().to_be_bytes());
+    }
+    body.extend(handle(n).as_bytes());
+    body.extend([0; 24 + 1 + 4]);
+    body.extend(1_u32.to_be_bytes());
+    body.extend(1_u32.to_be_bytes());
+    body.extend(u32::try_from(value.len()).unwrap().to_be_bytes());
+    body.push(b'n');
+    body.extend(value.as_bytes());
+    let head = Head::new(Some(version(n)), at(3600), at(0), owner.map(Into::into));
+    Record::decode(head, &body).unwrap()
+}
+
+pub(crate) fn handle(n: u64) -> SessionHandle {
+    SessionHandle::from_bytes(u128::from(n).to_be_bytes())
+}
+
+/// The value that a record holds.
+pub(crate) fn value(record: &Record) -> String {
+    let body = record.encode();
+    let start = body.iter().rposition(|&byte| byte == b'n').unwrap();
+    String::from_utf8(body[start + 1..].to_vec()).unwrap()
+}
+
+/// The record with this deadline, in seconds after the start.
+pub(crate) fn until(mut record: Record, deadline: u64) -> Record {
+    let head = Head::new(Some(record.version()), at(deadline), record.seen(), record.owner().map(Into::into));
+    record = Record::decode(head, &record.encode()).unwrap();
+    record
+}
+
+pub(crate) async fn put(store: &FileStore, token: &SessionToken, record: &Record) {
+    assert_eq!(store.create(token, record, at(0)).await.unwrap(), Created::Stored);
+}
+
+/// The live record, which must be there.
+pub(crate) async fn live(store: &FileStore, token: &SessionToken, now: SystemTime) -> Record {
+    match store.load(token, now).await.unwrap() {
+        Loaded::Live(record) => record,
+        other => panic!("expected a live record, got {other:?}"),
+    }
+}
+
+/// Writes `value` at `to` where `from` is live.
+pub(crate) async fn replace(store: &FileStore, token: &SessionToken, from: u64, to: u64, value: &str) -> Updated {
+    let change =
+        tower_session_layer::store::Change::Replace(record(to, value), tower_session_layer::store::Deadline::Keep);
+    store.update(token, version(from), &change, at(1)).await.unwrap()
+}
+
+pub(crate) fn path_of(dir: &TempDir, token: &SessionToken) -> PathBuf {
+    let hex = token.key().hex();
+    dir.path().join(&hex[..2]).join(&hex[2..])
+}
+
+/// All paths below a directory, relative to it, directories with a slash at their end.
+pub(crate) fn tree(dir: &Path) -> Vec<String> {
+    fn walk(dir: &Path, base: &Path, out: &mut Vec<String>) {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(base).unwrap().display().to_string();
+            if path.symlink_metadata().unwrap().is_dir() {
+                out.push(name + "/");
+                walk(&path, base, out);
+            } else {
+                out.push(name);
+            }
+        }
+    }
+    let mut out = Vec::new();
+    walk(dir, dir, &mut out);
+    out.sort();
+    out
+}
+
+pub(crate) fn files(dir: &Path) -> Vec<String> {
+    tree(dir).into_iter().filter(|name| !name.ends_with('/')).collect()
+}
+
+/// Polls a future up to so many times, then drops it.
+pub(crate) async fn dropped_after<T>(polls: usize, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    let mut left = polls;
+    poll_fn(|cx| match left.checked_sub(1) {
+        None => Poll::Ready(None),
+        Some(less) => {
+            left = less;
+            match future.as_mut().poll(cx) {
+                Poll::Ready(done) => Poll::Ready(Some(done)),
+                Poll::Pending if left == 0 => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            }
+        }
+    })
+    .await
+}
+
+/// A store and the time at which it is asked.
+pub(crate) type Asked = (FileStore, SystemTime);

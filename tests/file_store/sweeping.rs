@@ -1,0 +1,98 @@
+//! Removing what has expired.
+
+use std::fs;
+
+use tower_session_layer::SessionStore;
+use tower_session_layer::store::Loaded;
+
+use crate::support::*;
+
+#[tokio::test]
+async fn only_the_expired_goes() {
+    let (dir, store) = store();
+    for n in 0..10 {
+        put(&store, &token(n), &until(owned(1, "ada", 0), 100 + u64::from(n) * 100)).await;
+    }
+    store.delete(&token(9), MINUTE, at(0)).await.unwrap();
+    store.touch(&token(0), version(1), at(5000), at(0)).await.unwrap();
+    assert_eq!(store.sweep(100, at(59)).await.unwrap(), 0);
+    assert_eq!(store.sweep(100, at(400)).await.unwrap(), 4, "a tombstone and three records");
+    for n in [0, 4, 5, 6, 7, 8] {
+        live(&store, &token(n), at(400)).await;
+    }
+    assert_eq!(files(dir.path()).len(), 12, "each with its entry: {:?}", files(dir.path()));
+    assert_eq!(store.sweep(100, at(5000)).await.unwrap(), 6);
+    assert_eq!(files(dir.path()), Vec::<String>::new());
+    assert!(tree(dir.path()).iter().all(|name| name.len() <= "owners/ab/".len()), "{:?}", tree(dir.path()));
+    assert_eq!(store.sweep(100, at(5000)).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_step_is_bounded_and_the_next_goes_on() {
+    let (dir, store) = store();
+    for n in 0..50 {
+        put(&store, &token(n), &record(1, "1")).await;
+    }
+    let mut steps = Vec::new();
+    while steps.last() != Some(&0) {
+        steps.push(store.sweep(20, at(3600)).await.unwrap());
+    }
+    assert_eq!(steps, [20, 20, 10, 0]);
+    assert_eq!(files(dir.path()), Vec::<String>::new());
+    assert_eq!(store.sweep(0, at(3600)).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_stray_file_goes_and_one_being_written_stays() {
+    let (dir, store) = store();
+    put(&store, &token(1), &record(1, "1")).await;
+    let stray = path_of(&dir, &token(1)).with_file_name("new");
+    fs::write(&stray, "half a rec").unwrap();
+    let shard = fs::File::open(stray.parent().unwrap()).unwrap();
+    shard.try_lock().unwrap();
+    let mut sweep = Box::pin(store.sweep(100, at(0)));
+    for polls in [1, 5, 50] {
+        assert!(dropped_after(polls, sweep.as_mut()).await.is_none());
+        assert!(stray.exists(), "its writer has the lock");
+    }
+    shard.unlock().unwrap();
+    assert_eq!(sweep.await.unwrap(), 0);
+    assert!(!stray.exists());
+    fs::write(&stray, "half a rec").unwrap();
+    replace(&store, &token(1), 1, 2, "2").await;
+    assert!(!stray.exists(), "the next writer takes its place");
+    assert_eq!(value(&live(&store, &token(1), at(0)).await), "2");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_touched_meanwhile_stays() {
+    let (dir, first) = store();
+    let second = open(dir.path());
+    for n in 0..60 {
+        let token = token(n);
+        put(&first, &token, &until(record(1, "1"), 10)).await;
+        let touched = first.touch(&token, version(1), at(100), at(9));
+        let (touched, swept) = tokio::join!(touched, second.sweep(10, at(10)));
+        let found = first.load(&token, at(10)).await.unwrap();
+        match (touched.unwrap(), swept.unwrap()) {
+            (tower_session_layer::store::Updated::Done, 0) => assert!(matches!(found, Loaded::Live(_))),
+            (tower_session_layer::store::Updated::Gone, 1) => assert_eq!(found, Loaded::Absent),
+            other => panic!("{other:?}"),
+        }
+        first.delete(&token, std::time::Duration::ZERO, at(10)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn one_shard_that_cannot_be_read_does_not_keep_the_sweep_from_the_others() {
+    let (dir, store) = store();
+    for n in 0..20 {
+        put(&store, &token(n), &record(1, "1")).await;
+    }
+    let bad = dir.path().join("00");
+    assert!(!bad.exists());
+    fs::write(&bad, "").unwrap();
+    assert!(store.sweep(100, at(3600)).await.is_err());
+    assert!(store.sweep(100, at(3600)).await.is_err(), "again, after all others");
+    assert_eq!(files(dir.path()), ["00"]);
+}

@@ -1,0 +1,145 @@
+//! Requests whose handler is a closure of the test, and requests that are held where the test wants them.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::Request;
+use http::header::COOKIE;
+use serde_json::{Map, Value};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tower::{Layer as _, Service as _, service_fn};
+use tower_session_layer::{Error, Session, SessionLayer};
+
+use super::{Answer, answer};
+
+/// Sends a request that this closure handles.
+pub fn respond<F, A, R>(
+    layer: &SessionLayer,
+    token: Option<&str>,
+    handler: F,
+) -> impl Future<Output = Response> + Send + use<F, A, R>
+where
+    F: FnOnce(Session) -> A + Send + 'static,
+    A: Future<Output = R> + Send + 'static,
+    R: IntoResponse + 'static,
+{
+    let handler = Arc::new(Mutex::new(Some(handler)));
+    let mut service = layer.layer(service_fn(move |request: Request<Body>| {
+        let session = request.extensions().get::<Session>().cloned().unwrap();
+        let answering = handler.lock().unwrap().take().unwrap()(session);
+        async move { Ok::<_, Infallible>(answering.await.into_response()) }
+    }));
+    let mut request = Request::builder();
+    if let Some(token) = token {
+        request = request.header(COOKIE, format!("sid={token}"));
+    }
+    let responding = service.call(request.body(Body::empty()).unwrap());
+    async move { responding.await.unwrap_or_else(|never| match never {}) }
+}
+
+/// Sends a request that this closure handles, and reads the answer.
+pub async fn send<F, A, R>(layer: &SessionLayer, token: Option<&str>, handler: F) -> Answer
+where
+    F: FnOnce(Session) -> A + Send + 'static,
+    A: Future<Output = R> + Send + 'static,
+    R: IntoResponse + 'static,
+{
+    answer(respond(layer, token, handler).await).await
+}
+
+/// Sends a request whose handler does one thing at once.
+pub async fn act<R>(
+    layer: &SessionLayer,
+    token: Option<&str>,
+    act: impl FnOnce(&Session) -> R + Send + 'static,
+) -> Answer
+where
+    R: IntoResponse + Send + 'static,
+{
+    send(layer, token, |session| async move { act(&session) }).await
+}
+
+/// Begins a session and returns its token.
+pub async fn begin(layer: &SessionLayer, start: impl FnOnce(&Session) -> Result<(), Error> + Send + 'static) -> String {
+    act(layer, None, start).await.token().expect("the session was created")
+}
+
+/// What a request with this token finds: values and flash, and nothing else is changed by it.
+pub async fn values(layer: &SessionLayer, token: &str) -> Option<Value> {
+    let (found, heard) = oneshot::channel();
+    act(layer, Some(token), move |session| {
+        let view = session.view();
+        let values = view.keys().into_iter().map(|key| {
+            let value = session.get::<Value>(&key).unwrap().unwrap();
+            (key, value)
+        });
+        found.send((!session.is_new()).then(|| Value::Object(values.collect::<Map<_, _>>()))).unwrap();
+    })
+    .await;
+    heard.await.unwrap()
+}
+
+/// A request whose handler has done its work on the session, which it loaded, and has not answered yet.
+pub struct Held {
+    go: oneshot::Sender<()>,
+    answer: JoinHandle<Answer>,
+}
+
+impl Held {
+    /// Lets the handler answer and returns what came back.
+    pub async fn release(self) -> Answer {
+        self.go.send(()).unwrap();
+        self.answer.await.unwrap()
+    }
+}
+
+/// Sends a request whose handler does something and then waits to be released.
+pub async fn hold<R>(layer: &SessionLayer, token: &str, act: impl FnOnce(&Session) -> R + Send + 'static) -> Held
+where
+    R: IntoResponse + Send + 'static,
+{
+    let (done, has_acted) = oneshot::channel();
+    let (go, may_answer) = oneshot::channel::<()>();
+    let responding = respond(layer, Some(token), |session| async move {
+        let result = act(&session);
+        done.send(()).unwrap();
+        may_answer.await.unwrap();
+        result
+    });
+    let answer = tokio::spawn(async move { answer(responding.await).await });
+    has_acted.await.unwrap();
+    Held { go, answer }
+}
+
+impl Answer {
+    /// The token that the response sets.
+    pub fn token(&self) -> Option<String> {
+        let cookie = self.set_cookie()?;
+        let (value, _) = cookie.strip_prefix("sid=")?.split_once(';')?;
+        (!value.is_empty()).then(|| value.to_owned())
+    }
+
+    /// Whether the handler's answer came and leaves the cookie alone.
+    pub fn leaves_cookie(&self) -> bool {
+        self.status.is_success() && self.set_cookie().is_none()
+    }
+}
+
+/// What a future answers that needs no waiting.
+pub fn at_once<T>(future: impl Future<Output = T>) -> T {
+    match std::pin::pin!(future).poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
+        std::task::Poll::Ready(output) => output,
+        std::task::Poll::Pending => panic!("it waits"),
+    }
+}
+
+/// Lets whatever runs in the background go on to its end.
+pub async fn settle() {
+    for _ in 0..200 {
+        tokio::task::yield_now().await;
+    }
+}
