@@ -166,7 +166,8 @@ impl Lab {
             version: self.version(),
             handle: SessionHandle::from_bytes(self.bytes()),
             owner: None,
-            csrf: None,
+            csrf: self.bytes(),
+            pinned: false,
             flash: Values::default(),
             values: values([("counter", "0"), ("mark", &self.number().to_string())]),
         }
@@ -262,7 +263,7 @@ fn differences(got: &Record, expected: &Record) -> String {
         ("version", got.version == expected.version),
         ("handle", got.handle == expected.handle),
         ("owner", got.owner == expected.owner),
-        ("csrf", got.csrf == expected.csrf),
+        ("csrf", got.csrf == expected.csrf && got.pinned == expected.pinned),
         ("flash", got.flash == expected.flash),
         ("values", got.values == expected.values),
     ];

@@ -37,7 +37,8 @@ pub(super) fn samples(lab: &Lab) -> Vec<(&'static str, Record)> {
     ];
     let full = Record {
         idle: micros(at(0)),
-        csrf: Some([0xff; crate::record::CSRF_LEN]),
+        csrf: [0xff; crate::record::CSRF_LEN],
+        pinned: true,
         flash: values([("notice", "\"hi\""), ("mark", "1")]),
         values: values(kinds),
         ..lab.owned_record("ада 'd;\"a\\ %_*\u{1f}", at(0) - MINUTE)
@@ -45,7 +46,7 @@ pub(super) fn samples(lab: &Lab) -> Vec<(&'static str, Record)> {
     vec![
         ("empty", Record { values: values([]), ..lab.record() }),
         ("with owner, flash, CSRF secret and values of every kind", full),
-        ("with bytes of zero", Record { csrf: Some([0; crate::record::CSRF_LEN]), ..lab.record() }),
+        ("with bytes of zero", Record { csrf: [0; crate::record::CSRF_LEN], ..lab.record() }),
         ("with flash only", Record { flash: values(kinds), values: values([]), ..lab.record() }),
         ("of 300 keys", Record { values: many, ..lab.record() }),
         ("of 64 kB", lab.record_of_len(64 * 1024)),
