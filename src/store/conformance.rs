@@ -44,7 +44,8 @@
 //! # Repeating a failure
 //!
 //! Every law prints its seed, which `SESSION_CONFORMANCE_SEED` sets. `SESSION_CONFORMANCE_ROUNDS` sets how often each
-//! race is run: 200 times by default, 20 for a store that is not [immediate](SessionStore::is_immediate).
+//! race is run: 200 times by default, 20 for a store that is not [immediate](SessionStore::is_immediate), and a quarter of
+//! that for each pair of calls.
 
 // Any store behind one type, so that the laws are compiled once.
 mod object;
@@ -52,10 +53,13 @@ mod object;
 mod lab;
 // Calls and replies as values.
 mod call;
+// Calls run poll by poll, or at once.
+mod steps;
 // What the right answers are.
 mod reference;
 
 // The laws of server-side stores.
+mod drops;
 mod owners;
 mod races;
 mod random;
@@ -191,7 +195,7 @@ macro_rules! __session_store_laws {
             races::one_of_two_renewals_wins,
             races::concurrent_updates_are_all_counted,
             races::ended_session_is_not_resurrected_by_many_writers,
-            races::dropped_call_leaves_the_old_state_or_the_new,
+            drops::dropped_call_leaves_the_old_state_or_the_new,
             random::answers_are_those_of_the_model,
         }
     };
