@@ -1,6 +1,7 @@
 //! A store of one's own: a table of rows behind one lock, laid out as it would be in a database.
 //!
 //! Each method is one transaction. `cargo test --example custom_store` runs the public suite against it.
+#![allow(clippy::print_stdout)]
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};

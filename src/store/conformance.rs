@@ -111,8 +111,7 @@ impl Subject {
     /// Adds another handle of the same sessions, as another process has it: calls then take turns.
     #[must_use]
     pub fn with_other_handle(mut self, mut store: impl SessionStore) -> Self {
-        let cookie = SessionCookie::builder().build().expect("the defaults are a valid cookie");
-        store.bind(&cookie);
+        store.bind(&default_cookie());
         self.handles.push(Arc::new(store));
         self
     }
@@ -135,6 +134,10 @@ impl fmt::Debug for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Subject").field("handles", &self.handles).field("kept", &self.kept.len()).finish()
     }
+}
+
+fn default_cookie() -> SessionCookie {
+    SessionCookie::builder().build().expect("the defaults are a valid cookie")
 }
 
 /// Checks all laws that concern the store, each with a fresh one, on the tokio runtime of the caller.

@@ -89,20 +89,17 @@ async fn contend(lab: &Lab, first: usize, second: usize, polls: Option<usize>) -
         return true;
     }
     same("create", &lab.create(&stage.token, &stage.record, at(0)).await, &Created::Stored);
-    let (replies, was_ahead) = match polls {
-        Some(polls) => {
-            let (a, b, was_ahead) = overtake(polls, call.run(lab, now), other.run(lab, later)).await;
-            ((a, b), was_ahead)
-        }
-        None => {
-            let calls = [(call.clone(), now), (other.clone(), later)].map(|(call, now)| {
-                let lab = lab.clone();
-                async move { call.run(&lab, now).await }
-            });
-            let mut replies = together(calls).await;
-            let second = replies.pop().expect("two calls");
-            ((replies.pop().expect("two calls"), second), true)
-        }
+    let (replies, was_ahead) = if let Some(polls) = polls {
+        let (a, b, was_ahead) = overtake(polls, call.run(lab, now), other.run(lab, later)).await;
+        ((a, b), was_ahead)
+    } else {
+        let calls = [(call.clone(), now), (other.clone(), later)].map(|(call, now)| {
+            let lab = lab.clone();
+            async move { call.run(&lab, now).await }
+        });
+        let mut replies = together(calls).await;
+        let second = replies.pop().expect("two calls");
+        ((replies.pop().expect("two calls"), second), true)
     };
     let got = (counted(&call, replies.0), counted(&other, replies.1), stage.ends(lab, now.max(later)).await);
     let mut allowed = Vec::new();
@@ -218,10 +215,7 @@ async fn increment(lab: &Lab, token: &SessionToken, now: SystemTime, attempts: u
     for _ in 0..attempts {
         // An immediate store never waits, and there are more tasks than threads.
         tokio::task::yield_now().await;
-        let mut record = match lab.load(token, now).await {
-            Loaded::Live(record) => record,
-            _ => return false,
-        };
+        let Loaded::Live(mut record) = lab.load(token, now).await else { return false };
         let from = record.version();
         let counter = counter(&record) + 1;
         record.version = lab.version();

@@ -271,15 +271,15 @@ pub(super) async fn record_over_the_limit_is_a_typed_error(lab: Lab) {
     let larger = lab.record_of_len(max + 1);
     let fresh = lab.token();
     let refused = lab.store().create(&fresh, &larger, at(1)).await;
-    too_large("create of a record over max_record_len", refused);
+    too_large("create of a record over max_record_len", &refused);
     lab.expect("a record that was refused is not stored", &fresh, at(1), &Loaded::Absent).await;
     let change = replace(&Record { version: lab.version(), ..larger });
     let refused = lab.store().update(&token, largest.version(), &change, at(1)).await;
-    too_large("update to a record over max_record_len", refused);
+    too_large("update to a record over max_record_len", &refused);
     lab.expect("an update that was refused changes nothing", &token, at(1), &Loaded::Live(largest)).await;
 }
 
-pub(super) fn too_large<T: std::fmt::Debug>(what: &str, answer: Result<T, StoreError>) {
+pub(super) fn too_large<T: std::fmt::Debug>(what: &str, answer: &Result<T, StoreError>) {
     let is_typed = answer.as_ref().is_err_and(StoreError::is_too_large);
     assert!(is_typed, "broken: {what} is StoreError::too_large\n  got: {answer:?}");
 }

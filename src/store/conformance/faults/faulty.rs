@@ -160,10 +160,8 @@ impl SessionStore for Faulty {
             Fault::CreateOverwrites => {
                 self.step(|state| state.slots.remove(&fresh.key())).await;
             }
-            Fault::ResentCreateIsTaken => {
-                if self.step(|state| state.load(fresh, now)).await != Loaded::Absent {
-                    return Ok(Created::Taken);
-                }
+            Fault::ResentCreateIsTaken if self.step(|state| state.load(fresh, now)).await != Loaded::Absent => {
+                return Ok(Created::Taken);
             }
             Fault::MarkIsReadFirst => {
                 let refuses = self.step(|state| {
@@ -235,13 +233,13 @@ impl SessionStore for Faulty {
             (Fault::ResentUpdateIsConflict, Change::Replace(record, _)) if version == Some(record.version()) => {
                 return Ok(Updated::Conflict);
             }
-            (Fault::ResentUpdateIsAppliedAgain, Change::Replace(record, deadline)) => {
-                if version == Some(record.version()) {
-                    let stored = found.map_or(SystemTime::UNIX_EPOCH, |stored| stored.deadline());
-                    let again = deadline.apply(stored, record.clone());
-                    self.step(|state| state.slots.insert(token.key(), Slot::Live(again))).await;
-                    return Ok(Updated::Done);
-                }
+            (Fault::ResentUpdateIsAppliedAgain, Change::Replace(record, deadline))
+                if version == Some(record.version()) =>
+            {
+                let stored = found.map_or(SystemTime::UNIX_EPOCH, |stored| stored.deadline());
+                let again = deadline.apply(stored, record.clone());
+                self.step(|state| state.slots.insert(token.key(), Slot::Live(again))).await;
+                return Ok(Updated::Done);
             }
             (Fault::LosesSuccessor, Change::Retire(stone)) => {
                 *stone = Tombstone::decode(stone.until(), &stone.encode()[..1]).unwrap();
