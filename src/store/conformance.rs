@@ -100,12 +100,13 @@ pub struct Subject {
     // Dropped before what they rest on.
     handles: Vec<Arc<dyn Object>>,
     kept: Vec<Box<dyn Any + Send + Sync>>,
+    rounds: Option<usize>,
 }
 
 impl Subject {
     /// Binds a store to a cookie with the default attributes, as a layer does.
     pub fn new(store: impl SessionStore) -> Self {
-        Self { handles: Vec::new(), kept: Vec::new() }.with_other_handle(store)
+        Self { handles: Vec::new(), kept: Vec::new(), rounds: None }.with_other_handle(store)
     }
 
     /// Adds another handle of the same sessions, as another process has it: calls then take turns.
@@ -113,6 +114,13 @@ impl Subject {
     pub fn with_other_handle(mut self, mut store: impl SessionStore) -> Self {
         store.bind(&default_cookie());
         self.handles.push(Arc::new(store));
+        self
+    }
+
+    /// Sets how often each race is run, for a store whose calls take long; `SESSION_CONFORMANCE_ROUNDS` comes first.
+    #[must_use]
+    pub fn rounds(mut self, rounds: usize) -> Self {
+        self.rounds = Some(rounds);
         self
     }
 
@@ -250,7 +258,7 @@ pub fn check<M: Into<Subject>>(profile: Profile, name: &str, make: impl AsyncFn(
     runtime.expect("a runtime needs threads").block_on(async {
         let subject: Subject = make().await.into();
         let law = profile.laws().iter().find(|law| law.name == name).expect("the macro names laws of the table");
-        let declared = Lab::new(Subject { handles: subject.handles.clone(), kept: Vec::new() }).profile();
+        let declared = Lab::new(Subject { handles: subject.handles.clone(), kept: Vec::new(), rounds: None }).profile();
         assert_eq!(declared, profile, "`client_side:` is for stores whose token_shape is Sealed, and only for them");
         law.check(subject).await;
     });

@@ -66,7 +66,7 @@ impl Lab {
     /// How often to run each race.
     pub(super) fn rounds(&self) -> usize {
         let given = std::env::var("SESSION_CONFORMANCE_ROUNDS").ok().and_then(|rounds| rounds.parse().ok());
-        given.unwrap_or(if self.store().is_immediate() { 200 } else { 20 })
+        given.or(self.0.subject.rounds).unwrap_or(if self.store().is_immediate() { 200 } else { 20 })
     }
 
     // Calls that have to succeed.
