@@ -101,7 +101,6 @@ async fn process_killed_a_hundred_times_in_mid_write_loses_nothing_that_was_ackn
     for round in 0..100 {
         let (mut child, _input, mut lines) =
             child("child_that_writes_until_it_is_killed", directory.path(), &token, "");
-        let enough = 1 + round % 7;
         let mut said = Vec::new();
         if round % 2 == 0 {
             // As soon as anything moves beside the session's file, the child is writing it.
