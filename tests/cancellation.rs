@@ -261,3 +261,24 @@ async fn commits_at_once_on_one_handle_apply_each_increment_once() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn commit_beside_another_returns_when_the_changes_of_both_are_durable() {
+    for polls in 1..10 {
+        let Setup { layer, store, .. } = &Setup::new(Backend::Remote);
+        let direct = Setup::on(store.direct(), |builder| builder).layer;
+        let token = begin(layer, |session| session.insert("a", 1)).await;
+        let own = token.clone();
+        let answer = send(layer, Some(&token), move |session| async move {
+            increment(&session).unwrap();
+            // The first commit meets a conflict, so that the second has time to overtake it.
+            at_once(act(&direct, Some(&own), |session| session.insert("b", 2)));
+            poll_times(session.commit(), polls).await;
+            session.commit().await.unwrap();
+            let found = at_once(values(&direct, &own));
+            assert_eq!(found, Some(json!({ "a": 1, "b": 2, "count": 1 })), "{polls} polls");
+        });
+        assert!(answer.await.leaves_cookie());
+        assert_eq!(values(layer, &token).await.unwrap()["count"], json!(1));
+    }
+}

@@ -129,7 +129,7 @@ async fn csrf_token_changes_with_the_session_token_and_with_nothing_else() {
     for backend in Backend::ALL {
         for renewal in [Session::renew, |session: &Session| session.sign_in("ada")] as [Act; 2] {
             let Setup { layer, .. } = &Setup::new(backend);
-            let first = act(layer, None, |session| session.csrf_token()).await;
+            let first = act(layer, None, Session::csrf_token).await;
             let token = first.token().unwrap();
             let written = act(layer, Some(&token), |session| session.insert("a", 1)).await;
             let token = written.token().unwrap_or(token);
