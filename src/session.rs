@@ -106,9 +106,9 @@ impl Session {
     /// The session is unavailable.
     pub fn destroy(&self) -> Result<(), Error> {
         // A commit that is under way on another handle may be about to store what is to be destroyed.
-        let commits = self.0.gate.try_lock().is_err();
         let mut state = self.0.lock();
-        let is_live = commits || matches!(state.base, Base::Live(_));
+        let commits = self.0.gate.try_lock().is_err();
+        let is_live = commits || matches!(state.base, Base::Live(_) | Base::Retired(Some(_)));
         let work = state.work_mut()?;
         work.draft = blank();
         work.intent = Intent { destroy: is_live, ..Intent::default() };

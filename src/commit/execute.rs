@@ -63,9 +63,9 @@ async fn reload<S: SessionStore>(store: &Arc<S>, session: &Session, now: u64) ->
         Loaded::Live(record) => Base::Live(Live { record, ..live }),
         Loaded::Outdated(record) => Base::Live(Live { record, outdated: true, ..live }),
         Loaded::Tombstone(stone) if stone.kind() == TombstoneKind::Emptied => Base::New,
-        Loaded::Tombstone(_) | Loaded::Absent => Base::Retired,
+        Loaded::Tombstone(_) | Loaded::Absent => Base::Retired(Some(live.token)),
     };
-    let is_gone = matches!(base, Base::Retired);
+    let is_gone = matches!(base, Base::Retired(_));
     inner.rebase(base, Reply::Leave);
     if is_gone { Err(Kind::Gone.into()) } else { Ok(()) }
 }
@@ -97,6 +97,13 @@ impl<'a, S: SessionStore> Commit<'a, S> {
             Base::Live(live) => Some(live.clone()),
             _ => None,
         };
+        if self.job.is_stale {
+            self.job.draft = self.replay(self.job.base.record().unwrap_or(&blank()))?;
+        }
+        if let (Plan::Destroy, Base::Retired(Some(token))) = (self.job.plan, &self.job.base) {
+            self.destroy(token.clone()).await?;
+            return Ok(Settled::unchanged(Base::New));
+        }
         match (self.job.plan, live) {
             (Plan::Destroy, Some(live)) => {
                 self.destroy(live.token).await?;
@@ -104,14 +111,15 @@ impl<'a, S: SessionStore> Commit<'a, S> {
             }
             (Plan::Create, Some(live)) => {
                 self.destroy(live.token).await?;
-                self.create(self.job.draft.clone()).await
+                let created = self.create(self.job.draft.clone()).await?;
+                Ok(Settled { reply: created.reply.or_keep(Reply::Remove), ..created })
             }
             (Plan::Create, None) => self.create(self.job.draft.clone()).await,
             (Plan::Write, Some(live)) => self.change(live).await,
             (Plan::Touch(deadline), Some(live)) => Ok(self.touch(live, deadline).await),
             (Plan::Refuse, _) => {
                 tracing::debug!("changes to a session that has ended are dropped");
-                Ok(Settled::gone())
+                Ok(Settled { gone: true, ..Settled::unchanged(self.job.base.clone()) })
             }
             _ => Ok(Settled::unchanged(self.job.base.clone())),
         }
@@ -120,7 +128,7 @@ impl<'a, S: SessionStore> Commit<'a, S> {
     /// Begins a session under a token that the client has never seen.
     async fn create(&mut self, record: Record) -> Result<Settled, Error> {
         if !self.job.can_send {
-            return Err(Kind::ResponseSent.into());
+            return self.cannot_send(Base::New);
         }
         let (record, _) = self.stamp(record, None)?;
         Ok(match self.insert(&record).await? {
@@ -128,8 +136,19 @@ impl<'a, S: SessionStore> Commit<'a, S> {
                 tracing::debug!(key = ?token.key(), "a session began");
                 Settled::live(token, record, true)
             }
-            None => Settled::gone(),
+            None => Settled::gone(None),
         })
+    }
+
+    /// A new token is needed where no cookie can be sent: an error for who can handle it, a warning at the end.
+    fn cannot_send(&self, base: Base) -> Result<Settled, Error> {
+        if !self.job.is_last {
+            return Err(Kind::ResponseSent.into());
+        }
+        tracing::warn!(
+            "a response that carries no session cookie cannot begin or renew a session: changes are dropped"
+        );
+        Ok(Settled::unchanged(base))
     }
 
     /// Stores a record under a fresh token; `None` if its owner's sessions were revoked meanwhile.
@@ -177,11 +196,19 @@ impl<'a, S: SessionStore> Commit<'a, S> {
         let mut next = self.job.draft.clone();
         let mut queue = None;
         loop {
+            self.limit.check()?;
             let is_empty = next.is_empty();
             let renews = self.job.intent.renew.is_some() && !self.shared.is_sealed() && !is_empty;
             let (record, rule) = self.stamp(next, Some(from))?;
+            if renews && !self.job.can_send {
+                return self.cannot_send(Base::Live(Live {
+                    token: token.clone(),
+                    record: from.clone(),
+                    outdated: false,
+                }));
+            }
             if !self.prepare_fresh(fresh, renews.then_some(&record)).await? {
-                return Ok(Settled::gone());
+                return Ok(Settled::gone(Some(token.clone())));
             }
             let change = match fresh.as_mut() {
                 Some(fresh) => {
@@ -302,7 +329,7 @@ impl<'a, S: SessionStore> Commit<'a, S> {
             return Ok(Settled::unchanged(Base::New));
         }
         tracing::debug!(key = ?token.key(), "a session ended while a request held it, whose changes are dropped");
-        Ok(Settled::gone())
+        Ok(Settled::gone(Some(token.clone())))
     }
 
     fn replay(&self, on: &Record) -> Result<Record, Error> {

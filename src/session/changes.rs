@@ -74,9 +74,11 @@ impl SignIn {
             (to.values, to.flash) = (Values::default(), Values::default());
             (to.created, to.idle, to.pinned) = (0, 0, false);
         }
-        to.owner = Some(Arc::clone(&self.owner));
+        // Signing in again keeps the public name, so that "all but this one" spares what is stored of it, too.
+        if to.owner.replace(Arc::clone(&self.owner)).is_none_or(|before| before != self.owner) {
+            to.handle = self.handle;
+        }
         to.signed_in = self.stamp;
-        to.handle = self.handle;
     }
 }
 
