@@ -1,5 +1,6 @@
 //! From what a request did to what the store is asked: first a decision without I/O, then its execution.
 
+mod attempt;
 mod execute;
 mod limit;
 mod retreat;
@@ -10,6 +11,7 @@ use crate::record::Record;
 use crate::session::{Base, Inner, Intent, Live, Reply, Session, State, blank};
 use crate::token::SessionToken;
 
+pub(crate) use self::attempt::Attempt;
 pub(crate) use self::execute::{TOMBSTONE, settle};
 pub(crate) use self::limit::Limit;
 

@@ -7,7 +7,7 @@ use tokio::sync::MutexGuard;
 
 use super::limit::Limit;
 use super::retreat::{is_successor, retreat};
-use super::{Ending, Job, Plan, Settled};
+use super::{Attempt, Ending, Job, Plan, Settled};
 use crate::clock::{micros, span, time};
 use crate::error::{Error, Kind, StoreError};
 use crate::layer::Shared;
@@ -30,8 +30,9 @@ pub(crate) async fn settle<S: SessionStore>(store: &Arc<S>, session: &Session, e
         return reload(store, session, now).await;
     }
     let job = Job::take(&mut inner.lock(), shared, ending, now)?;
-    let mut commit = Commit { limit: Limit::new(shared), store, shared, job };
-    match commit.run().await {
+    let mut commit = Commit { limit: Limit::new(shared), store, shared, job, attempt: None, resumed: Reply::Leave };
+    let done = commit.run().await;
+    match done.map(|settled| commit.with_resumed(settled)) {
         Ok(Settled { base, mut reply, gone }) => {
             match (ending, &mut reply) {
                 (Ending::Response { is_not_modified: true, .. }, reply) => *reply = Reply::Leave,
@@ -44,7 +45,11 @@ pub(crate) async fn settle<S: SessionStore>(store: &Arc<S>, session: &Session, e
         Err(error) => {
             let source = std::error::Error::source(&error);
             tracing::error!(%error, source, "a session could not be committed");
-            commit.job.give_back(&mut inner.lock(), ending);
+            commit.leave_unanswered();
+            let resumed = std::mem::take(&mut commit.resumed);
+            let mut state = inner.lock();
+            state.reply = resumed.or_keep(std::mem::take(&mut state.reply));
+            commit.job.give_back(&mut state, ending);
             Err(error)
         }
     }
@@ -78,11 +83,15 @@ struct Fresh {
     is_retiring: bool,
 }
 
-struct Commit<'a, S> {
-    store: &'a Arc<S>,
-    shared: &'a Shared,
+pub(super) struct Commit<'a, S> {
+    pub(super) store: &'a Arc<S>,
+    pub(super) shared: &'a Shared,
     limit: Limit,
-    job: Job,
+    pub(super) job: Job,
+    /// What the store was asked and has not answered.
+    pub(super) attempt: Option<Attempt>,
+    /// What an earlier try has to tell the client.
+    pub(super) resumed: Reply,
 }
 
 impl<'a, S: SessionStore> Commit<'a, S> {
@@ -93,13 +102,19 @@ impl<'a, S: SessionStore> Commit<'a, S> {
                 return Err(Kind::Stale.into());
             }
         }
+        if let Some(earlier) = self.job.intent.pending.take()
+            && let Some(settled) = self.resume(*earlier).await?
+        {
+            return Ok(settled);
+        }
+        if self.job.is_stale {
+            let on = self.job.base.record().filter(|_| !self.job.intent.destroy).cloned();
+            self.job.draft = self.replay(&on.unwrap_or_else(blank))?;
+        }
         let live = match &self.job.base {
             Base::Live(live) => Some(live.clone()),
             _ => None,
         };
-        if self.job.is_stale {
-            self.job.draft = self.replay(self.job.base.record().unwrap_or(&blank()))?;
-        }
         if let (Plan::Destroy, Base::Retired(Some(token))) = (self.job.plan, &self.job.base) {
             self.destroy(token.clone()).await?;
             return Ok(Settled::unchanged(Base::New));
@@ -152,10 +167,13 @@ impl<'a, S: SessionStore> Commit<'a, S> {
     }
 
     /// Stores a record under a fresh token; `None` if its owner's sessions were revoked meanwhile.
-    async fn insert(&self, record: &Record) -> Result<Option<SessionToken>, Error> {
+    async fn insert(&mut self, record: &Record) -> Result<Option<SessionToken>, Error> {
         for _ in 0..MAX_TRIES {
             let fresh = self.shared.random.token()?;
-            match self.wait(self.store.create(&fresh, record, self.now())).await? {
+            self.attempt(&fresh, record.version, true);
+            let created = self.wait(self.store.create(&fresh, record, self.now())).await?;
+            self.attempt = None;
+            match created {
                 Created::Stored => return Ok(Some(fresh)),
                 Created::Instead(token) => return Ok(Some(token)),
                 Created::Taken => tracing::warn!(key = ?fresh.key(), "a fresh session token was taken"),
@@ -220,7 +238,12 @@ impl<'a, S: SessionStore> Commit<'a, S> {
                 None if is_empty => Change::Retire(self.tombstone(TombstoneKind::Emptied)),
                 None => Change::Replace(record.clone(), rule),
             };
-            let found = match self.wait(self.store.update(token, from.version, &change, self.now())).await? {
+            if fresh.is_none() && !is_empty {
+                self.attempt(token, record.version, rule != Deadline::Keep);
+            }
+            let updated = self.wait(self.store.update(token, from.version, &change, self.now())).await?;
+            self.attempt = None;
+            let found = match updated {
                 Updated::Done if is_empty => {
                     return Ok(Settled { base: Base::New, reply: Reply::Remove, gone: false });
                 }
@@ -257,7 +280,7 @@ impl<'a, S: SessionStore> Commit<'a, S> {
 
     /// Stores what a renewal is to bring under a fresh token, or removes it if there is nothing to renew after all.
     /// `false` if the owner's sessions were revoked meanwhile.
-    async fn prepare_fresh(&self, fresh: &mut Option<Fresh>, record: Option<&Record>) -> Result<bool, Error> {
+    async fn prepare_fresh(&mut self, fresh: &mut Option<Fresh>, record: Option<&Record>) -> Result<bool, Error> {
         match (fresh.as_mut(), record) {
             (None, None) => {}
             (None, Some(record)) => {
@@ -332,7 +355,7 @@ impl<'a, S: SessionStore> Commit<'a, S> {
         Ok(Settled::gone(Some(token.clone())))
     }
 
-    fn replay(&self, on: &Record) -> Result<Record, Error> {
+    pub(super) fn replay(&self, on: &Record) -> Result<Record, Error> {
         self.job.intent.replay(on, self.shared.max_record_len)
     }
 
@@ -367,7 +390,7 @@ impl<'a, S: SessionStore> Commit<'a, S> {
         Tombstone::new(kind, TOMBSTONE, self.now())
     }
 
-    fn now(&self) -> SystemTime {
+    pub(super) fn now(&self) -> SystemTime {
         time(self.job.now)
     }
 
@@ -386,7 +409,7 @@ impl<'a, S: SessionStore> Commit<'a, S> {
         self.wait(self.store.load(token, self.now())).await
     }
 
-    async fn wait<T>(&self, asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, Error> {
+    pub(super) async fn wait<T>(&self, asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, Error> {
         self.limit.wait(asked).await
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::commit::Attempt;
 use crate::error::{Error, Kind};
 use crate::record::{CSRF_LEN, Entry, Record, SessionHandle, Values};
 
@@ -105,6 +106,8 @@ pub(crate) struct Intent {
     /// Whether any change in the log made a difference.
     pub(crate) edited: bool,
     pub(crate) log: Vec<Op>,
+    /// An earlier try whose answer was lost.
+    pub(crate) pending: Option<Box<Attempt>>,
 }
 
 impl Intent {
@@ -152,6 +155,7 @@ impl Intent {
             // What came before a `destroy` has no effect, except that it may have been a `destroy` too.
             return;
         }
+        self.pending = earlier.pending;
         earlier.log.append(&mut self.log);
         self.log = earlier.log;
         self.destroy = earlier.destroy;
