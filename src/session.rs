@@ -286,6 +286,16 @@ impl Session {
         shared.store.commit(self.clone(), Ending::Reload).wait().await
     }
 
+    /// Whether the owner signs in again: then what is stored has another public name than the session will have.
+    pub(crate) fn signs_in_again(&self) -> bool {
+        self.0.read(|record, state| {
+            let stored = state.base.record().map(|stored| (&stored.owner, stored.handle));
+            record
+                .zip(stored)
+                .is_some_and(|(record, (owner, handle))| record.owner == *owner && record.handle != handle)
+        })
+    }
+
     fn apply(&self, op: Op) -> Result<(), Error> {
         let limit = self.0.shared.max_record_len;
         self.0.write(|work| work.apply(op, limit))

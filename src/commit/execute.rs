@@ -12,7 +12,7 @@ use crate::clock::{micros, span, time};
 use crate::error::{Error, Kind, StoreError};
 use crate::layer::Shared;
 use crate::record::{Record, Tombstone, TombstoneKind};
-use crate::session::{Base, Live, Reply, Session, blank, fits};
+use crate::session::{Base, Inner, Intent, Live, Reply, Session, blank, fits};
 use crate::store::{Change, Created, Deadline, Deleted, Loaded, RevocationMark, SessionStore, Updated};
 use crate::token::SessionToken;
 
@@ -31,7 +31,10 @@ pub(crate) async fn settle<S: SessionStore>(store: &Arc<S>, session: &Session, e
     }
     let job = Job::take(&mut inner.lock(), shared, ending, now)?;
     let mut commit = Commit { limit: Limit::new(shared), store, shared, job, attempt: None, resumed: Reply::Leave };
+    // A closure that panics takes its commit down, and nothing else of the session.
+    let mut unwound = Unwound { inner, intent: (ending == Ending::Explicit).then(|| commit.job.intent.clone()) };
     let done = commit.run().await;
+    unwound.intent = None;
     match done.map(|settled| commit.with_resumed(settled)) {
         Ok(Settled { base, mut reply, gone }) => {
             match (ending, &mut reply) {
@@ -73,6 +76,21 @@ async fn reload<S: SessionStore>(store: &Arc<S>, session: &Session, now: u64) ->
     let is_gone = matches!(base, Base::Retired(_));
     inner.rebase(base, Reply::Leave);
     if is_gone { Err(Kind::Gone.into()) } else { Ok(()) }
+}
+
+/// Gives the changes back where a closure of the program panics while they are played again.
+struct Unwound<'a> {
+    inner: &'a Inner,
+    intent: Option<Intent>,
+}
+
+impl Drop for Unwound<'_> {
+    fn drop(&mut self) {
+        if let (Some(intent), Some(work)) = (self.intent.take(), &mut self.inner.lock().work) {
+            work.intent.prepend(intent);
+            work.is_stale = true;
+        }
+    }
 }
 
 /// What a renewal stored under a token that nobody knows yet.
@@ -356,7 +374,7 @@ impl<'a, S: SessionStore> Commit<'a, S> {
     }
 
     pub(super) fn replay(&self, on: &Record) -> Result<Record, Error> {
-        self.job.intent.replay(on, self.shared.max_record_len)
+        self.job.intent.replay(on, self.shared.max_record_len).map(|(record, _)| record)
     }
 
     /// Gives a record that is about to be stored its version and times, and what a new session lacks.

@@ -75,11 +75,9 @@ impl SignIn {
             (to.values, to.flash) = (Values::default(), Values::default());
             (to.created, to.idle, to.pinned) = (0, 0, false);
         }
-        // Signing in again keeps the public name, so that "all but this one" spares what is stored of it, too.
-        if to.owner.replace(Arc::clone(&self.owner)).is_none_or(|before| before != self.owner) {
-            to.handle = self.handle;
-        }
+        to.owner = Some(Arc::clone(&self.owner));
         to.signed_in = self.stamp;
+        to.handle = self.handle;
     }
 }
 
@@ -132,21 +130,22 @@ impl Intent {
         })
     }
 
-    /// Plays the log again on another record.
+    /// Plays the log again on another record, and tells whether it made a difference.
     ///
     /// # Errors
     ///
     /// A value that an `update` can no longer read, or that no longer fits.
-    pub(crate) fn replay(&self, on: &Record, limit: usize) -> Result<Record, Error> {
+    pub(crate) fn replay(&self, on: &Record, limit: usize) -> Result<(Record, bool), Error> {
         let mut record = on.clone();
+        let mut edited = false;
         for op in &self.log {
-            op.apply(&mut record)?;
+            edited |= op.apply(&mut record)?;
         }
         if let Some(secret) = self.renew {
             record.csrf = secret;
         }
         fits(&record, limit)?;
-        Ok(record)
+        Ok((record, edited))
     }
 
     /// Puts what a failed commit could not do in front of what was asked for since.

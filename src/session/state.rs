@@ -139,8 +139,9 @@ impl Inner {
             state = self.lock();
             if let Some(latest) = state.work.as_mut().filter(|latest| latest.edits == work.edits) {
                 // A closure that cannot read the newer value fails again in the commit, which reports it.
-                if let Ok(draft) = replayed {
+                if let Ok((draft, edited)) = replayed {
                     latest.draft = draft;
+                    latest.intent.edited = edited;
                     latest.is_stale = false;
                 }
                 return;
