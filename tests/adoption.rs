@@ -47,11 +47,11 @@ fn app(setup: &Setup) -> Router {
         .route("/mutate/{place}", post(mutate))
         .route("/commit/{place}", post(commit))
         .route("/is-new", any(|session: Session| async move { session.is_new().to_string() }))
-        .route("/who", any(|session: Session| async move { session.get::<String>("who").map(Option::unwrap_or_default) }))
         .route(
-            "/be/{who}",
-            post(|session: Session, Path(who): Path<String>| async move { session.insert("who", who) }),
+            "/who",
+            any(|session: Session| async move { session.get::<String>("who").map(Option::unwrap_or_default) }),
         )
+        .route("/be/{who}", post(|session: Session, Path(who): Path<String>| async move { session.insert("who", who) }))
         .route("/destroy", post(|session: Session| async move { session.destroy() }))
         .layer(setup.layer.clone())
 }

@@ -17,7 +17,10 @@ use tower_session_layer::{Error, Session, SessionToken, TokenShape};
 
 fn app(setup: &Setup) -> Router {
     Router::new()
-        .route("/set/{value}", post(|session: Session, Path(value): Path<u32>| async move { session.insert("a", value) }))
+        .route(
+            "/set/{value}",
+            post(|session: Session, Path(value): Path<u32>| async move { session.insert("a", value) }),
+        )
         .route("/get", get(|session: Session| async move { session.get::<u32>("a").map(|value| format!("{value:?}")) }))
         .route("/renew", post(|session: Session| async move { session.renew() }))
         .route("/sign-in", post(|session: Session| async move { session.sign_in("ada") }))
@@ -84,7 +87,8 @@ async fn no_debug_output_holds_a_token() {
             move |request: http::Request<axum::body::Body>| async move {
                 let session = request.extensions().get::<Session>().unwrap();
                 session.insert("a", 1)?;
-                let text = format!("{session:?} {:?} {:?} {:?}", session.view(), session.owners(), request.extensions());
+                let text =
+                    format!("{session:?} {:?} {:?} {:?}", session.view(), session.owners(), request.extensions());
                 *seen.lock().unwrap() = text;
                 Ok::<_, Error>(())
             }
@@ -97,7 +101,8 @@ async fn no_debug_output_holds_a_token() {
         let service = setup.layer.layer(());
         let owned = setup.layer.owners().list("ada").await.unwrap();
         let parsed = SessionToken::parse(token.as_bytes(), TokenShape::Random).unwrap();
-        let text = format!("{} {:?} {service:?} {owned:?} {parsed:?} {:?}", seen.lock().unwrap(), setup.layer, setup.store);
+        let text =
+            format!("{} {:?} {service:?} {owned:?} {parsed:?} {:?}", seen.lock().unwrap(), setup.layer, setup.store);
         assert!(text.contains("Session"), "{backend:?}");
         assert!(!forms(&token).iter().any(|form| contains(text.as_bytes(), form)), "{backend:?} {text}");
     }

@@ -17,7 +17,10 @@ type Options = fn(SessionLayerBuilder<MemoryStore>) -> SessionLayerBuilder<Memor
 
 fn routes(layer: SessionLayer) -> Router {
     Router::new()
-        .route("/set/{value}", post(|session: Session, Path(value): Path<u32>| async move { session.insert("a", value) }))
+        .route(
+            "/set/{value}",
+            post(|session: Session, Path(value): Path<u32>| async move { session.insert("a", value) }),
+        )
         .route("/read", get(|session: Session| async move { session.get::<u32>("a").map(|_| ()) }))
         .route("/renew", post(|session: Session| async move { session.renew() }))
         .route("/destroy", post(|session: Session| async move { session.destroy() }))
@@ -49,7 +52,12 @@ async fn the_cookie_is_written_and_removed_with_the_same_attributes() {
         ("defaults", |builder| builder, "__Host-sid", "; Path=/; HttpOnly; Secure; SameSite=Lax"),
         ("plain HTTP", SessionLayerBuilder::insecure_http, "sid", "; Path=/; HttpOnly; SameSite=Lax"),
         ("scripts", |builder| builder.insecure_script_access(), "__Host-sid", "; Path=/; Secure; SameSite=Lax"),
-        ("strict", |builder| builder.same_site(SameSite::Strict), "__Host-sid", "; Path=/; HttpOnly; Secure; SameSite=Strict"),
+        (
+            "strict",
+            |builder| builder.same_site(SameSite::Strict),
+            "__Host-sid",
+            "; Path=/; HttpOnly; Secure; SameSite=Strict",
+        ),
         (
             "embedded",
             |builder| builder.same_site(SameSite::None).partitioned(),
@@ -62,7 +70,12 @@ async fn the_cookie_is_written_and_removed_with_the_same_attributes() {
             "__Secure-shop",
             "; Path=/app; Domain=example.com; HttpOnly; Secure; SameSite=Lax",
         ),
-        ("a host-only prefix", |builder| builder.cookie_name("__Host-shop"), "__Host-shop", "; Path=/; HttpOnly; Secure; SameSite=Lax"),
+        (
+            "a host-only prefix",
+            |builder| builder.cookie_name("__Host-shop"),
+            "__Host-shop",
+            "; Path=/; HttpOnly; Secure; SameSite=Lax",
+        ),
     ];
     for (what, options, name, attributes) in rows {
         let builder = SessionLayer::builder(MemoryStore::new()).clock(ManualClock::default());
@@ -242,7 +255,10 @@ async fn redirects_and_any_status_carry_the_cookie() {
 async fn a_sealed_cookie_has_only_plain_characters_and_a_bounded_length() {
     let store = CookieStore::new(CookieKey::new(&[9; 32]).unwrap());
     let app = Router::new()
-        .route("/{len}", post(|session: Session, Path(len): Path<usize>| async move { session.insert("a", "ü".repeat(len)) }))
+        .route(
+            "/{len}",
+            post(|session: Session, Path(len): Path<usize>| async move { session.insert("a", "ü".repeat(len)) }),
+        )
         .layer(SessionLayer::builder(store).clock(ManualClock::default()).build().unwrap());
     for len in [0, 1, 10, 100, 500, 1_000] {
         let cookie = cookie_of(&mut Browser::new(app.clone()), &format!("/{len}")).await;

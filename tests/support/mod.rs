@@ -9,8 +9,8 @@
     reason = "each test file uses a part of this"
 )]
 
-pub mod log;
 pub mod direct;
+pub mod log;
 pub mod store;
 
 use std::collections::BTreeMap;
