@@ -256,11 +256,11 @@ async fn a_hundred_thousand_random_cookie_headers_do_no_harm() {
             let headers: Vec<_> = (0..=dice.roll(8) / 6).map(|_| dice.header(&valid)).collect();
             let headers: Vec<_> = headers.iter().map(Vec::as_slice).collect();
             let method = if round % 16 == 0 { "POST" } else { "GET" };
-            let loads = setup.store.calls(Op::Load);
+            setup.store.forget();
             let answer = send(&mut service, method, &headers).await.unwrap();
             let shown = || headers.iter().map(|header| header.escape_ascii().to_string()).collect::<Vec<_>>();
             assert_eq!(answer.status(), StatusCode::OK, "{backend:?} {:?}", shown());
-            assert!(setup.store.calls(Op::Load) - loads <= 4, "{backend:?} {:?}", shown());
+            assert!(setup.store.calls(Op::Load) <= 4, "{backend:?} {:?}", shown());
             let could = headers.iter().any(|header| holds(header, &valid));
             let is_known = match method {
                 // Writing the same again changes nothing; a new session has a token of its own.

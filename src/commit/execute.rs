@@ -61,7 +61,13 @@ pub(crate) async fn settle<S: SessionStore>(store: &Arc<S>, session: &Session, e
 async fn reload<S: SessionStore>(store: &Arc<S>, session: &Session, now: u64) -> Result<(), Error> {
     let inner = session.inner();
     let shared = &*inner.shared;
-    let Base::Live(live) = inner.lock().base.clone() else {
+    let base = {
+        let mut state = inner.lock();
+        // Whether the session is still there is an answer too.
+        state.accessed = true;
+        state.base.clone()
+    };
+    let Base::Live(live) = base else {
         return Ok(());
     };
     if shared.is_sealed() {
@@ -263,14 +269,21 @@ impl<'a, S: SessionStore> Commit<'a, S> {
             self.attempt = None;
             let found = match updated {
                 Updated::Done if is_empty => {
+                    tracing::debug!(key = ?token.key(), "a session that was left empty was removed");
                     return Ok(Settled { base: Base::New, reply: Reply::Remove, gone: false });
                 }
                 Updated::Done => {
                     let is_same = fresh.is_none() && rule == Deadline::Keep;
-                    let token = fresh.take().map_or_else(|| token.clone(), |fresh| fresh.token);
+                    let renewed = fresh.take().map(|fresh| fresh.token);
+                    let is_renewed = renewed.is_some();
+                    let token = renewed.unwrap_or_else(|| token.clone());
+                    tracing::debug!(key = ?token.key(), is_renewed, "a session was committed");
                     return Ok(Settled::live(token, record, !is_same));
                 }
-                Updated::Instead(token) => return Ok(Settled::live(token, record, true)),
+                Updated::Instead(token) => {
+                    tracing::debug!(key = ?token.key(), "a session was committed");
+                    return Ok(Settled::live(token, record, true));
+                }
                 Updated::Conflict => {
                     if let Some(fresh) = fresh {
                         fresh.is_retiring = false;
@@ -337,6 +350,7 @@ impl<'a, S: SessionStore> Commit<'a, S> {
                 return Settled::unchanged(Base::Live(live));
             }
         };
+        tracing::debug!(key = ?token.key(), "a session's deadline was moved");
         let mut record = live.record;
         record.touch(time(deadline), self.now());
         Settled::live(token, record, true)

@@ -139,21 +139,20 @@ async fn open(store: &impl SessionStore, candidates: Candidates, now: SystemTime
     let mut base = Base::New;
     for token in candidates.into_iter() {
         let (record, outdated) = match store.load(&token, now).await? {
-            Loaded::Live(record) => (record, false),
-            Loaded::Outdated(record) => (record, true),
+            Loaded::Live(record) if !record.is_expired(now) => (record, false),
+            Loaded::Outdated(record) if !record.is_expired(now) => (record, true),
             Loaded::Tombstone(stone) if stone.kind() != TombstoneKind::Emptied => {
                 tracing::debug!(key = ?token.key(), kind = ?stone.kind(), "a request came with a token that is dead");
                 base = Base::Retired(None);
                 continue;
             }
-            Loaded::Tombstone(_) | Loaded::Absent => {
+            _ => {
                 tracing::debug!(key = ?token.key(), "a request came with a token that is unknown or expired");
                 continue;
             }
         };
-        if !record.is_expired(now) {
-            return Ok(Base::Live(Live { token, record, outdated }));
-        }
+        tracing::trace!(key = ?token.key(), outdated, "a session was loaded");
+        return Ok(Base::Live(Live { token, record, outdated }));
     }
     Ok(base)
 }
