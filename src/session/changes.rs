@@ -170,7 +170,7 @@ impl fmt::Debug for Intent {
             .field("renew", &self.renew.is_some())
             .field("edited", &self.edited)
             .field("log", &self.log.len())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

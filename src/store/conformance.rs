@@ -140,7 +140,10 @@ impl<S: SessionStore> From<S> for Subject {
 
 impl fmt::Debug for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Subject").field("handles", &self.handles).field("kept", &self.kept.len()).finish()
+        f.debug_struct("Subject")
+            .field("handles", &self.handles)
+            .field("kept", &self.kept.len())
+            .finish_non_exhaustive()
     }
 }
 
