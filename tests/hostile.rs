@@ -162,7 +162,7 @@ async fn every_single_byte_of_a_token_counts() {
     }
 }
 
-/// A generator that needs nothing and always starts alike (SplitMix64).
+/// A generator that needs nothing and always starts alike (`SplitMix64`).
 struct Dice(u64);
 
 impl Dice {

@@ -103,7 +103,7 @@ async fn destroy_follows_a_renewal_that_the_request_learned_of_before() {
         let token = begin(&setup.layer, |session| session.insert("a", 1)).await;
         let (other, held) = (Arc::clone(&setup), token.clone());
         send(&setup.layer, Some(&token), move |session| async move {
-            act(&other.layer, Some(&held), |session| session.renew()).await;
+            act(&other.layer, Some(&held), tower_session_layer::Session::renew).await;
             session.insert("b", 1).unwrap();
             let gone = if reloads { session.reload().await } else { session.commit().await };
             assert!(gone.unwrap_err().is_gone());

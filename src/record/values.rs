@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn values_behave_like_a_map_and_count_their_bytes() {
         let mut values = Values::default();
-        let mut model = std::collections::BTreeMap::new();
+        let mut model = BTreeMap::new();
         for step in 0..2_000_u32 {
             let key = format!("k{}", step.wrapping_mul(2_654_435_761) % 37);
             if step % 3 == 0 {
