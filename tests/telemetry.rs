@@ -68,6 +68,9 @@ fn says_of(text: &str, level: &str, what: &str, (token, backend): (&str, Backend
     text.lines().any(|line| says(line, level, what) && line.contains(&key))
 }
 
+/// What the warning of promise 31 says.
+const WARNING: &str = "after the response was committed";
+
 #[tokio::test]
 async fn every_step_leaves_an_event() {
     for backend in Backend::ALL {
@@ -264,7 +267,6 @@ async fn a_write_after_the_response_that_is_never_committed_is_reported_when_the
         let keep = Router::new().route("/keep", get(keep)).layer(setup.layer.clone());
         let mut browser = Browser::new(app(&setup).merge(keep));
         browser.post("/set").await;
-        const WARNING: &str = "after the response was committed";
         let change: fn(&Session) = |session| session.insert("late", 1).unwrap();
         let equal: fn(&Session) = |session| session.insert("secret", MARKER).unwrap();
         let read: fn(&Session) = |session| drop(session.get::<String>("secret").unwrap());
