@@ -31,7 +31,7 @@ use crate::token::{SessionToken, TokenShape};
 /// *is* the session, sealed. The layer owns cookies, the minting of tokens, merging, expiry and what happens on
 /// failure; a store is asked for a handful of atomic steps.
 ///
-/// Implementors write plain `async fn`. The [conformance suite](crate::store::conformance) (feature `conformance`)
+/// Implementors write plain `async fn`. The suite `store::conformance` (feature `conformance`)
 /// checks every guarantee on this page.
 ///
 /// # Time
