@@ -241,6 +241,7 @@ async fn a_damaged_or_newer_record_is_absent_with_one_warning_and_is_never_writt
         let log = Log::default();
         let writer = log.clone();
         let logging = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        support::log::listen();
         let logging = tracing::subscriber::set_default(logging);
         with(&setup, Some(&token), |session| assert!(session.is_new() && session.is_empty())).await;
         drop(logging);

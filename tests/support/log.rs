@@ -14,12 +14,7 @@ pub struct Log {
 
 impl Log {
     pub fn capture() -> Self {
-        // An event that a test without a log reaches first would be switched off for all: somebody always listens.
-        static LISTENS: Once = Once::new();
-        LISTENS.call_once(|| {
-            let deaf = tracing_subscriber::fmt().with_max_level(Level::TRACE).with_writer(io::sink).finish();
-            let _ = tracing::subscriber::set_global_default(deaf);
-        });
+        listen();
         let text = Buffer::default();
         let writer = text.clone();
         let subscriber = tracing_subscriber::fmt()
@@ -39,6 +34,15 @@ impl Log {
     pub fn take(&self) -> String {
         String::from_utf8(std::mem::take(&mut *self.text.0.lock().unwrap())).unwrap()
     }
+}
+
+/// Makes sure that somebody listens: an event that a test without a log reaches first is switched off for all otherwise.
+pub fn listen() {
+    static LISTENS: Once = Once::new();
+    LISTENS.call_once(|| {
+        let deaf = tracing_subscriber::fmt().with_max_level(Level::TRACE).with_writer(io::sink).finish();
+        let _ = tracing::subscriber::set_global_default(deaf);
+    });
 }
 
 #[derive(Clone, Default)]
