@@ -40,27 +40,14 @@ impl Lifetime {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{SessionHandle, Values, Version};
+    use crate::session::blank;
     use proptest::prelude::*;
 
     const LIFETIME: Lifetime = Lifetime { idle: Duration::from_millis(1), absolute: Duration::from_millis(5) };
 
     fn born(at: u64) -> Record {
-        let mut record = Record {
-            created: at,
-            seen: at,
-            deadline: 0,
-            absolute: LIFETIME.absolute_deadline(at),
-            idle: 0,
-            signed_in: 0,
-            version: Version::new(1).unwrap(),
-            handle: SessionHandle::from_bytes([0; 16]),
-            owner: None,
-            csrf: [0; 24],
-            pinned: false,
-            flash: Values::default(),
-            values: Values::default(),
-        };
+        let mut record =
+            Record { created: at, seen: at, deadline: 0, absolute: LIFETIME.absolute_deadline(at), ..blank() };
         record.deadline = LIFETIME.deadline(&record, at);
         record
     }

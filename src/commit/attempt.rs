@@ -4,7 +4,7 @@ use super::execute::Commit;
 use super::{Plan, Settled};
 use crate::error::Error;
 use crate::record::{CSRF_LEN, Version};
-use crate::session::{Base, Reply};
+use crate::session::Base;
 use crate::store::{Loaded, SessionStore};
 use crate::token::SessionToken;
 
@@ -74,7 +74,7 @@ impl<S: SessionStore> Commit<'_, S> {
 
     /// Adds what an earlier try has to tell the client.
     pub(super) fn with_resumed(&mut self, settled: Settled) -> Settled {
-        let earlier = std::mem::replace(&mut self.resumed, Reply::Leave);
+        let earlier = std::mem::take(&mut self.resumed);
         Settled { reply: settled.reply.or_keep(earlier), ..settled }
     }
 }

@@ -429,12 +429,9 @@ impl<'a, S: SessionStore> Commit<'a, S> {
     /// Loads after a conflict. From the first one on, commits of one session queue, lest some starve.
     async fn reread(&self, token: &SessionToken, queue: &mut Option<MutexGuard<'a, ()>>) -> Result<Loaded, Error> {
         tracing::debug!(key = ?token.key(), "two requests changed one session at once");
-        if self.limit.deadline.is_none() {
-            // An immediate store must not wait here: its future is polled once.
-            if self.limit.began.elapsed() > self.limit.timeout {
-                return Err(Kind::TimedOut(self.limit.timeout).into());
-            }
-        } else if queue.is_none() {
+        self.limit.check()?;
+        // An immediate store must not wait here: its future is polled once.
+        if queue.is_none() && !self.shared.is_immediate {
             let waiting = self.shared.queue(token).lock();
             *queue = Some(self.wait(async { Ok(waiting.await) }).await?);
         }

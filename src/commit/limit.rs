@@ -7,10 +7,10 @@ use crate::layer::Shared;
 
 /// How long all store calls of one commit may take together.
 pub(crate) struct Limit {
-    pub(super) timeout: Duration,
-    pub(super) began: Instant,
+    timeout: Duration,
+    began: Instant,
     /// None for an immediate store, which needs no timer.
-    pub(super) deadline: Option<tokio::time::Instant>,
+    deadline: Option<tokio::time::Instant>,
 }
 
 impl Limit {

@@ -77,24 +77,10 @@ impl RevocationMark {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Values, Version};
+    use crate::session::blank;
 
     fn signed_in(handle: u8, at: u64) -> Record {
-        Record {
-            created: 0,
-            seen: 0,
-            deadline: 0,
-            absolute: 0,
-            idle: 0,
-            signed_in: at,
-            version: Version::new(1).unwrap(),
-            handle: SessionHandle::from_bytes([handle; 16]),
-            owner: Some("ada".into()),
-            csrf: [0; 24],
-            pinned: false,
-            flash: Values::default(),
-            values: Values::default(),
-        }
+        Record { signed_in: at, handle: SessionHandle::from_bytes([handle; 16]), owner: Some("ada".into()), ..blank() }
     }
 
     #[test]
