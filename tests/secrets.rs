@@ -50,9 +50,10 @@ fn dump(directory: &std::path::Path, out: &mut Vec<u8>) {
         let path = entry.unwrap().path();
         out.extend_from_slice(path.as_os_str().as_encoded_bytes());
         out.push(b'\n');
-        match path.is_dir() {
-            true => dump(&path, out),
-            false => out.extend(std::fs::read(&path).unwrap()),
+        if path.is_dir() {
+            dump(&path, out);
+        } else {
+            out.extend(std::fs::read(&path).unwrap());
         }
     }
 }

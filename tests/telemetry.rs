@@ -13,6 +13,8 @@ use support::{Backend, Browser, DAY, Fault, Log, Op, Setup};
 use tokio::sync::Notify;
 use tower_session_layer::{Error, Session, SessionToken, StoreKey, TokenShape};
 
+/// What is said of a change that nobody committed.
+const WARNING: &str = "after the response was committed";
 /// What a value or a key's owner would look like in the log.
 const MARKER: &str = "hunter2";
 
@@ -264,7 +266,6 @@ async fn a_write_after_the_response_that_is_never_committed_is_reported_when_the
         let keep = Router::new().route("/keep", get(keep)).layer(setup.layer.clone());
         let mut browser = Browser::new(app(&setup).merge(keep));
         browser.post("/set").await;
-        const WARNING: &str = "after the response was committed";
         let change: fn(&Session) = |session| session.insert("late", 1).unwrap();
         let equal: fn(&Session) = |session| session.insert("secret", MARKER).unwrap();
         let read: fn(&Session) = |session| drop(session.get::<String>("secret").unwrap());
