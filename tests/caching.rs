@@ -13,10 +13,8 @@ use tower_session_layer::{CacheHeaders, Error, Session, SessionKey, SessionLayer
 
 const KEY: SessionKey<u8> = SessionKey::new("a");
 
-type Act = fn(&Session);
-
 /// Every method that reveals or changes something.
-const ACCESSES: [(&str, Act); 34] = [
+const ACCESSES: [(&str, fn(&Session)); 34] = [
     ("get", |session| _ = session.get::<u8>("a")),
     ("get of another type", |session| _ = session.get::<String>("a")),
     ("contains", |session| _ = session.contains("a")),
@@ -54,7 +52,7 @@ const ACCESSES: [(&str, Act); 34] = [
 ];
 
 /// What obtains or names the handle and reveals nothing.
-const NO_ACCESSES: [(&str, Act); 4] = [
+const NO_ACCESSES: [(&str, fn(&Session)); 4] = [
     ("extraction alone", |_| {}),
     ("clone", |session| _ = session.clone()),
     ("named", |session| _ = session.named("sid")),
@@ -161,8 +159,7 @@ async fn without_an_access_headers_and_deadline_stay_untouched() {
 
 #[tokio::test]
 async fn headers_of_the_handler_are_merged() {
-    type Row = (&'static str, &'static str, Option<&'static str>, &'static [&'static str], Option<&'static str>);
-    let rows: [Row; 13] = [
+    let rows: [(&str, &str, Option<&str>, &[&str], Option<&str>); 13] = [
         ("read", "x-own-vary", None, &["Cookie"], None),
         ("read", "x-own-vary", Some("Accept"), &["Accept, Cookie"], None),
         ("read", "x-own-vary", Some("Accept, cookie"), &["Accept, cookie"], None),

@@ -13,8 +13,6 @@ use support::{Backend, Browser, DAY, Fault, Log, Op, Setup};
 use tokio::sync::Notify;
 use tower_session_layer::{Error, Session, SessionToken, StoreKey, TokenShape};
 
-/// What is said of a change that nobody committed.
-const WARNING: &str = "after the response was committed";
 /// What a value or a key's owner would look like in the log.
 const MARKER: &str = "hunter2";
 
@@ -69,6 +67,9 @@ fn says_of(text: &str, level: &str, what: &str, (token, backend): (&str, Backend
     let key = format!("{:?}", key(token, backend));
     text.lines().any(|line| says(line, level, what) && line.contains(&key))
 }
+
+/// What the warning of promise 31 says.
+const WARNING: &str = "after the response was committed";
 
 #[tokio::test]
 async fn every_step_leaves_an_event() {

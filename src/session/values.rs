@@ -170,7 +170,7 @@ impl Session {
     ) -> Result<Option<T>, Error> {
         loop {
             let Some(entry) = self.0.read(|record, _| record.and_then(|record| find(record).cloned())) else {
-                return Ok(None);
+                return if self.is_unavailable() { Err(Kind::Unavailable.into()) } else { Ok(None) };
             };
             let value = decode(&entry)?;
             let taken = self.0.write(|work| {

@@ -1,6 +1,7 @@
 //! Every store behind one type, with calls counted and faults on demand.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -56,6 +57,8 @@ pub enum Fault {
     Hang,
     /// It does what it should and never answers.
     HangAfter,
+    /// The answer is lost below the store, which sends the call again by itself.
+    SentAgain,
 }
 
 #[derive(Debug, Clone)]
@@ -88,6 +91,16 @@ struct Controls {
     calls: Mutex<Vec<Op>>,
     faults: Mutex<HashMap<Op, Planned>>,
     waiting: AtomicUsize,
+    interruption: Mutex<Option<(usize, Interruption)>>,
+}
+
+/// What happens between two steps of another request.
+struct Interruption(Pin<Box<dyn Future<Output = ()> + Send>>);
+
+impl std::fmt::Debug for Interruption {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Interruption")
+    }
 }
 
 impl Planned {
@@ -143,6 +156,28 @@ impl TestStore {
         self.controls.faults.lock().unwrap().insert(op, Planned { after, fault, times: 1 });
     }
 
+    /// Does something once, after so many halts. Each call halts before it acts and again before it answers.
+    pub fn interrupt(&self, after: usize, what: impl Future<Output = ()> + Send + 'static) {
+        *self.controls.interruption.lock().unwrap() = Some((after, Interruption(Box::pin(what))));
+    }
+
+    async fn halt(&self) {
+        let due = {
+            let mut planned = self.controls.interruption.lock().unwrap();
+            match planned.as_mut() {
+                Some((0, _)) => planned.take(),
+                Some((after, _)) => {
+                    *after -= 1;
+                    None
+                }
+                None => None,
+            }
+        };
+        if let Some((_, what)) = due {
+            what.0.await;
+        }
+    }
+
     /// The same memory, answering at once.
     pub fn direct(&self) -> Self {
         Self { is_remote: false, ..self.clone() }
@@ -171,6 +206,7 @@ impl TestStore {
         if self.is_remote {
             tokio::task::yield_now().await;
         }
+        self.halt().await;
         match fault {
             Some(Fault::Fail) => Err(StoreError::new("made to fail")),
             Some(Fault::Hang) => {
@@ -182,26 +218,33 @@ impl TestStore {
     }
 
     async fn leave<T>(&self, fault: Option<Fault>, answer: T) -> Result<T, StoreError> {
+        self.halt().await;
         if self.is_remote {
             tokio::task::yield_now().await;
         }
         match fault {
             Some(Fault::LoseAnswer) => Err(StoreError::new("answer made to get lost")),
-            Some(_) => std::future::pending().await,
-            None => Ok(answer),
+            Some(Fault::HangAfter) => std::future::pending().await,
+            _ => Ok(answer),
         }
     }
 }
 
 /// Calls a method of whichever store it is.
 macro_rules! on {
-    ($self:ident, $op:expr, $method:ident($($argument:expr),*)) => {{
-        let fault = $self.enter($op).await?;
-        let answer = match &$self.kind {
+    (@call $self:ident, $method:ident($($argument:expr),*)) => {
+        match &$self.kind {
             Kind::Memory(store) => store.$method($($argument),*).await,
             Kind::File(store) => store.$method($($argument),*).await,
             Kind::Cookie(store) => store.$method($($argument),*).await,
-        }?;
+        }
+    };
+    ($self:ident, $op:expr, $method:ident($($argument:expr),*)) => {{
+        let fault = $self.enter($op).await?;
+        for _ in 0..usize::from(fault == Some(Fault::SentAgain)) {
+            on!(@call $self, $method($($argument),*))?;
+        }
+        let answer = on!(@call $self, $method($($argument),*))?;
         $self.leave(fault, answer).await
     }};
 }
