@@ -61,7 +61,11 @@ impl IntoResponse for Error {
             let gone = self.is_gone();
             return if gone { StatusCode::CONFLICT } else { StatusCode::NOT_IMPLEMENTED }.into_response();
         }
-        tracing::error!(error = %self, source = std::error::Error::source(&self), "a handler failed on its session");
+        if !self.is_no_layer() {
+            // That one was logged where the session was asked for.
+            let source = std::error::Error::source(&self);
+            tracing::error!(error = %self, source, "a handler failed on its session");
+        }
         let unavailable = self.is_unavailable();
         if unavailable { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::INTERNAL_SERVER_ERROR }.into_response()
     }

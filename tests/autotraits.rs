@@ -161,8 +161,15 @@ impl Service<Request<()>> for Refusing {
 async fn an_error_of_the_inner_service_passes_through_unchanged() {
     for backend in Backend::ALL {
         let setup = support::Setup::new(backend);
+        let begin = setup.layer.layer(tower::service_fn(async |request: Request<()>| {
+            request.extensions().get::<Session>().unwrap().insert("b", 1).unwrap();
+            Ok::<_, Infallible>(Response::new(()))
+        }));
+        let begun = begin.oneshot(Request::new(())).await.unwrap();
+        let live = begun.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap();
+        setup.store.forget();
         for (is_ready, expected) in [(false, Refusal(1)), (true, Refusal(2))] {
-            for cookie in ["", "sid=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"] {
+            for cookie in ["", "sid=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", live] {
                 let service = setup.layer.layer(Refusing { is_ready });
                 let request = Request::builder().header("cookie", cookie).body(()).unwrap();
                 assert_eq!(service.oneshot(request).await.unwrap_err(), expected, "{backend:?} {cookie}");

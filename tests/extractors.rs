@@ -50,6 +50,7 @@ async fn without_a_layer_it_is_500_and_the_log_says_what_to_add() {
         assert_eq!((answer.status, answer.body.as_str()), (StatusCode::INTERNAL_SERVER_ERROR, ""), "{path}");
         let text = log.take();
         assert!(text.contains("ERROR") && text.contains(".layer(SessionLayer::new(store))"), "{path}: {text}");
+        assert_eq!(text.lines().count(), 1, "{path}: {text}");
     }
     for path in ["/maybe-session", "/maybe-view"] {
         let answer = browser.get(path).await;
