@@ -206,6 +206,8 @@ async fn the_sweeper_starts_with_the_first_use_and_stops_with_the_store() {
         let store = setup.store.clone();
         drop((setup, browser));
         store.forget();
+        pass(Duration::from_millis(1)).await;
+        assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 0, "{backend:?}");
         pass(DAY).await;
         assert_eq!(store.calls(Op::Sweep), 0, "{backend:?}: the layer is gone");
     }
