@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use http::StatusCode;
+use sha2::{Digest as _, Sha256};
 use support::direct::{act, begin, send};
 use support::store::files;
 use support::{Backend, HOUR, Setup};
@@ -223,8 +224,9 @@ impl Write for Log {
 
 #[tokio::test]
 async fn a_damaged_or_newer_record_is_absent_with_one_warning_and_is_never_written_over() {
-    let damage: [(&str, fn(&mut Vec<u8>)); 5] = [
-        ("newer format", |bytes| bytes[7] += 1),
+    let damage: [(&str, fn(&mut Vec<u8>)); 6] = [
+        ("newer file format", |bytes| bytes[7] += 1),
+        ("newer record format", |bytes| bytes[56] += 1),
         ("damaged header", |bytes| bytes[35] ^= 1),
         ("damaged values", |bytes| *bytes.last_mut().unwrap() ^= 1),
         ("cut off", |bytes| bytes.truncate(30)),
@@ -236,6 +238,9 @@ async fn a_damaged_or_newer_record_is_absent_with_one_warning_and_is_never_writt
         let file = files(setup.store.directory()).remove(0);
         let mut bytes = std::fs::read(&file).unwrap();
         change(&mut bytes);
+        if what.starts_with("newer") {
+            sign(&file, &mut bytes);
+        }
         std::fs::write(&file, &bytes).unwrap();
 
         let log = Log::default();
@@ -256,6 +261,16 @@ async fn a_damaged_or_newer_record_is_absent_with_one_warning_and_is_never_writt
         with(&setup, Some(&token), |session| session.destroy().unwrap()).await;
         assert_eq!(std::fs::read(&file).unwrap(), bytes, "{what}: byte for byte");
     }
+}
+
+/// Makes the checksums right again: one of the key and what follows the header, one of the header.
+fn sign(file: &Path, bytes: &mut [u8]) {
+    let digest = digest(file);
+    let key = (0..64).step_by(2).map(|at| u8::from_str_radix(&digest[at..at + 2], 16).unwrap()).collect::<Vec<_>>();
+    let body = Sha256::digest([&key, &bytes[56..]].concat());
+    bytes[8..16].copy_from_slice(&body[..8]);
+    let header = Sha256::digest(&bytes[..48]);
+    bytes[48..56].copy_from_slice(&header[..8]);
 }
 
 /// The digest that a file is named by, its first two digits being its directory's name.
