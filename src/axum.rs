@@ -46,14 +46,20 @@ impl<S: Sync> OptionalFromRequestParts<S> for SessionView {
     }
 }
 
-/// 503 where the store is unavailable, 413 where the session would become too large, otherwise 500; the body is empty,
-/// since what went wrong is for the log.
+/// 503 where the store is unavailable, 413 where the session would become too large, 409 where it ended meanwhile, 501 where
+/// the store cannot do that by its nature, otherwise 500; the body is empty, since what went wrong is for the log.
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         if self.is_too_large() {
             // Any client can bring this about, so it is no alarm.
             tracing::debug!(error = %self, "a request would make its session too large");
             return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+        }
+        if self.is_unsupported() || self.is_gone() {
+            // The store's nature, or a late request: neither is for the night shift.
+            tracing::debug!(error = %self, "a handler could not do that with its session");
+            let gone = self.is_gone();
+            return if gone { StatusCode::CONFLICT } else { StatusCode::NOT_IMPLEMENTED }.into_response();
         }
         tracing::error!(error = %self, source = std::error::Error::source(&self), "a handler failed on its session");
         let unavailable = self.is_unavailable();

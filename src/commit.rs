@@ -1,5 +1,6 @@
 //! From what a request did to what the store is asked: first a decision without I/O, then its execution.
 
+mod attempt;
 mod execute;
 mod limit;
 mod retreat;
@@ -10,6 +11,7 @@ use crate::record::Record;
 use crate::session::{Base, Inner, Intent, Live, Reply, Session, State, blank};
 use crate::token::SessionToken;
 
+pub(crate) use self::attempt::Attempt;
 pub(crate) use self::execute::{TOMBSTONE, settle};
 pub(crate) use self::limit::Limit;
 
@@ -53,8 +55,9 @@ pub(crate) enum Plan {
 fn plan(base: &Base, intent: &Intent, draft: &Record, refresh: Option<u64>) -> Plan {
     match base {
         Base::New if intent.is_change() && !draft.is_empty() => Plan::Create,
-        Base::Retired if intent.edited => Plan::Refuse,
-        Base::New | Base::Retired | Base::Unavailable => Plan::Nothing,
+        Base::Retired(Some(_)) if intent.destroy => Plan::Destroy,
+        Base::Retired(_) if intent.edited => Plan::Refuse,
+        Base::New | Base::Retired(_) | Base::Unavailable => Plan::Nothing,
         Base::Live(_) if intent.destroy && draft.is_empty() => Plan::Destroy,
         Base::Live(_) if intent.destroy => Plan::Create,
         Base::Live(_) if intent.is_change() => Plan::Write,
@@ -73,6 +76,10 @@ struct Job {
     may_refresh: bool,
     /// Whether a new token can still reach the client.
     can_send: bool,
+    /// Whether the draft has to be made anew, since a replay failed.
+    is_stale: bool,
+    /// Whether the request ends with this commit.
+    is_last: bool,
     /// Microseconds since the Unix epoch.
     now: u64,
 }
@@ -85,7 +92,7 @@ impl Job {
         };
         let base = match &state.base {
             // Whoever renews gets a session of its own where the one it knew has ended.
-            Base::Retired if intent.renew.is_some() => Base::New,
+            Base::Retired(_) if intent.renew.is_some() && !intent.destroy => Base::New,
             base => base.clone(),
         };
         let drops_values = match ending {
@@ -127,7 +134,9 @@ impl Job {
             }
             plan = if intent.destroy { Plan::Destroy } else { Plan::Nothing };
         }
-        Ok(Self { base, intent, draft, plan, may_refresh, can_send, now })
+        state.sent |= ending.is_last();
+        let is_stale = state.work.as_ref().is_some_and(|work| work.is_stale) && !drops_values;
+        Ok(Self { base, intent, draft, plan, may_refresh, can_send, is_stale, is_last: ending.is_last(), now })
     }
 
     /// Puts back what could not be committed, for another try; at the end of a request there is none.
@@ -138,10 +147,15 @@ impl Job {
             state.reply = Reply::Remove;
         }
         state.base = self.base;
-        if ending.is_last() {
-            state.work = None;
-        } else if let Some(work) = &mut state.work {
+        if !ending.is_last()
+            && let Some(work) = &mut state.work
+        {
             work.intent.prepend(self.intent);
+        } else if let Some(work) = state.work.take_if(|work| work.intent.is_nothing()) {
+            // What the request did is dropped with its response; what came meanwhile stays to be committed.
+            drop(work);
+        } else if let Some(work) = &mut state.work {
+            work.is_stale = true;
         }
     }
 }
@@ -166,8 +180,8 @@ impl Settled {
         Self { base, reply: Reply::Leave, gone: false }
     }
 
-    fn gone() -> Self {
-        Self { base: Base::Retired, reply: Reply::Leave, gone: true }
+    fn gone(token: Option<SessionToken>) -> Self {
+        Self { base: Base::Retired(token), reply: Reply::Leave, gone: true }
     }
 }
 
@@ -224,8 +238,8 @@ mod tests {
             ("a first write", Base::New, edited(), full, None, Plan::Create),
             ("a first write undone", Base::New, edited(), empty, None, Plan::Nothing),
             ("renewing nothing", Base::New, renewed(), empty, None, Plan::Nothing),
-            ("a late write", Base::Retired, edited(), full, None, Plan::Refuse),
-            ("a late read", Base::Retired, nothing(), empty, None, Plan::Nothing),
+            ("a late write", Base::Retired(None), edited(), full, None, Plan::Refuse),
+            ("a late read", Base::Retired(None), nothing(), empty, None, Plan::Nothing),
             ("a read", live(false), nothing(), full, None, Plan::Nothing),
             ("a read when a refresh is due", live(false), nothing(), full, Some(9), Plan::Touch(9)),
             ("a read of an outdated form", live(true), nothing(), full, None, Plan::Touch(0)),

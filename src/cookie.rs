@@ -140,7 +140,8 @@ impl SessionCookie {
     /// Removes what the handler itself set under our names: a response has at most one (RFC 6265bis, 4.1.1).
     fn discard(&self, response: &mut HeaderMap, shape: TokenShape) {
         let ours = |value: &HeaderValue| {
-            let rest = value.as_bytes().strip_prefix(self.name.as_bytes());
+            // White space around a field's value gets lost on the wire, and a name's in the browser.
+            let rest = value.as_bytes().trim_ascii_start().strip_prefix(self.name.as_bytes());
             rest.is_some_and(|rest| {
                 parse::suffixes(shape).iter().any(|suffix| {
                     rest.strip_prefix(suffix.as_bytes()).is_some_and(|rest| rest.trim_ascii_start().starts_with(b"="))

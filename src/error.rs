@@ -119,6 +119,7 @@ impl fmt::Display for Error {
             Kind::Stale => f.write_str("the sign-in is more than a day old and was not committed"),
             Kind::Random(_) => f.write_str("the operating system gave no randomness for a session token"),
             Kind::TimedOut(limit) => write!(f, "the session store did not answer within {limit:?}"),
+            Kind::Store(error) if error.is_unsupported() => f.write_str("this session store cannot do that"),
             Kind::Store(_) => f.write_str("the session store failed"),
         }
     }

@@ -193,6 +193,8 @@ impl Owners {
     /// Ends all other sessions of a session's owner ("log out everywhere else"), and returns how many there were: none
     /// if nobody is signed in.
     ///
+    /// Where this request has signed the same owner in again, that is committed first.
+    ///
     /// # Errors
     ///
     /// As for [`revoke_all`](Self::revoke_all).
@@ -202,7 +204,12 @@ impl Owners {
     /// As with errors.
     pub async fn revoke_others(&self, session: &Session) -> Result<usize, Error> {
         match (session.owner(), session.handle()) {
-            (Some(owner), Some(handle)) => self.end(&owner, Revoke::Others(handle)).await,
+            (Some(owner), Some(handle)) => {
+                if session.signs_in_again() {
+                    session.commit().await?;
+                }
+                self.end(&owner, Revoke::Others(handle)).await
+            }
             _ => Ok(0),
         }
     }

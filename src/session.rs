@@ -106,9 +106,9 @@ impl Session {
     /// The session is unavailable.
     pub fn destroy(&self) -> Result<(), Error> {
         // A commit that is under way on another handle may be about to store what is to be destroyed.
-        let commits = self.0.gate.try_lock().is_err();
         let mut state = self.0.lock();
-        let is_live = commits || matches!(state.base, Base::Live(_));
+        let commits = self.0.gate.try_lock().is_err();
+        let is_live = commits || matches!(state.base, Base::Live(_) | Base::Retired(Some(_)));
         let work = state.work_mut()?;
         work.draft = blank();
         work.intent = Intent { destroy: is_live, ..Intent::default() };
@@ -284,6 +284,16 @@ impl Session {
     pub async fn reload(&self) -> Result<(), Error> {
         let shared = Arc::clone(&self.0.shared);
         shared.store.commit(self.clone(), Ending::Reload).wait().await
+    }
+
+    /// Whether the owner signs in again: then what is stored has another public name than the session will have.
+    pub(crate) fn signs_in_again(&self) -> bool {
+        self.0.read(|record, state| {
+            let stored = state.base.record().map(|stored| (&stored.owner, stored.handle));
+            record
+                .zip(stored)
+                .is_some_and(|(record, (owner, handle))| record.owner == *owner && record.handle != handle)
+        })
     }
 
     fn apply(&self, op: Op) -> Result<(), Error> {

@@ -31,7 +31,7 @@ use crate::token::{SessionToken, TokenShape};
 /// *is* the session, sealed. The layer owns cookies, the minting of tokens, merging, expiry and what happens on
 /// failure; a store is asked for a handful of atomic steps.
 ///
-/// Implementors write plain `async fn`. The [conformance suite](crate::store::conformance) (feature `conformance`)
+/// Implementors write plain `async fn`. The suite `store::conformance` (feature `conformance`)
 /// checks every guarantee on this page.
 ///
 /// # Time
@@ -100,7 +100,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     ///
     /// Atomic: a reader finds nothing or the whole record, and never overwrites: where a live record or a tombstone
     /// stands under this token the answer is [`Created::Taken`] ([`Created::Stored`] if it is this record at this
-    /// version). A record with an owner enters the owner's list in the same step, unless the owner's
+    /// version; [`Created::Revoked`] comes before both). A record with an owner enters the owner's list in the same step, unless the owner's
     /// [`RevocationMark`] refuses it: then nothing is stored and the answer is [`Created::Revoked`]. A store
     /// that cannot do both at once writes the record first, then looks at the mark, and removes the record again.
     ///

@@ -59,7 +59,8 @@ async fn found(browser: &Browser) -> String {
 #[tokio::test]
 async fn an_unused_session_ends_exactly_at_its_idle_timeout() {
     for backend in Backend::ALL {
-        for (unused, expected) in [(IDLE - INSTANT, "US"), (IDLE, "none"), (IDLE + MINUTE, "none")] {
+        for (unused, expected) in [(IDLE.checked_sub(INSTANT).unwrap(), "US"), (IDLE, "none"), (IDLE + MINUTE, "none")]
+        {
             let setup = setup(backend);
             let mut browser = browser(&setup);
             browser.post("/begin").await;
@@ -98,12 +99,12 @@ async fn a_refresh_waits_for_a_tenth_of_the_idle_timeout_and_for_an_access() {
         let version = setup.record(&browser).await.unwrap().version();
         setup.store.forget();
         for (after, path, touches) in [
-            (TENTH - INSTANT, "/read", 0),
+            (TENTH.checked_sub(INSTANT).unwrap(), "/read", 0),
             (INSTANT, "/nothing", 0),
             (Duration::ZERO, "/unmodified", 0),
             (Duration::ZERO, "/read", 1),
             (Duration::ZERO, "/read", 1),
-            (TENTH - INSTANT, "/read", 1),
+            (TENTH.checked_sub(INSTANT).unwrap(), "/read", 1),
             (INSTANT, "/read", 2),
         ] {
             let before = setup.store.calls(Op::Touch);
@@ -115,7 +116,7 @@ async fn a_refresh_waits_for_a_tenth_of_the_idle_timeout_and_for_an_access() {
         }
         assert_eq!(setup.store.writes(), 2, "{backend:?}: a refresh writes no values");
         assert_eq!(setup.record(&browser).await.unwrap().version(), version, "{backend:?}");
-        setup.clock.advance(IDLE - INSTANT);
+        setup.clock.advance(IDLE.checked_sub(INSTANT).unwrap());
         assert_eq!(found(&browser).await, "US", "{backend:?}");
     }
 }
@@ -139,7 +140,9 @@ async fn a_hundred_reads_in_a_window_touch_once() {
 #[tokio::test]
 async fn a_write_carries_a_due_refresh_along() {
     for backend in Backend::ALL {
-        for (after, left) in [(TENTH - MINUTE, IDLE - TENTH + MINUTE), (TENTH, IDLE)] {
+        for (after, left) in
+            [(TENTH.checked_sub(MINUTE).unwrap(), IDLE.checked_sub(TENTH).unwrap() + MINUTE), (TENTH, IDLE)]
+        {
             let setup = setup(backend);
             let mut browser = browser(&setup);
             browser.post("/begin").await;
@@ -149,7 +152,7 @@ async fn a_write_carries_a_due_refresh_along() {
             assert_eq!((setup.store.calls(Op::Update), setup.store.writes()), (1, 1), "{backend:?}");
             let sends = after == TENTH || backend == Backend::Cookie;
             assert_eq!(answer.max_age(), sends.then_some(left.as_secs()), "{backend:?}");
-            setup.clock.advance(left - INSTANT);
+            setup.clock.advance(left.checked_sub(INSTANT).unwrap());
             assert!(setup.record(&browser).await.is_some(), "{backend:?}");
             setup.clock.advance(INSTANT);
             assert_eq!(found(&browser).await, "none", "{backend:?}");
@@ -241,7 +244,7 @@ async fn an_idle_timeout_of_its_own_survives_later_writes() {
             assert_eq!(answer.max_age(), Some(REMEMBERED.as_secs()), "{backend:?}: counted from now");
             setup.clock.advance(HOUR);
             browser.post(by).await;
-            setup.clock.advance(REMEMBERED - INSTANT);
+            setup.clock.advance(REMEMBERED.checked_sub(INSTANT).unwrap());
             assert!(setup.record(&browser).await.is_some(), "{backend:?} {later}");
             setup.clock.advance(INSTANT);
             assert_eq!(found(&browser).await, "none", "{backend:?} {later}");

@@ -177,9 +177,9 @@ async fn the_csrf_token_stays_until_the_session_token_is_replaced() {
         let (token, again) = issue(&setup, Some(&token), |_| Ok(())).await;
         assert_eq!((&again, setup.store.writes()), (&first, 0), "{backend:?}: an empty session is kept for it");
         let (token, again) = issue(&setup, Some(&token), |session| session.insert("cart", 1)).await;
-        let (token, emptied) = issue(&setup, Some(&token), |session| session.clear()).await;
+        let (token, emptied) = issue(&setup, Some(&token), Session::clear).await;
         assert_eq!([&again, &emptied], [&first, &first], "{backend:?}");
-        let (token, renewed) = issue(&setup, Some(&token), |session| session.renew()).await;
+        let (token, renewed) = issue(&setup, Some(&token), Session::renew).await;
         let (token, signed_in) = issue(&setup, Some(&token), |session| session.sign_in("ada")).await;
         assert!(first != renewed && renewed != signed_in && first != signed_in, "{backend:?}");
         with(&setup, Some(&token), move |session| {

@@ -64,7 +64,7 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 fn warn_if_others_read(path: &Path) {
     use std::os::unix::fs::PermissionsExt;
     if fs::metadata(path).is_ok_and(|file| Permissions::mode(&file.permissions()) & 0o077 != 0) {
-        eprintln!("storefront: warning: others than its owner can read or write {}", path.display());
+        crate::warnings::add(format!("others than its owner can read or write {}", path.display()));
     }
 }
 

@@ -8,6 +8,8 @@ mod options;
 mod sessions;
 // The cookie store's keys.
 mod keys;
+// What is to be said of them, once all is well.
+mod warnings;
 // The routes.
 mod web;
 // Who may send what, and what a page may do.
@@ -60,6 +62,7 @@ async fn serve(options: &Options) -> Result<(), String> {
     let cannot = |error| format!("cannot listen on {}: {error}", options.listen);
     let listener = TcpListener::bind(&options.listen).await.map_err(cannot)?;
     let address = listener.local_addr().map_err(cannot)?;
+    warnings::print();
     say(&format!("listening on http://{address}\n{}", greeting(options, address.port())));
 
     let (stop, stopping) = watch::channel(false);

@@ -44,7 +44,12 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let (title, text) = if error.is_unavailable() {
+        let (title, text) = if error.is_unsupported() {
+            (
+                "Not with this store",
+                "Here each browser keeps its own session, so the shop cannot list or end the others.",
+            )
+        } else if error.is_unavailable() {
             (
                 "One moment, please",
                 "The shop cannot reach its session store. Nothing is lost; please try again shortly.",

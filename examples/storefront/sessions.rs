@@ -14,7 +14,7 @@ const DEFAULT_IDLE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Builds the layer. An error is one line.
 pub(crate) fn layer(options: &Options) -> Result<SessionLayer, String> {
     if options.key_file.is_some() && options.store != StoreChoice::Cookie {
-        eprintln!("storefront: warning: --key-file is for the cookie store only");
+        crate::warnings::add("--key-file is for the cookie store only".into());
     }
     match &options.store {
         StoreChoice::Cookie => build(cookie_store(options.key_file.as_deref())?, options),
@@ -32,7 +32,7 @@ fn cookie_store(key_file: Option<&Path>) -> Result<CookieStore, String> {
     let keys = if let Some(path) = key_file {
         keys::from_file(path)?
     } else {
-        eprintln!("storefront: warning: no --key-file, so the sessions end with this process");
+        crate::warnings::add("no --key-file, so the sessions end with this process".into());
         vec![CookieKey::generate().map_err(|error| error.to_string())?]
     };
     CookieStore::builder(keys).build().map_err(|error| error.to_string())

@@ -7,12 +7,12 @@ use tokio::sync::MutexGuard;
 
 use super::limit::Limit;
 use super::retreat::{is_successor, retreat};
-use super::{Ending, Job, Plan, Settled};
+use super::{Attempt, Ending, Job, Plan, Settled};
 use crate::clock::{micros, span, time};
 use crate::error::{Error, Kind, StoreError};
 use crate::layer::Shared;
 use crate::record::{Record, Tombstone, TombstoneKind};
-use crate::session::{Base, Live, Reply, Session, blank, fits};
+use crate::session::{Base, Inner, Intent, Live, Reply, Session, blank, fits};
 use crate::store::{Change, Created, Deadline, Deleted, Loaded, RevocationMark, SessionStore, Updated};
 use crate::token::SessionToken;
 
@@ -30,8 +30,12 @@ pub(crate) async fn settle<S: SessionStore>(store: &Arc<S>, session: &Session, e
         return reload(store, session, now).await;
     }
     let job = Job::take(&mut inner.lock(), shared, ending, now)?;
-    let mut commit = Commit { limit: Limit::new(shared), store, shared, job };
-    match commit.run().await {
+    let mut commit = Commit { limit: Limit::new(shared), store, shared, job, attempt: None, resumed: Reply::Leave };
+    // A closure that panics takes its commit down, and nothing else of the session.
+    let mut unwound = Unwound { inner, intent: (ending == Ending::Explicit).then(|| commit.job.intent.clone()) };
+    let done = commit.run().await;
+    unwound.intent = None;
+    match done.map(|settled| commit.with_resumed(settled)) {
         Ok(Settled { base, mut reply, gone }) => {
             match (ending, &mut reply) {
                 (Ending::Response { is_not_modified: true, .. }, reply) => *reply = Reply::Leave,
@@ -44,7 +48,11 @@ pub(crate) async fn settle<S: SessionStore>(store: &Arc<S>, session: &Session, e
         Err(error) => {
             let source = std::error::Error::source(&error);
             tracing::error!(%error, source, "a session could not be committed");
-            commit.job.give_back(&mut inner.lock(), ending);
+            commit.leave_unanswered();
+            let resumed = std::mem::take(&mut commit.resumed);
+            let mut state = inner.lock();
+            state.reply = resumed.or_keep(std::mem::take(&mut state.reply));
+            commit.job.give_back(&mut state, ending);
             Err(error)
         }
     }
@@ -53,7 +61,13 @@ pub(crate) async fn settle<S: SessionStore>(store: &Arc<S>, session: &Session, e
 async fn reload<S: SessionStore>(store: &Arc<S>, session: &Session, now: u64) -> Result<(), Error> {
     let inner = session.inner();
     let shared = &*inner.shared;
-    let Base::Live(live) = inner.lock().base.clone() else {
+    let base = {
+        let mut state = inner.lock();
+        // Whether the session is still there is an answer too.
+        state.accessed = true;
+        state.base.clone()
+    };
+    let Base::Live(live) = base else {
         return Ok(());
     };
     if shared.is_sealed() {
@@ -63,11 +77,26 @@ async fn reload<S: SessionStore>(store: &Arc<S>, session: &Session, now: u64) ->
         Loaded::Live(record) => Base::Live(Live { record, ..live }),
         Loaded::Outdated(record) => Base::Live(Live { record, outdated: true, ..live }),
         Loaded::Tombstone(stone) if stone.kind() == TombstoneKind::Emptied => Base::New,
-        Loaded::Tombstone(_) | Loaded::Absent => Base::Retired,
+        Loaded::Tombstone(_) | Loaded::Absent => Base::Retired(Some(live.token)),
     };
-    let is_gone = matches!(base, Base::Retired);
+    let is_gone = matches!(base, Base::Retired(_));
     inner.rebase(base, Reply::Leave);
     if is_gone { Err(Kind::Gone.into()) } else { Ok(()) }
+}
+
+/// Gives the changes back where a closure of the program panics while they are played again.
+struct Unwound<'a> {
+    inner: &'a Inner,
+    intent: Option<Intent>,
+}
+
+impl Drop for Unwound<'_> {
+    fn drop(&mut self) {
+        if let (Some(intent), Some(work)) = (self.intent.take(), &mut self.inner.lock().work) {
+            work.intent.prepend(intent);
+            work.is_stale = true;
+        }
+    }
 }
 
 /// What a renewal stored under a token that nobody knows yet.
@@ -78,11 +107,15 @@ struct Fresh {
     is_retiring: bool,
 }
 
-struct Commit<'a, S> {
-    store: &'a Arc<S>,
-    shared: &'a Shared,
+pub(super) struct Commit<'a, S> {
+    pub(super) store: &'a Arc<S>,
+    pub(super) shared: &'a Shared,
     limit: Limit,
-    job: Job,
+    pub(super) job: Job,
+    /// What the store was asked and has not answered.
+    pub(super) attempt: Option<Attempt>,
+    /// What an earlier try has to tell the client.
+    pub(super) resumed: Reply,
 }
 
 impl<'a, S: SessionStore> Commit<'a, S> {
@@ -93,10 +126,23 @@ impl<'a, S: SessionStore> Commit<'a, S> {
                 return Err(Kind::Stale.into());
             }
         }
+        if let Some(earlier) = self.job.intent.pending.take()
+            && let Some(settled) = self.resume(*earlier).await?
+        {
+            return Ok(settled);
+        }
+        if self.job.is_stale {
+            let on = self.job.base.record().filter(|_| !self.job.intent.destroy).cloned();
+            self.job.draft = self.replay(&on.unwrap_or_else(blank))?;
+        }
         let live = match &self.job.base {
             Base::Live(live) => Some(live.clone()),
             _ => None,
         };
+        if let (Plan::Destroy, Base::Retired(Some(token))) = (self.job.plan, &self.job.base) {
+            self.destroy(token.clone()).await?;
+            return Ok(Settled::unchanged(Base::New));
+        }
         match (self.job.plan, live) {
             (Plan::Destroy, Some(live)) => {
                 self.destroy(live.token).await?;
@@ -104,14 +150,15 @@ impl<'a, S: SessionStore> Commit<'a, S> {
             }
             (Plan::Create, Some(live)) => {
                 self.destroy(live.token).await?;
-                self.create(self.job.draft.clone()).await
+                let created = self.create(self.job.draft.clone()).await?;
+                Ok(Settled { reply: created.reply.or_keep(Reply::Remove), ..created })
             }
             (Plan::Create, None) => self.create(self.job.draft.clone()).await,
             (Plan::Write, Some(live)) => self.change(live).await,
             (Plan::Touch(deadline), Some(live)) => Ok(self.touch(live, deadline).await),
             (Plan::Refuse, _) => {
                 tracing::debug!("changes to a session that has ended are dropped");
-                Ok(Settled::gone())
+                Ok(Settled { gone: true, ..Settled::unchanged(self.job.base.clone()) })
             }
             _ => Ok(Settled::unchanged(self.job.base.clone())),
         }
@@ -120,7 +167,7 @@ impl<'a, S: SessionStore> Commit<'a, S> {
     /// Begins a session under a token that the client has never seen.
     async fn create(&mut self, record: Record) -> Result<Settled, Error> {
         if !self.job.can_send {
-            return Err(Kind::ResponseSent.into());
+            return self.cannot_send(Base::New);
         }
         let (record, _) = self.stamp(record, None)?;
         Ok(match self.insert(&record).await? {
@@ -128,15 +175,29 @@ impl<'a, S: SessionStore> Commit<'a, S> {
                 tracing::debug!(key = ?token.key(), "a session began");
                 Settled::live(token, record, true)
             }
-            None => Settled::gone(),
+            None => Settled::gone(None),
         })
     }
 
+    /// A new token is needed where no cookie can be sent: an error for who can handle it, a warning at the end.
+    fn cannot_send(&self, base: Base) -> Result<Settled, Error> {
+        if !self.job.is_last {
+            return Err(Kind::ResponseSent.into());
+        }
+        tracing::warn!(
+            "a response that carries no session cookie cannot begin or renew a session: changes are dropped"
+        );
+        Ok(Settled::unchanged(base))
+    }
+
     /// Stores a record under a fresh token; `None` if its owner's sessions were revoked meanwhile.
-    async fn insert(&self, record: &Record) -> Result<Option<SessionToken>, Error> {
+    async fn insert(&mut self, record: &Record) -> Result<Option<SessionToken>, Error> {
         for _ in 0..MAX_TRIES {
             let fresh = self.shared.random.token()?;
-            match self.wait(self.store.create(&fresh, record, self.now())).await? {
+            self.attempt(&fresh, record.version, true);
+            let created = self.wait(self.store.create(&fresh, record, self.now())).await?;
+            self.attempt = None;
+            match created {
                 Created::Stored => return Ok(Some(fresh)),
                 Created::Instead(token) => return Ok(Some(token)),
                 Created::Taken => tracing::warn!(key = ?fresh.key(), "a fresh session token was taken"),
@@ -177,11 +238,19 @@ impl<'a, S: SessionStore> Commit<'a, S> {
         let mut next = self.job.draft.clone();
         let mut queue = None;
         loop {
+            self.limit.check()?;
             let is_empty = next.is_empty();
             let renews = self.job.intent.renew.is_some() && !self.shared.is_sealed() && !is_empty;
             let (record, rule) = self.stamp(next, Some(from))?;
+            if renews && !self.job.can_send {
+                return self.cannot_send(Base::Live(Live {
+                    token: token.clone(),
+                    record: from.clone(),
+                    outdated: false,
+                }));
+            }
             if !self.prepare_fresh(fresh, renews.then_some(&record)).await? {
-                return Ok(Settled::gone());
+                return Ok(Settled::gone(Some(token.clone())));
             }
             let change = match fresh.as_mut() {
                 Some(fresh) => {
@@ -193,16 +262,28 @@ impl<'a, S: SessionStore> Commit<'a, S> {
                 None if is_empty => Change::Retire(self.tombstone(TombstoneKind::Emptied)),
                 None => Change::Replace(record.clone(), rule),
             };
-            let found = match self.wait(self.store.update(token, from.version, &change, self.now())).await? {
+            if fresh.is_none() && !is_empty {
+                self.attempt(token, record.version, rule != Deadline::Keep);
+            }
+            let updated = self.wait(self.store.update(token, from.version, &change, self.now())).await?;
+            self.attempt = None;
+            let found = match updated {
                 Updated::Done if is_empty => {
+                    tracing::debug!(key = ?token.key(), "a session that was left empty was removed");
                     return Ok(Settled { base: Base::New, reply: Reply::Remove, gone: false });
                 }
                 Updated::Done => {
                     let is_same = fresh.is_none() && rule == Deadline::Keep;
-                    let token = fresh.take().map_or_else(|| token.clone(), |fresh| fresh.token);
+                    let renewed = fresh.take().map(|fresh| fresh.token);
+                    let is_renewed = renewed.is_some();
+                    let token = renewed.unwrap_or_else(|| token.clone());
+                    tracing::debug!(key = ?token.key(), is_renewed, "a session was committed");
                     return Ok(Settled::live(token, record, !is_same));
                 }
-                Updated::Instead(token) => return Ok(Settled::live(token, record, true)),
+                Updated::Instead(token) => {
+                    tracing::debug!(key = ?token.key(), "a session was committed");
+                    return Ok(Settled::live(token, record, true));
+                }
                 Updated::Conflict => {
                     if let Some(fresh) = fresh {
                         fresh.is_retiring = false;
@@ -230,7 +311,7 @@ impl<'a, S: SessionStore> Commit<'a, S> {
 
     /// Stores what a renewal is to bring under a fresh token, or removes it if there is nothing to renew after all.
     /// `false` if the owner's sessions were revoked meanwhile.
-    async fn prepare_fresh(&self, fresh: &mut Option<Fresh>, record: Option<&Record>) -> Result<bool, Error> {
+    async fn prepare_fresh(&mut self, fresh: &mut Option<Fresh>, record: Option<&Record>) -> Result<bool, Error> {
         match (fresh.as_mut(), record) {
             (None, None) => {}
             (None, Some(record)) => {
@@ -269,6 +350,7 @@ impl<'a, S: SessionStore> Commit<'a, S> {
                 return Settled::unchanged(Base::Live(live));
             }
         };
+        tracing::debug!(key = ?token.key(), "a session's deadline was moved");
         let mut record = live.record;
         record.touch(time(deadline), self.now());
         Settled::live(token, record, true)
@@ -302,11 +384,11 @@ impl<'a, S: SessionStore> Commit<'a, S> {
             return Ok(Settled::unchanged(Base::New));
         }
         tracing::debug!(key = ?token.key(), "a session ended while a request held it, whose changes are dropped");
-        Ok(Settled::gone())
+        Ok(Settled::gone(Some(token.clone())))
     }
 
-    fn replay(&self, on: &Record) -> Result<Record, Error> {
-        self.job.intent.replay(on, self.shared.max_record_len)
+    pub(super) fn replay(&self, on: &Record) -> Result<Record, Error> {
+        self.job.intent.replay(on, self.shared.max_record_len).map(|(record, _)| record)
     }
 
     /// Gives a record that is about to be stored its version and times, and what a new session lacks.
@@ -340,7 +422,7 @@ impl<'a, S: SessionStore> Commit<'a, S> {
         Tombstone::new(kind, TOMBSTONE, self.now())
     }
 
-    fn now(&self) -> SystemTime {
+    pub(super) fn now(&self) -> SystemTime {
         time(self.job.now)
     }
 
@@ -359,7 +441,7 @@ impl<'a, S: SessionStore> Commit<'a, S> {
         self.wait(self.store.load(token, self.now())).await
     }
 
-    async fn wait<T>(&self, asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, Error> {
+    pub(super) async fn wait<T>(&self, asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, Error> {
         self.limit.wait(asked).await
     }
 }

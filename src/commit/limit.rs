@@ -20,6 +20,14 @@ impl Limit {
         Self { timeout, began: Instant::now(), deadline }
     }
 
+    /// Ends a loop of calls that are answered at once, each in time and all together too late.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        if self.began.elapsed() > self.timeout {
+            return Err(Kind::TimedOut(self.timeout).into());
+        }
+        Ok(())
+    }
+
     pub(crate) async fn wait<T>(&self, asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, Error> {
         let answer = match self.deadline {
             None => asked.await,

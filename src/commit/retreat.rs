@@ -57,3 +57,14 @@ pub(super) fn retreat<S: SessionStore>(
 pub(super) fn is_successor(found: &Loaded, old: &SessionToken, fresh: &SessionToken) -> bool {
     matches!(found, Loaded::Tombstone(stone) if stone.successor(old).is_some_and(|successor| successor == *fresh))
 }
+
+/// Removes a record that was stored, if it was, under a token that nobody will ever know.
+pub(super) fn abandon<S: SessionStore>(store: &Arc<S>, shared: &Shared, fresh: SessionToken, now: SystemTime) {
+    let store = Arc::clone(store);
+    let removing = async move { store.delete(&fresh, Duration::ZERO, now).await };
+    if shared.is_immediate {
+        let _ = crate::store::poll_once(removing);
+    } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        runtime.spawn(tokio::time::timeout(shared.store_timeout, removing));
+    }
+}

@@ -43,7 +43,7 @@ impl Candidates {
 }
 
 pub(super) fn candidates(name: &str, request: &HeaderMap, shape: TokenShape) -> Candidates {
-    let mut found = Candidates::default();
+    let (mut found, mut is_malformed) = (Candidates::default(), false);
     let chunks = (suffixes(shape).len() > 1).then(|| Chunks::collect(name, request));
     for value in values(request, name.as_bytes()) {
         let token = match (&chunks, value) {
@@ -53,12 +53,18 @@ pub(super) fn candidates(name: &str, request: &HeaderMap, shape: TokenShape) -> 
             (Some(chunks), _) if !chunks.is_exactly(1) => None,
             _ => SessionToken::parse(value, shape),
         };
-        if let Some(token) = token {
-            found.push(token);
-            if found.is_full() {
-                break;
-            }
+        let Some(token) = token else {
+            is_malformed = true;
+            continue;
+        };
+        found.push(token);
+        if found.is_full() {
+            break;
         }
+    }
+    if is_malformed {
+        // One line a request, however many pairs it has.
+        tracing::debug!(cookie = name, "a request came with a malformed session cookie");
     }
     found
 }

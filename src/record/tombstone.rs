@@ -9,7 +9,7 @@ use hkdf::Hkdf;
 use sha2::Sha256;
 
 use super::encoding::{DecodeError, error, take};
-use crate::clock::{micros, time};
+use crate::clock::{micros, span, time};
 use crate::token::SessionToken;
 
 /// Why a session ended.
@@ -43,7 +43,7 @@ const SUCCESSOR_LEN: usize = NONCE_LEN + crate::token::RANDOM_LEN + 16;
 impl Tombstone {
     /// Makes a tombstone that stands for so long from `now` on.
     pub fn new(kind: TombstoneKind, lasting: Duration, now: SystemTime) -> Self {
-        Self { kind, until: micros(now + lasting), successor: None }
+        Self { kind, until: micros(now).saturating_add(span(lasting)), successor: None }
     }
 
     /// Adds the token that took over, sealed so that only who holds the old one can read it.

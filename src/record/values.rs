@@ -1,8 +1,13 @@
 //! The values of a session: JSON text per key, shared between copies.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_core::Serialize;
+use serde_core::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// How deep two values are compared; what differs below counts as different, which costs a write and nothing else.
+const MAX_DEPTH: usize = 32;
 
 /// Keys and their JSON, sorted by key. A copy is a shared pointer, and a change copies pointers, never values: the
 /// cost of a request follows what it touches, not how big the session is.
@@ -58,7 +63,7 @@ impl Entry {
     /// another order each time.
     pub(crate) fn equals(&self, other: &Self) -> bool {
         let (mine, theirs) = (self.json(), other.json());
-        self.same(other) || mine == theirs || (mine.len() == theirs.len() && equal_once_parsed(mine, theirs))
+        self.same(other) || mine == theirs || (mine.len() == theirs.len() && equal_once_parsed(mine, theirs, MAX_DEPTH))
     }
 }
 
@@ -123,9 +128,26 @@ impl Values {
     }
 }
 
-fn equal_once_parsed(one: &str, other: &str) -> bool {
-    let parse = serde_json::from_str::<serde_json::Value>;
-    matches!((parse(one), parse(other)), (Ok(one), Ok(other)) if one == other)
+/// Whether two texts are one JSON value: objects whatever the order of their keys, everything else as it is written, since
+/// parsing a large number would round it.
+fn equal_once_parsed(one: &str, other: &str, depth: usize) -> bool {
+    fn both<'a, T: Deserialize<'a>>(one: &'a str, other: &'a str) -> Option<(T, T)> {
+        Some((serde_json::from_str(one).ok()?, serde_json::from_str(other).ok()?))
+    }
+    let equal = |one: &RawValue, other: &RawValue| equal_once_parsed(one.get(), other.get(), depth - 1);
+    if one == other || depth == 0 {
+        return one == other;
+    }
+    match (one.as_bytes().first(), other.as_bytes().first()) {
+        (Some(b'{'), Some(b'{')) => both::<BTreeMap<String, &RawValue>>(one, other).is_some_and(|(one, other)| {
+            let pairs = || one.iter().zip(&other);
+            one.len() == other.len() && pairs().all(|((key, one), (same, other))| key == same && equal(one, other))
+        }),
+        (Some(b'['), Some(b'[')) => both::<Vec<&RawValue>>(one, other).is_some_and(|(one, other)| {
+            one.len() == other.len() && one.iter().zip(&other).all(|(one, other)| equal(one, other))
+        }),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -135,7 +157,7 @@ mod tests {
     #[test]
     fn values_behave_like_a_map_and_count_their_bytes() {
         let mut values = Values::default();
-        let mut model = std::collections::BTreeMap::new();
+        let mut model = BTreeMap::new();
         for step in 0..2_000_u32 {
             let key = format!("k{}", step.wrapping_mul(2_654_435_761) % 37);
             if step % 3 == 0 {
@@ -161,9 +183,15 @@ mod tests {
 
     #[test]
     fn json_is_equal_whatever_the_order_of_its_keys() {
-        let entry = |json| Entry::new("k", json);
+        let entry = |json: &str| Entry::new("k", json);
         assert!(entry(r#"{"a":1,"b":2}"#).equals(&entry(r#"{"b":2,"a":1}"#)));
         assert!(!entry(r#"{"a":1,"b":2}"#).equals(&entry(r#"{"b":1,"a":2}"#)));
         assert!(!entry("1").equals(&entry("2")));
+        assert!(entry(r#"[{"a":[1,2],"b":"x"}]"#).equals(&entry(r#"[{"b":"x","a":[1,2]}]"#)));
+        assert!(!entry("[1,2]").equals(&entry("[2,1]")));
+        let large = 1_u128 << 100;
+        assert!(!entry(&large.to_string()).equals(&entry(&(large + 1).to_string())), "no number is rounded");
+        let deep = |leaf| format!("{}{leaf}{}", "[".repeat(10_000), "]".repeat(10_000));
+        assert!(!entry(&deep(1)).equals(&entry(&deep(2))), "no stack is exhausted");
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::commit::Attempt;
 use crate::error::{Error, Kind};
 use crate::record::{CSRF_LEN, Entry, Record, SessionHandle, Values};
 
@@ -103,6 +104,8 @@ pub(crate) struct Intent {
     /// Whether any change in the log made a difference.
     pub(crate) edited: bool,
     pub(crate) log: Vec<Op>,
+    /// An earlier try whose answer was lost.
+    pub(crate) pending: Option<Box<Attempt>>,
 }
 
 impl Intent {
@@ -127,21 +130,22 @@ impl Intent {
         })
     }
 
-    /// Plays the log again on another record.
+    /// Plays the log again on another record, and tells whether it made a difference.
     ///
     /// # Errors
     ///
     /// A value that an `update` can no longer read, or that no longer fits.
-    pub(crate) fn replay(&self, on: &Record, limit: usize) -> Result<Record, Error> {
+    pub(crate) fn replay(&self, on: &Record, limit: usize) -> Result<(Record, bool), Error> {
         let mut record = on.clone();
+        let mut edited = false;
         for op in &self.log {
-            op.apply(&mut record)?;
+            edited |= op.apply(&mut record)?;
         }
         if let Some(secret) = self.renew {
             record.csrf = secret;
         }
         fits(&record, limit)?;
-        Ok(record)
+        Ok((record, edited))
     }
 
     /// Puts what a failed commit could not do in front of what was asked for since.
@@ -150,6 +154,7 @@ impl Intent {
             // What came before a `destroy` has no effect, except that it may have been a `destroy` too.
             return;
         }
+        self.pending = earlier.pending;
         earlier.log.append(&mut self.log);
         self.log = earlier.log;
         self.destroy = earlier.destroy;
@@ -165,7 +170,7 @@ impl fmt::Debug for Intent {
             .field("renew", &self.renew.is_some())
             .field("edited", &self.edited)
             .field("log", &self.log.len())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -36,8 +36,9 @@ pub(crate) struct State {
 pub(crate) enum Base {
     New,
     Live(Live),
-    /// The token's session has ended; only a `renew` of this request itself may begin another.
-    Retired,
+    /// The token's session has ended; only a `renew` of this request itself may begin another. The token is known where it
+    /// was live when this request began: then a `destroy` ends whatever it was renewed to.
+    Retired(Option<SessionToken>),
     /// The store could not be read, and the layer was told to go on.
     Unavailable,
 }
@@ -57,6 +58,8 @@ pub(crate) struct Work {
     pub(crate) intent: Intent,
     /// Counts changes, so that a commit sees what came while it was under way.
     pub(crate) edits: u64,
+    /// Whether the draft is not what the intent makes of the base.
+    pub(crate) is_stale: bool,
 }
 
 /// What the response does to the client's cookie. A later answer replaces an earlier one, except by `Leave`.
@@ -116,6 +119,10 @@ impl Inner {
     /// Installs what a commit or reload brought, with what was changed meanwhile on top.
     pub(crate) fn rebase(&self, base: Base, reply: Reply) {
         let mut state = self.lock();
+        if matches!(base, Base::Retired(_)) && matches!(state.reply, Reply::Set { .. }) {
+            // The cookie of a session that has ended must not replace that of whatever came after it.
+            state.reply = Reply::Leave;
+        }
         state.base = base;
         state.reply = reply.or_keep(std::mem::take(&mut state.reply));
         while let Some(work) = state.work.take() {
@@ -123,15 +130,19 @@ impl Inner {
                 return;
             }
             let on = if work.intent.destroy { None } else { state.base.record().cloned() };
-            state.work = Some(work.clone());
+            let mut stale = work.clone();
+            stale.is_stale = true;
+            state.work = Some(stale);
             // Closures are user code: they run outside the lock, and again if yet another change came meanwhile.
             drop(state);
             let replayed = work.intent.replay(&on.unwrap_or_else(blank), usize::MAX);
             state = self.lock();
             if let Some(latest) = state.work.as_mut().filter(|latest| latest.edits == work.edits) {
                 // A closure that cannot read the newer value fails again in the commit, which reports it.
-                if let Ok(draft) = replayed {
+                if let Ok((draft, edited)) = replayed {
                     latest.draft = draft;
+                    latest.intent.edited = edited;
+                    latest.is_stale = false;
                 }
                 return;
             }
@@ -152,7 +163,7 @@ impl State {
         }
         Ok(self.work.get_or_insert_with(|| {
             let draft = self.base.record().cloned().unwrap_or_else(blank);
-            Box::new(Work { draft, intent: Intent::default(), edits: 0 })
+            Box::new(Work { draft, intent: Intent::default(), edits: 0, is_stale: false })
         }))
     }
 }

@@ -189,8 +189,23 @@ impl Session {
 
 pub(super) fn decode<T: DeserializeOwned>(entry: &Entry) -> Result<T, Error> {
     serde_json::from_str(entry.json()).map_err(|source| {
+        let source = without_value(&source);
         Kind::Decode { key: entry.key().to_owned(), wanted: std::any::type_name::<T>(), source }.into()
     })
+}
+
+/// What serde expected, without the value that it found and quotes: errors end up in logs.
+fn without_value(error: &serde_json::Error) -> serde_json::Error {
+    const QUOTING: [&str; 5] =
+        ["invalid type: ", "invalid value: ", "invalid length ", "unknown variant ", "unknown field "];
+    let text = error.to_string();
+    let (line, column) = (error.line(), error.column());
+    let kept = match text.rsplit_once(", expected ") {
+        Some((_, expected)) if QUOTING.iter().any(|start| text.starts_with(start)) => format!("expected {expected}"),
+        _ if text.starts_with("missing field `") => text,
+        _ => format!("unexpected value at line {line} column {column}"),
+    };
+    serde_core::de::Error::custom(kept)
 }
 
 fn encode(key: &str, value: &impl Serialize) -> Result<Entry, Error> {

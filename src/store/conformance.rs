@@ -44,7 +44,8 @@
 //! # Repeating a failure
 //!
 //! Every law prints its seed, which `SESSION_CONFORMANCE_SEED` sets. `SESSION_CONFORMANCE_ROUNDS` sets how often each
-//! race is run: 200 times by default, 20 for a store that is not [immediate](SessionStore::is_immediate).
+//! race is run: 200 times by default, 20 for a store that is not [immediate](SessionStore::is_immediate), and a quarter of
+//! that for each pair of calls.
 
 // Any store behind one type, so that the laws are compiled once.
 mod object;
@@ -52,10 +53,13 @@ mod object;
 mod lab;
 // Calls and replies as values.
 mod call;
+// Calls run poll by poll, or at once.
+mod steps;
 // What the right answers are.
 mod reference;
 
 // The laws of server-side stores.
+mod drops;
 mod owners;
 mod races;
 mod random;
@@ -96,20 +100,27 @@ pub struct Subject {
     // Dropped before what they rest on.
     handles: Vec<Arc<dyn Object>>,
     kept: Vec<Box<dyn Any + Send + Sync>>,
+    rounds: Option<usize>,
 }
 
 impl Subject {
     /// Binds a store to a cookie with the default attributes, as a layer does.
     pub fn new(store: impl SessionStore) -> Self {
-        Self { handles: Vec::new(), kept: Vec::new() }.with_other_handle(store)
+        Self { handles: Vec::new(), kept: Vec::new(), rounds: None }.with_other_handle(store)
     }
 
     /// Adds another handle of the same sessions, as another process has it: calls then take turns.
     #[must_use]
     pub fn with_other_handle(mut self, mut store: impl SessionStore) -> Self {
-        let cookie = SessionCookie::builder().build().expect("the defaults are a valid cookie");
-        store.bind(&cookie);
+        store.bind(&default_cookie());
         self.handles.push(Arc::new(store));
+        self
+    }
+
+    /// Sets how often each race is run, for a store whose calls take long; `SESSION_CONFORMANCE_ROUNDS` comes first.
+    #[must_use]
+    pub fn rounds(mut self, rounds: usize) -> Self {
+        self.rounds = Some(rounds);
         self
     }
 
@@ -129,8 +140,15 @@ impl<S: SessionStore> From<S> for Subject {
 
 impl fmt::Debug for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Subject").field("handles", &self.handles).field("kept", &self.kept.len()).finish()
+        f.debug_struct("Subject")
+            .field("handles", &self.handles)
+            .field("kept", &self.kept.len())
+            .finish_non_exhaustive()
     }
+}
+
+fn default_cookie() -> SessionCookie {
+    SessionCookie::builder().build().expect("the defaults are a valid cookie")
 }
 
 /// Checks all laws that concern the store, each with a fresh one, on the tokio runtime of the caller.
@@ -191,7 +209,7 @@ macro_rules! __session_store_laws {
             races::one_of_two_renewals_wins,
             races::concurrent_updates_are_all_counted,
             races::ended_session_is_not_resurrected_by_many_writers,
-            races::dropped_call_leaves_the_old_state_or_the_new,
+            drops::dropped_call_leaves_the_old_state_or_the_new,
             random::answers_are_those_of_the_model,
         }
     };
@@ -243,7 +261,7 @@ pub fn check<M: Into<Subject>>(profile: Profile, name: &str, make: impl AsyncFn(
     runtime.expect("a runtime needs threads").block_on(async {
         let subject: Subject = make().await.into();
         let law = profile.laws().iter().find(|law| law.name == name).expect("the macro names laws of the table");
-        let declared = Lab::new(Subject { handles: subject.handles.clone(), kept: Vec::new() }).profile();
+        let declared = Lab::new(Subject { handles: subject.handles.clone(), kept: Vec::new(), rounds: None }).profile();
         assert_eq!(declared, profile, "`client_side:` is for stores whose token_shape is Sealed, and only for them");
         law.check(subject).await;
     });

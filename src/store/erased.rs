@@ -101,7 +101,9 @@ impl<S: SessionStore> ErasedStore for Erased<S> {
                 return Answer::Ready(answer.unwrap_or_else(|| Err(waited().into())));
             }
         }
-        let must_finish = ending == Ending::Explicit || has_destroy(&session);
+        // Whoever waits for another commit may be asked for a `destroy` meanwhile.
+        let is_queued = session.inner().gate.try_lock().is_err();
+        let must_finish = ending == Ending::Explicit || is_queued || has_destroy(&session);
         let store = Arc::clone(&self.store);
         let committing = async move {
             let _gate = session.inner().gate.lock().await;
@@ -137,21 +139,20 @@ async fn open(store: &impl SessionStore, candidates: Candidates, now: SystemTime
     let mut base = Base::New;
     for token in candidates.into_iter() {
         let (record, outdated) = match store.load(&token, now).await? {
-            Loaded::Live(record) => (record, false),
-            Loaded::Outdated(record) => (record, true),
+            Loaded::Live(record) if !record.is_expired(now) => (record, false),
+            Loaded::Outdated(record) if !record.is_expired(now) => (record, true),
             Loaded::Tombstone(stone) if stone.kind() != TombstoneKind::Emptied => {
                 tracing::debug!(key = ?token.key(), kind = ?stone.kind(), "a request came with a token that is dead");
-                base = Base::Retired;
+                base = Base::Retired(None);
                 continue;
             }
-            Loaded::Tombstone(_) | Loaded::Absent => {
+            _ => {
                 tracing::debug!(key = ?token.key(), "a request came with a token that is unknown or expired");
                 continue;
             }
         };
-        if !record.is_expired(now) {
-            return Ok(Base::Live(Live { token, record, outdated }));
-        }
+        tracing::trace!(key = ?token.key(), outdated, "a session was loaded");
+        return Ok(Base::Live(Live { token, record, outdated }));
     }
     Ok(base)
 }

@@ -23,6 +23,7 @@ mod session;
 mod sweep;
 mod turns;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::fs::DirBuilder;
 use std::io;
@@ -249,14 +250,20 @@ impl SessionStore for FileStore {
         if !matches!(which, Revoke::One(_)) {
             self.turns.in_owners(owner, move |owners| owners::add_mark(owners, owner, which, now)).await?;
         }
-        let mut ended = 0;
-        for (key, session) in self.turns.read(move |tree| owners::list(tree, owner, now)).await? {
-            if session.is_none_or(|session| which.includes(session.handle)) {
-                let visit = self.visit(owner, key, Some((which, tombstone)), now).await?;
-                ended += usize::from(matches!(visit, Visit::Ended));
+        let (mut ended, mut visited) = (0, HashSet::new());
+        loop {
+            let known = visited.len();
+            for (key, session) in self.turns.read(move |tree| owners::list(tree, owner, now)).await? {
+                if visited.insert(key) && session.is_none_or(|session| which.includes(session.handle)) {
+                    let visit = self.visit(owner, key, Some((which, tombstone)), now).await?;
+                    ended += usize::from(matches!(visit, Visit::Ended));
+                }
+            }
+            // A renewal lists its new record before the old one ends: one that ended first shows in the next list.
+            if visited.len() == known {
+                return Ok(ended);
             }
         }
-        Ok(ended)
     }
 
     async fn sweep(&self, limit: usize, now: SystemTime) -> Result<usize, StoreError> {

@@ -153,7 +153,9 @@ async fn a_directory_that_was_removed_under_the_store_is_made_again() {
     let store = FileStore::builder(&base).durability(Durability::System).build().unwrap();
     put(&store, &token(1), &record(1, "1")).await;
     fs::remove_dir_all(&base).unwrap();
+    rustix::process::umask(rustix::fs::Mode::empty());
     assert_eq!(store.load(&token(1), at(0)).await.unwrap(), Loaded::Absent);
     put(&store, &token(1), &record(2, "2")).await;
     assert_eq!(value(&live(&store, &token(1), at(0)).await), "2");
+    assert_eq!(fs::metadata(&base).unwrap().permissions().mode() & 0o7777, 0o700);
 }

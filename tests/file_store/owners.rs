@@ -58,6 +58,21 @@ async fn an_entry_without_a_record_is_ignored_and_removed() {
 }
 
 #[tokio::test]
+async fn an_entry_for_somebody_elses_session_gives_no_power_over_it() {
+    let (dir, store) = store();
+    put(&store, &token(1), &owned(1, "ada", 0)).await;
+    put(&store, &token(2), &owned(2, "grace", 0)).await;
+    let of_ada = files(dir.path()).into_iter().find(|name| name.ends_with(&token(1).key().hex())).unwrap();
+    let planted = dir.path().join(of_ada).with_file_name(token(2).key().hex());
+    fs::write(&planted, "").unwrap();
+    assert_eq!(handles(&store, "ada", 0).await, [handle(1)]);
+    assert!(!planted.exists());
+    fs::write(&planted, "").unwrap();
+    assert_eq!(store.revoke("ada", Revoke::All, MINUTE, at(1)).await.unwrap(), 1);
+    live(&store, &token(2), at(1)).await;
+}
+
+#[tokio::test]
 async fn revoking_ends_what_is_meant() {
     let (dir, store) = store();
     for n in 1..=4 {
@@ -98,10 +113,15 @@ async fn a_sign_in_from_before_a_revocation_is_refused_for_a_day() {
 
 #[tokio::test]
 async fn a_create_sent_again_after_a_revocation_stores_nothing() {
-    let (_dir, store) = store();
+    let (dir, store) = store();
     let record = owned(1, "ada", 5);
     put(&store, &token(1), &record).await;
+    let bytes = fs::read(path_of(&dir, &token(1))).unwrap();
     store.revoke("ada", Revoke::All, Duration::ZERO, at(10)).await.unwrap();
+    assert_eq!(store.create(&token(1), &record, at(10)).await.unwrap(), Created::Revoked);
+    assert_eq!(store.load(&token(1), at(10)).await.unwrap(), Loaded::Absent);
+    // As if the revocation had been killed once its mark stood.
+    fs::write(path_of(&dir, &token(1)), bytes).unwrap();
     assert_eq!(store.create(&token(1), &record, at(10)).await.unwrap(), Created::Revoked);
     assert_eq!(store.load(&token(1), at(10)).await.unwrap(), Loaded::Absent);
 }

@@ -92,11 +92,11 @@ async fn one_of_many_creates_wins() {
             tokio::spawn(async move { store.create(&token(1), &record(n as u64, "1"), at(0)).await.unwrap() })
         })
         .collect();
-    let mut stored = 0;
+    let mut winners = 0;
     for task in tasks {
-        stored += usize::from(task.await.unwrap() == Created::Stored);
+        winners += usize::from(task.await.unwrap() == Created::Stored);
     }
-    assert_eq!(stored, 1);
+    assert_eq!(winners, 1);
 }
 
 /// Polls each kind of call once, twice and so on, drops it, and looks whether the old or the new is there and all

@@ -48,11 +48,11 @@ pub(crate) fn owned(n: u64, owner: &str, signed_in: u64) -> Record {
 }
 
 fn build(n: u64, owner: Option<&str>, signed_in: u64, value: &str) -> Record {
-    let micros = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_micros();
+    let micros = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() * 1_000_000;
     let signed_in = owner.map_or(0, |_| micros(at(signed_in)));
     let mut body = vec![1];
     for number in [micros(at(0)), micros(at(1 << 20)), 0, signed_in] {
-        body.extend(u64::try_from(number).unwrap().to_be_bytes());
+        body.extend(number.to_be_bytes());
     }
     body.extend(handle(n).as_bytes());
     body.extend([0; 24 + 1 + 4]);

@@ -3,7 +3,7 @@
 use std::fs;
 
 use tower_session_layer::SessionStore;
-use tower_session_layer::store::Loaded;
+use tower_session_layer::store::{Loaded, RevocationMark, Revoke, Updated};
 
 use crate::support::*;
 
@@ -75,8 +75,8 @@ async fn what_is_touched_meanwhile_stays() {
         let (touched, swept) = tokio::join!(touched, second.sweep(10, at(10)));
         let found = first.load(&token, at(10)).await.unwrap();
         match (touched.unwrap(), swept.unwrap()) {
-            (tower_session_layer::store::Updated::Done, 0) => assert!(matches!(found, Loaded::Live(_))),
-            (tower_session_layer::store::Updated::Gone, 1) => assert_eq!(found, Loaded::Absent),
+            (Updated::Done, 0) => assert!(matches!(found, Loaded::Live(_))),
+            (Updated::Gone, 1) => assert_eq!(found, Loaded::Absent),
             other => panic!("{other:?}"),
         }
         first.delete(&token, std::time::Duration::ZERO, at(10)).await.unwrap();
@@ -95,4 +95,58 @@ async fn one_shard_that_cannot_be_read_does_not_keep_the_sweep_from_the_others()
     assert!(store.sweep(100, at(3600)).await.is_err());
     assert!(store.sweep(100, at(3600)).await.is_err(), "again, after all others");
     assert_eq!(files(dir.path()), ["00"]);
+}
+
+#[tokio::test]
+async fn a_full_step_comes_back_to_its_shard() {
+    let (dir, store) = store();
+    let shard = |n: u8| token(n).key().as_bytes()[0];
+    let pairs = || (0..=255).flat_map(|a| (0..a).map(move |b| (a, b)));
+    let (one, other) = pairs().find(|&(a, b)| shard(a) == shard(b) && shard(a) < 200).unwrap();
+    let later = (0..=255).find(|&n| shard(n) > shard(one)).unwrap();
+    for n in [one, other, later] {
+        put(&store, &token(n), &record(1, "1")).await;
+    }
+    for left in [2, 1, 0] {
+        assert_eq!(store.sweep(1, at(3600)).await.unwrap(), 1);
+        assert_eq!(files(dir.path()).len(), left);
+        assert_eq!(path_of(&dir, &token(later)).exists(), left > 0, "the later shard is last");
+    }
+}
+
+#[tokio::test]
+async fn a_sweep_looks_again_under_the_lock() {
+    let (dir, store) = store();
+    let path = path_of(&dir, &token(1));
+    put(&store, &token(1), &until(record(1, "1"), 9000)).await;
+    let touched = fs::read(&path).unwrap();
+    store.delete(&token(1), std::time::Duration::ZERO, at(0)).await.unwrap();
+    put(&store, &token(1), &record(1, "1")).await;
+    let lock = fs::File::open(path.parent().unwrap()).unwrap();
+    lock.try_lock().unwrap();
+    let mut sweep = Box::pin(store.sweep(100, at(3600)));
+    // Shards are visited in order; the sweep waits here until the lock is free.
+    assert!(dropped_after(2000, sweep.as_mut()).await.is_none());
+    fs::write(&path, touched).unwrap();
+    lock.unlock().unwrap();
+    assert_eq!(sweep.await.unwrap(), 0);
+    assert_eq!(live(&store, &token(1), at(3600)).await.deadline(), at(9000));
+}
+
+#[tokio::test]
+async fn a_mark_that_is_renewed_meanwhile_stays() {
+    let (dir, store) = store();
+    let day = RevocationMark::LIFETIME.as_secs();
+    store.revoke("ada", Revoke::All, MINUTE, at(0)).await.unwrap();
+    let mark = dir.path().join(&files(dir.path())[0]);
+    let lock = fs::File::open(mark.ancestors().nth(2).unwrap()).unwrap();
+    lock.try_lock().unwrap();
+    let mut sweep = Box::pin(store.sweep(100, at(day)));
+    assert!(dropped_after(2000, sweep.as_mut()).await.is_none());
+    let mut renewed = RevocationMark::default();
+    renewed.add(Revoke::All, at(day));
+    fs::write(&mark, renewed.encode()).unwrap();
+    lock.unlock().unwrap();
+    assert_eq!(sweep.await.unwrap(), 0);
+    assert_eq!(fs::read(&mark).unwrap(), renewed.encode());
 }

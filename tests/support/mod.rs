@@ -10,6 +10,7 @@
 )]
 
 pub mod direct;
+pub mod log;
 pub mod store;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ use tower_session_layer::{
     SessionToken,
 };
 
+pub use self::log::Log;
 pub use self::store::{Backend, Fault, Op, TestStore};
 
 pub const MINUTE: Duration = Duration::from_secs(60);

@@ -57,6 +57,8 @@ pub enum Fault {
     Hang,
     /// It does what it should and never answers.
     HangAfter,
+    /// The answer is lost below the store, which sends the call again by itself.
+    SentAgain,
 }
 
 #[derive(Debug, Clone)]
@@ -222,21 +224,27 @@ impl TestStore {
         }
         match fault {
             Some(Fault::LoseAnswer) => Err(StoreError::new("answer made to get lost")),
-            Some(_) => std::future::pending().await,
-            None => Ok(answer),
+            Some(Fault::HangAfter) => std::future::pending().await,
+            _ => Ok(answer),
         }
     }
 }
 
 /// Calls a method of whichever store it is.
 macro_rules! on {
-    ($self:ident, $op:expr, $method:ident($($argument:expr),*)) => {{
-        let fault = $self.enter($op).await?;
-        let answer = match &$self.kind {
+    (@call $self:ident, $method:ident($($argument:expr),*)) => {
+        match &$self.kind {
             Kind::Memory(store) => store.$method($($argument),*).await,
             Kind::File(store) => store.$method($($argument),*).await,
             Kind::Cookie(store) => store.$method($($argument),*).await,
-        }?;
+        }
+    };
+    ($self:ident, $op:expr, $method:ident($($argument:expr),*)) => {{
+        let fault = $self.enter($op).await?;
+        for _ in 0..usize::from(fault == Some(Fault::SentAgain)) {
+            on!(@call $self, $method($($argument),*))?;
+        }
+        let answer = on!(@call $self, $method($($argument),*))?;
         $self.leave(fault, answer).await
     }};
 }

@@ -154,7 +154,7 @@ impl Inner {
     }
 
     /// Removes an entry unless it was used since it was chosen.
-    fn evict(&self, key: Key, seen: u64) -> bool {
+    pub(super) fn evict(&self, key: Key, seen: u64) -> bool {
         let mut shard = self.shards.write(key);
         if shard.get(key).is_some_and(|slot| slot.seen() == seen) {
             shard.remove(key);

@@ -136,8 +136,8 @@ impl Inner {
             removed += gone;
             removed += self.owners.purge(at, limit - removed, now);
             looked += entries;
-            // A shard that the limit cut short is looked at again.
-            self.cursor.store(if removed >= limit { at } else { at + 1 }, Relaxed);
+            // Past a shard that the limit cut short, too, or one that fills up fast would keep the others waiting.
+            self.cursor.store(at + 1, Relaxed);
         }
         removed
     }

@@ -149,7 +149,7 @@ impl Shards {
 
     fn write_at(&self, at: usize) -> Writer<'_> {
         let table = self.tables[at].0.write().unwrap_or_else(PoisonError::into_inner);
-        Writer { all: self, at, table, taken: None }
+        Writer { all: self, at, table, taken: None, replaced: None }
     }
 
     /// Removes up to `limit` expired slots of a shard, and returns them with the number of slots that were looked at.
@@ -205,7 +205,10 @@ pub(super) struct Writer<'a> {
     all: &'a Shards,
     at: usize,
     table: RwLockWriteGuard<'a, Table>,
+    /// What left the map.
     taken: Option<State>,
+    /// What gave way to a newer state of the same session. Declared after the lock, hence dropped after it.
+    replaced: Option<State>,
 }
 
 impl Writer<'_> {
@@ -254,12 +257,15 @@ impl Writer<'_> {
         self.note(state.deadline());
         if let Some(slot) = self.table.get_mut(&key) {
             let from = slot.weight();
-            self.taken = Some(std::mem::replace(&mut slot.state, state));
+            let before = std::mem::replace(&mut slot.state, state);
             self.all.recount(self.at, from, slot.weight());
+            // A session that lives on stays on its owner's list.
+            let lives = matches!(slot.state, State::Live(_));
+            *if lives { &mut self.replaced } else { &mut self.taken } = Some(before);
         }
     }
 
-    /// Unlocks the shard and hands out what was taken from it.
+    /// Unlocks the shard and hands out what left it.
     pub(super) fn finish(self) -> Option<State> {
         self.taken
     }

@@ -96,6 +96,25 @@ fn a_flood_of_anonymous_sessions_logs_nobody_out() {
 }
 
 #[test]
+fn no_place_is_out_of_an_evictions_reach() {
+    let store = store(4_096);
+    for n in 0..40_000 {
+        store.put(n, &record(n, u64::MAX), n);
+    }
+    assert!(live(&store, 0..30_000, 10).is_empty());
+}
+
+#[test]
+fn a_session_that_was_used_since_it_was_chosen_stays() {
+    let store = store(5);
+    store.put(1, &record(10, 9_000), 10);
+    store.moved(1, 1, 9_000, 11);
+    let (key, _) = Key::of(&token(1)).unwrap();
+    assert!(!store.inner.evict(key, 10) && version_of(store.at(1, 11)).is_some());
+    assert!(store.inner.evict(key, 11) && store.is_empty());
+}
+
+#[test]
 fn the_bytes_are_bounded_too() {
     let one = bytes_of(&heavy(1, 1_000));
     let store = MemoryStore::builder().max_bytes(4 * one).build().unwrap();

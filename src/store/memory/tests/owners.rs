@@ -78,6 +78,16 @@ fn a_session_leaves_its_owners_list_however_it_ends() {
 }
 
 #[test]
+fn a_session_that_took_the_place_of_one_that_ended_stays_listed() {
+    let store = MemoryStore::new();
+    store.put(1, &owned_by("ada", 1, 5, 100), 10);
+    let (key, _) = Key::of(&token(1)).unwrap();
+    // As whoever ended the earlier one does, a moment too late.
+    store.inner.owners.unlist("ada", key, &store.inner.shards);
+    assert_eq!(store.list("ada", 10), [handle(1)]);
+}
+
+#[test]
 fn a_mark_refuses_sign_ins_that_began_before_it_and_goes_after_a_day() {
     let store = MemoryStore::new();
     let day = u64::try_from(RevocationMark::LIFETIME.as_micros()).unwrap();

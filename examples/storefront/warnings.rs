@@ -1,0 +1,15 @@
+//! Warnings wait until the shop is open: whoever cannot be served gets one line, the error.
+
+use std::sync::{Mutex, PoisonError};
+
+static WAITING: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+pub(crate) fn add(warning: String) {
+    WAITING.lock().unwrap_or_else(PoisonError::into_inner).push(warning);
+}
+
+pub(crate) fn print() {
+    for warning in WAITING.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        eprintln!("storefront: warning: {warning}");
+    }
+}

@@ -1,0 +1,80 @@
+//! A write whose answer was lost: before it is tried again, the store is asked whether it happened.
+
+use super::execute::Commit;
+use super::{Plan, Settled};
+use crate::error::Error;
+use crate::record::{CSRF_LEN, Version};
+use crate::session::{Base, Reply};
+use crate::store::{Loaded, SessionStore};
+use crate::token::SessionToken;
+
+/// What the store was asked and has not answered.
+#[derive(Clone)]
+pub(crate) struct Attempt {
+    pub(super) token: SessionToken,
+    pub(super) version: Version,
+    /// How much of the log it holds.
+    pub(super) ops: usize,
+    pub(super) renew: Option<[u8; CSRF_LEN]>,
+    /// Whether the client has to hear of it.
+    pub(super) is_news: bool,
+}
+
+impl<S: SessionStore> Commit<'_, S> {
+    /// Takes over what an earlier try stored after all, so that nothing is applied twice. `Some` if that was everything.
+    pub(super) async fn resume(&mut self, earlier: Attempt) -> Result<Option<Settled>, Error> {
+        let found = self.wait(self.store.load(&earlier.token, self.now())).await;
+        let record = match found {
+            Ok(Loaded::Live(record) | Loaded::Outdated(record)) if record.version() == earlier.version => record,
+            Ok(_) => return Ok(None),
+            Err(error) => {
+                self.job.intent.pending = Some(Box::new(earlier));
+                return Err(error);
+            }
+        };
+        let intent = &mut self.job.intent;
+        intent.log.drain(..earlier.ops.min(intent.log.len()));
+        intent.edited = !intent.log.is_empty();
+        if intent.renew == earlier.renew {
+            intent.renew = None;
+        }
+        let settled = Settled::live(earlier.token, record.clone(), earlier.is_news);
+        if !intent.is_change() {
+            return Ok(Some(settled));
+        }
+        if !intent.destroy {
+            self.job.plan = Plan::Write;
+            self.job.draft = self.replay(&record)?;
+        }
+        self.job.base = settled.base;
+        self.resumed = settled.reply;
+        Ok(None)
+    }
+
+    /// Remembers what the store is being asked.
+    pub(super) fn attempt(&mut self, token: &SessionToken, version: Version, is_news: bool) {
+        let intent = &self.job.intent;
+        let (ops, renew) = (intent.log.len(), intent.renew);
+        self.attempt = Some(Attempt { token: token.clone(), version, ops, renew, is_news });
+    }
+
+    /// Deals with a last question that was never answered: another commit of this request asks again, and if there
+    /// is none, a record whose token nobody will ever know goes.
+    pub(super) fn leave_unanswered(&mut self) {
+        let Some(attempt) = self.attempt.take() else { return };
+        let is_known = matches!(&self.job.base, Base::Live(live) if live.token == attempt.token);
+        if self.job.is_last || self.job.intent.renew.is_some() && matches!(self.job.base, Base::Live(_)) {
+            if !is_known {
+                super::retreat::abandon(self.store, self.shared, attempt.token, self.now());
+            }
+        } else {
+            self.job.intent.pending = Some(Box::new(attempt));
+        }
+    }
+
+    /// Adds what an earlier try has to tell the client.
+    pub(super) fn with_resumed(&mut self, settled: Settled) -> Settled {
+        let earlier = std::mem::replace(&mut self.resumed, Reply::Leave);
+        Settled { reply: settled.reply.or_keep(earlier), ..settled }
+    }
+}
