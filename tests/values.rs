@@ -3,13 +3,12 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 
 use http::StatusCode;
 use sha2::{Digest as _, Sha256};
 use support::direct::{act, begin, send};
+use support::log::Log;
 use support::store::files;
 use support::{Backend, HOUR, Setup};
 use tower_session_layer::{Error, Session, SessionKey};
@@ -208,20 +207,6 @@ async fn verifying_a_csrf_token_stores_nothing_and_fails_where_none_was_handed_o
     }
 }
 
-/// Everything that is logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(text)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn a_damaged_or_newer_record_is_absent_with_one_warning_and_is_never_written_over() {
     let damage: [(&str, fn(&mut Vec<u8>)); 6] = [
@@ -243,13 +228,10 @@ async fn a_damaged_or_newer_record_is_absent_with_one_warning_and_is_never_writt
         }
         std::fs::write(&file, &bytes).unwrap();
 
-        let log = Log::default();
-        let writer = log.clone();
-        let logging = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-        let logging = tracing::subscriber::set_default(logging);
+        let log = Log::capture();
         with(&setup, Some(&token), |session| assert!(session.is_new() && session.is_empty())).await;
-        drop(logging);
-        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let text = log.text();
+        drop(log);
         let warnings: Vec<_> = text.lines().filter(|line| line.contains("WARN")).collect();
         assert_eq!(warnings.len(), 1, "{what}: {text}");
         let digest = digest(&file);
