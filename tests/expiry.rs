@@ -5,6 +5,7 @@ mod support;
 use std::time::Duration;
 
 use http::StatusCode;
+use support::direct::settle;
 use support::{Backend, Browser, DAY, Fault, HOUR, MINUTE, Op, Setup, serve};
 use tower_session_layer::{Clock as _, Error, ManualClock, Session, SessionStore as _};
 
@@ -200,12 +201,14 @@ async fn the_sweeper_starts_with_the_first_use_and_stops_with_the_store() {
         assert!((9..=10).contains(&sweeps), "{backend:?}: one a minute, not {sweeps}");
         assert_eq!(setup.store.sessions().await, 1, "{backend:?}: it lives by the layer's clock, not by the timer's");
         setup.clock.advance(IDLE);
-        pass(2 * MINUTE).await;
+        pass(2 * MINUTE + MINUTE / 2).await;
         assert_eq!(setup.store.sessions().await, 0, "{backend:?}");
 
         let store = setup.store.clone();
         drop((setup, browser));
         store.forget();
+        settle().await;
+        assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 0, "{backend:?}");
         pass(DAY).await;
         assert_eq!(store.calls(Op::Sweep), 0, "{backend:?}: the layer is gone");
     }

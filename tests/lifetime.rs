@@ -11,6 +11,7 @@ use tower_session_layer::{Clock as _, ConfigError, Error, MemoryStore, Session, 
 const IDLE: Duration = Duration::from_secs(100 * 60);
 const TENTH: Duration = Duration::from_secs(10 * 60);
 const REMEMBERED: Duration = Duration::from_secs(3 * 60 * 60);
+const BRIEF: Duration = Duration::from_secs(30 * 60);
 const INSTANT: Duration = Duration::from_micros(1);
 
 fn setup(backend: Backend) -> Setup {
@@ -31,6 +32,7 @@ async fn handle(session: Session, path: String) -> Result<(StatusCode, String), 
         "/ada" => session.sign_in("ada")?,
         "/bob" => session.sign_in("bob")?,
         "/remember" => session.set_idle_timeout(REMEMBERED)?,
+        "/brief" => session.set_idle_timeout(BRIEF)?,
         "/fail" => {
             session.insert("visits", "failed")?;
             status = StatusCode::INTERNAL_SERVER_ERROR;
@@ -169,10 +171,12 @@ struct Model {
 impl Model {
     fn step(self, path: &str, now: SystemTime) -> Self {
         let mut next = self;
-        let sets_idle = path == "/remember" && self.idle != REMEMBERED;
-        if sets_idle {
-            next.idle = REMEMBERED;
-        }
+        next.idle = match path {
+            "/remember" => REMEMBERED,
+            "/brief" => BRIEF,
+            _ => self.idle,
+        };
+        let sets_idle = next.idle != self.idle;
         let later = (now + next.idle).min(self.created + DAY);
         let is_due = later > self.deadline && later >= self.deadline + next.idle / 10;
         let may_move = !matches!(path, "/nothing" | "/unmodified" | "/unmodified/remember");
@@ -185,8 +189,17 @@ impl Model {
 
 #[tokio::test]
 async fn record_and_cookie_end_together_and_the_deadline_moves_at_no_other_time() {
-    const PATHS: [&str; 8] =
-        ["/read", "/write", "/renew", "/remember", "/fail", "/nothing", "/unmodified", "/unmodified/remember"];
+    const PATHS: [&str; 9] = [
+        "/read",
+        "/write",
+        "/renew",
+        "/remember",
+        "/brief",
+        "/fail",
+        "/nothing",
+        "/unmodified",
+        "/unmodified/remember",
+    ];
     for backend in Backend::ALL {
         let setup = setup(backend);
         let mut random = 17_u64;
@@ -204,7 +217,7 @@ async fn record_and_cookie_end_together_and_the_deadline_moves_at_no_other_time(
                 session = Some((browser, Model { created: now, deadline: now + IDLE, idle: IDLE }));
                 continue;
             };
-            let path = PATHS[usize::try_from(next(8)).unwrap()];
+            let path = PATHS[usize::try_from(next(9)).unwrap()];
             let answer = browser.post(path).await;
             let model = before.step(path, now);
             let at = format!("{backend:?}, step {step}, {path}");
