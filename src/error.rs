@@ -20,6 +20,7 @@ pub(crate) enum Kind {
     IdleTimeout { asked: Duration, longest: Duration },
     Gone,
     ResponseSent,
+    Dropped,
     Unavailable,
     NoOwner,
     NoLayer,
@@ -62,6 +63,11 @@ impl Error {
     /// Whether the change needs a session cookie, for a new token or idle timeout, which can no longer be sent.
     pub fn is_response_sent(&self) -> bool {
         matches!(*self.0, Kind::ResponseSent)
+    }
+
+    /// Whether changes made before the response were dropped with it, since it was a server error or could carry no cookie.
+    pub fn is_dropped(&self) -> bool {
+        matches!(*self.0, Kind::Dropped)
     }
 
     /// Whether the store could not be reached, or did not answer in time.
@@ -111,6 +117,7 @@ impl fmt::Display for Error {
             Kind::ResponseSent => {
                 f.write_str("the change needs a session cookie to be set, but the response's head is already sent")
             }
+            Kind::Dropped => f.write_str("what was changed before the response was dropped with it"),
             Kind::Unavailable => f.write_str("the session is unavailable, since its store could not be read"),
             Kind::NoLayer => f.write_str(
                 "the request carries no session: add `.layer(SessionLayer::new(store))` around this service",

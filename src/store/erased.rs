@@ -143,7 +143,9 @@ async fn open(store: &impl SessionStore, candidates: Candidates, now: SystemTime
             Loaded::Outdated(record) if !record.is_expired(now) => (record, true),
             Loaded::Tombstone(stone) if stone.kind() != TombstoneKind::Emptied => {
                 tracing::debug!(key = ?token.key(), kind = ?stone.kind(), "a request came with a token that is dead");
-                base = Base::Retired(None);
+                if matches!(base, Base::New) {
+                    base = Base::Dead(token);
+                }
                 continue;
             }
             _ => {
