@@ -261,7 +261,8 @@ impl Session {
     /// The session was destroyed, renewed or revoked meanwhile or has expired ([`Error::is_gone`]): the changes are
     /// dropped. The response's head is sent and the change needs a cookie ([`Error::is_response_sent`]). What was
     /// changed before the response was dropped with it ([`Error::is_dropped`]): what was changed since waits for another
-    /// call. The store failed or took too long: the changes remain to be committed.
+    /// call. The store failed or took too long: the changes remain to be committed; whether they were stored after all is
+    /// found out first, unless another request has written since.
     ///
     /// # Cancel safety
     ///
