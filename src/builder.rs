@@ -19,7 +19,7 @@ use crate::store::{Erased, SessionStore};
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// In how many queues commits wait after a conflict.
-const QUEUES: usize = 64;
+const QUEUES: usize = 256;
 
 /// What to do when the store cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
