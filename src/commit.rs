@@ -3,6 +3,7 @@
 mod attempt;
 mod execute;
 mod limit;
+mod refusal;
 mod retreat;
 
 use crate::error::{Error, Kind};

@@ -7,7 +7,7 @@ use tokio::sync::MutexGuard;
 
 use super::limit::Limit;
 use super::retreat::{is_successor, retreat};
-use super::{Attempt, Ending, Job, Plan, Settled};
+use super::{Attempt, Ending, Job, Plan, Settled, refusal};
 use crate::clock::{micros, span, time};
 use crate::error::{Error, Kind, StoreError};
 use crate::layer::Shared;
@@ -35,6 +35,12 @@ pub(crate) async fn settle<S: SessionStore>(store: &Arc<S>, session: &Session, e
     let mut unwound = Unwound { inner, intent: (ending == Ending::Explicit).then(|| commit.job.intent.clone()) };
     let done = commit.run().await;
     unwound.intent = None;
+    let signs_in = commit.job.intent.sign_in_stamp().is_some();
+    // A late write may be dropped in silence; an answer that says "welcome" without a session may not.
+    let done = match done {
+        Ok(Settled { gone: true, .. }) if signs_in && ending != Ending::Explicit => Err(Kind::Refused.into()),
+        done => done,
+    };
     match done.map(|settled| commit.with_resumed(settled)) {
         Ok(Settled { base, mut reply, gone }) => {
             match (ending, &mut reply) {
@@ -43,11 +49,18 @@ pub(crate) async fn settle<S: SessionStore>(store: &Arc<S>, session: &Session, e
                 _ => {}
             }
             inner.rebase(base, reply);
-            if gone && ending == Ending::Explicit { Err(Kind::Gone.into()) } else { Ok(()) }
+            match gone && ending == Ending::Explicit {
+                true if signs_in => Err(Kind::Refused.into()),
+                true => Err(Kind::Gone.into()),
+                false => Ok(()),
+            }
         }
         Err(error) => {
-            let source = std::error::Error::source(&error);
-            tracing::error!(%error, source, "a session could not be committed");
+            // A refusal was reported where it was met.
+            if !error.is_gone() {
+                let source = std::error::Error::source(&error);
+                tracing::error!(%error, source, "a session could not be committed");
+            }
             commit.leave_unanswered();
             let resumed = std::mem::take(&mut commit.resumed);
             let mut state = inner.lock();
@@ -201,8 +214,8 @@ impl<'a, S: SessionStore> Commit<'a, S> {
                 Created::Stored => return Ok(Some(fresh)),
                 Created::Instead(token) => return Ok(Some(token)),
                 Created::Taken => tracing::warn!(key = ?fresh.key(), "a fresh session token was taken"),
-                Created::Revoked => {
-                    tracing::info!("a sign-in came too late: its owner's sessions were revoked meanwhile");
+                Created::Revoked(mark) => {
+                    refusal::heed(self.shared, &mark, self.job.now);
                     return Ok(None);
                 }
             }
@@ -325,6 +338,7 @@ impl<'a, S: SessionStore> Commit<'a, S> {
                 *stored = record.clone();
                 if updated != Updated::Done {
                     // Nobody else knows the fresh token: only a revocation of its owner can have ended it.
+                    refusal::came_too_late();
                     *fresh = None;
                     return Ok(false);
                 }

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 pub use self::key::CookieKey;
 use self::seal::Sealer;
-use super::{Change, Created, Deleted, Loaded, OwnedSession, Revoke, SessionStore, Updated};
+use super::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::clock::micros;
 use crate::cookie::SessionCookie;
 use crate::error::{ConfigError, StoreError};
@@ -258,7 +258,7 @@ impl SessionStore for CookieStore {
     /// # Errors
     ///
     /// Always [`StoreError::unsupported`].
-    async fn revoke(&self, _: &str, _: Revoke, _: Duration, _: SystemTime) -> Result<usize, StoreError> {
+    async fn revoke(&self, _: &str, _: &Revocation, _: SystemTime) -> Result<usize, StoreError> {
         Err(StoreError::unsupported())
     }
 

@@ -8,7 +8,7 @@ use super::time::{EDGES, record_at};
 use crate::clock::micros;
 use crate::error::StoreError;
 use crate::record::{Record, Tombstone, TombstoneKind};
-use crate::store::{Change, Created, Deadline, Deleted, Loaded, Revoke, Updated};
+use crate::store::{Change, Created, Deadline, Deleted, Loaded, Revocation, Revoke, Updated};
 use crate::token::{SessionToken, TokenShape};
 
 /// Seals a record, takes the token through its text as a client does, and returns it.
@@ -208,7 +208,7 @@ pub(super) async fn owners_are_unsupported(lab: Lab) {
     let is_unsupported = owned.as_ref().is_err_and(StoreError::is_unsupported);
     assert!(is_unsupported, "broken: `owned` is StoreError::unsupported\n  got: {owned:?}");
     for which in [Revoke::All, Revoke::One(record.handle()), Revoke::Others(record.handle())] {
-        let revoked = lab.store().revoke(&owner, which, MINUTE, at(1)).await;
+        let revoked = lab.store().revoke(&owner, &Revocation::new(which, at(1), MINUTE), at(1)).await;
         let is_unsupported = revoked.as_ref().is_err_and(StoreError::is_unsupported);
         assert!(is_unsupported, "broken: `revoke` is StoreError::unsupported\n  got: {revoked:?}");
     }

@@ -12,7 +12,7 @@ use super::{Profile, check};
 use crate::clock::{micros, time};
 use crate::error::StoreError;
 use crate::record::{Head, Record, Version};
-use crate::store::{Change, Created, Deadline, Deleted, Loaded, OwnedSession, Revoke, SessionStore, Updated};
+use crate::store::{Change, Created, Deadline, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::token::{SessionToken, TokenShape};
 
 mod sealed_reference {
@@ -191,7 +191,7 @@ impl SessionStore for Sealed {
         if self.0 == Fault::PretendsOwners { Ok(Vec::new()) } else { Err(StoreError::unsupported()) }
     }
 
-    async fn revoke(&self, _: &str, _: Revoke, _: Duration, _: SystemTime) -> Result<usize, StoreError> {
+    async fn revoke(&self, _: &str, _: &Revocation, _: SystemTime) -> Result<usize, StoreError> {
         Err(StoreError::unsupported())
     }
 
