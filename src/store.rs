@@ -38,7 +38,7 @@ use crate::token::{SessionToken, TokenShape};
 ///
 /// Every call brings the layer's `now`; a store has no clock of its own. Whatever ends at or before `now` is absent
 /// for every method, swept or not, and once a call has found it so it stays absent, even if a later call brings an
-/// earlier `now`: remove what you find expired.
+/// earlier `now`: remove what you find expired, or remember it where the client holds it.
 ///
 /// # What may leave the process
 ///

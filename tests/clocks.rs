@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use support::direct::{act, begin, send};
-use support::{Backend, HOUR, Log, MINUTE, Setup};
+use support::{Backend, DAY, HOUR, Log, MINUTE, Setup};
 use tower_session_layer::{Clock as _, Session, SessionLayer};
 
 async fn sign_in(layer: &SessionLayer, owner: &'static str) -> String {
@@ -117,6 +117,51 @@ async fn a_write_or_renewal_that_a_revocation_overtakes_leaves_the_answer_alone(
             });
             let answer = answer.await;
             assert!(answer.leaves_cookie(), "{backend:?}: {answer:?}");
+        }
+    }
+}
+
+/// Whether the token is a live session's.
+async fn lives(setup: &Setup, token: &str) -> bool {
+    act(&setup.layer, Some(token), |session| session.contains("cart").to_string()).await.body == "true"
+}
+
+#[tokio::test]
+async fn what_a_wild_clock_finds_expired_stays_so_and_what_begins_after_it_lives() {
+    for backend in Backend::ALL {
+        let setup = Setup::with(backend, |builder| builder.idle_timeout(HOUR));
+        let (clock, layer, start) = (&setup.clock, &setup.layer, setup.clock.now());
+        let long = begin(layer, |session| {
+            session.set_idle_timeout(20 * DAY)?;
+            session.insert("cart", 1)
+        });
+        let (long, short) = (long.await, begin(layer, |session| session.insert("cart", 1)).await);
+        assert!(lives(&setup, &long).await && lives(&setup, &short).await, "{backend:?}");
+
+        clock.set(start + 365 * DAY);
+        let during = begin(layer, |session| session.insert("cart", 1)).await;
+        assert!(lives(&setup, &during).await, "{backend:?}");
+        clock.advance(HOUR);
+        let old = [long, short, during];
+        for token in &old {
+            assert!(!lives(&setup, token).await, "{backend:?}");
+        }
+
+        for back in [start + MINUTE, start, start - 3 * HOUR] {
+            clock.set(back);
+            let fresh = begin(layer, |session| session.insert("cart", 1)).await;
+            assert!(lives(&setup, &fresh).await, "{backend:?}: dead on arrival");
+            clock.advance(30 * MINUTE);
+            let answer = act(layer, Some(&fresh), |session| session.insert("n", 1)).await;
+            let fresh = answer.token().unwrap_or(fresh);
+            assert!(lives(&setup, &fresh).await, "{backend:?}: written");
+            for token in &old {
+                assert!(!lives(&setup, token).await, "{backend:?}: revived");
+            }
+            clock.advance(HOUR);
+            assert!(!lives(&setup, &fresh).await, "{backend:?}");
+            clock.set(back);
+            assert!(!lives(&setup, &fresh).await, "{backend:?}: revived by a second step");
         }
     }
 }

@@ -222,6 +222,7 @@ macro_rules! __session_store_laws {
             sealed::update_seals_the_new_record,
             sealed::touch_seals_the_new_deadline,
             sealed::what_ends_now_is_absent_for_every_method,
+            sealed::clock_that_goes_back_revives_nothing,
             sealed::times_from_1970_to_9999_are_exact,
             sealed::forged_tokens_are_absent,
             sealed::token_shows_nothing_and_is_never_the_same,
