@@ -3,6 +3,7 @@
 mod attempt;
 mod execute;
 mod limit;
+mod refusal;
 mod retreat;
 mod swap;
 
@@ -56,7 +57,8 @@ pub(crate) enum Plan {
 fn plan(base: &Base, intent: &Intent, draft: &Record, refresh: Option<u64>) -> Plan {
     match base {
         Base::New if intent.is_change() && !draft.is_empty() => Plan::Create,
-        Base::Retired(Some(_)) if intent.destroy => Plan::Destroy,
+        Base::Retired(Some(_)) if intent.destroy && (intent.renew.is_none() || draft.is_empty()) => Plan::Destroy,
+        Base::Retired(Some(_)) if intent.destroy => Plan::Create,
         Base::Dead(_) | Base::Retired(_) if intent.edited => Plan::Refuse,
         Base::New | Base::Dead(_) | Base::Retired(_) | Base::Unavailable => Plan::Nothing,
         Base::Live(_) if intent.destroy && draft.is_empty() => Plan::Destroy,

@@ -19,6 +19,7 @@ pub(crate) enum Kind {
     TooLarge { actual: usize, allowed: usize, largest: Option<String> },
     IdleTimeout { asked: Duration, longest: Duration },
     Gone,
+    Refused,
     ResponseSent,
     Dropped,
     Unavailable,
@@ -55,9 +56,10 @@ impl Error {
         matches!(*self.0, Kind::IdleTimeout { .. })
     }
 
-    /// Whether the session was destroyed, renewed, revoked or has expired while this request held it.
+    /// Whether the session was destroyed, renewed, revoked or has expired while this request held it, or a sign-in began
+    /// before a revocation and was refused.
     pub fn is_gone(&self) -> bool {
-        matches!(*self.0, Kind::Gone)
+        matches!(*self.0, Kind::Gone | Kind::Refused)
     }
 
     /// Whether the change needs a session cookie, for a new token or idle timeout, which can no longer be sent.
@@ -114,6 +116,7 @@ impl fmt::Display for Error {
                 "an idle timeout of {asked:?} is not possible: expected more than zero and at most {longest:?}"
             ),
             Kind::Gone => f.write_str("the session is gone: it was destroyed, renewed or revoked, or has expired"),
+            Kind::Refused => f.write_str("the sign-in began before its owner's sessions were revoked and was refused"),
             Kind::ResponseSent => {
                 f.write_str("the change needs a session cookie to be set, but the response's head is already sent")
             }

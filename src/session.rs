@@ -121,6 +121,11 @@ impl Session {
     /// Whatever another owner had in this session is cleared first. The owner's sessions can be listed and revoked
     /// through [`Owners`].
     ///
+    /// Where the owner's sessions are revoked before the sign-in is committed, it is refused: [`commit`](Self::commit) is
+    /// an error that [`is_gone`](Error::is_gone), and at the end of the request the answer is 503 in place of the
+    /// handler's. The same happens once where the revocation bears the time of a clock that ran ahead of this one;
+    /// signing in again then succeeds.
+    ///
     /// # Errors
     ///
     /// An empty `owner`, no randomness, too large, or the session is unavailable.

@@ -2,8 +2,8 @@
 
 // The layer's view of any store, with its type erased.
 mod erased;
-// What a revocation leaves behind.
-mod mark;
+// What a revocation ends, and what it leaves behind.
+mod revocation;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -19,7 +19,7 @@ use std::future::Future;
 use std::time::{Duration, SystemTime};
 
 pub(crate) use self::erased::{Answer, Boxed, Erased, ErasedStore, poll_once};
-pub use self::mark::RevocationMark;
+pub use self::revocation::{Revocation, RevocationMark, Revoke};
 use crate::cookie::SessionCookie;
 use crate::error::StoreError;
 use crate::record::{Record, SessionHandle, Tombstone, Version};
@@ -38,7 +38,7 @@ use crate::token::{SessionToken, TokenShape};
 ///
 /// Every call brings the layer's `now`; a store has no clock of its own. Whatever ends at or before `now` is absent
 /// for every method, swept or not, and once a call has found it so it stays absent, even if a later call brings an
-/// earlier `now`: remove what you find expired.
+/// earlier `now`: remove what you find expired, or remember it where the client holds it.
 ///
 /// # What may leave the process
 ///
@@ -101,7 +101,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// Atomic: a reader finds nothing or the whole record, and never overwrites: where a live record or a tombstone
     /// stands under this token the answer is [`Created::Taken`] ([`Created::Stored`] if it is this record at this
     /// version; [`Created::Revoked`] comes before both). A record with an owner enters the owner's list in the same step, unless the owner's
-    /// [`RevocationMark`] refuses it: then nothing is stored and the answer is [`Created::Revoked`]. A store
+    /// [`RevocationMark`] refuses it: then nothing is stored and the answer is [`Created::Revoked`], with the mark. A store
     /// that cannot do both at once writes the record first, then looks at the mark, and removes the record again.
     ///
     /// # Errors
@@ -194,14 +194,14 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     fn owned(&self, owner: &str, now: SystemTime)
     -> impl Future<Output = Result<Vec<OwnedSession>, StoreError>> + Send;
 
-    /// Ends sessions of an owner, leaving a tombstone ([`TombstoneKind::Revoked`]) for that long in place of each, and
-    /// returns how many went. A handle of somebody else's session ends nothing.
+    /// Ends the sessions of an owner that are meant, leaving a [tombstone](Revocation::tombstone) in place of each, and
+    /// returns how many went. A handle of somebody else's session ends nothing, and what has expired at `now` does not
+    /// count.
     ///
-    /// For all but [`Revoke::One`] the owner's [`RevocationMark`] is written first, with `now` as its time: whoever
-    /// began signing in before it finds the mark, either here or when its own [`create`](Self::create) looks.
-    /// `now` differs in every revocation and sign-in of a process. The mark may go a day later.
-    ///
-    /// [`TombstoneKind::Revoked`]: crate::TombstoneKind::Revoked
+    /// For all but [`Revoke::One`] the revocation is [added](RevocationMark::add) to the owner's mark first: whoever
+    /// began signing in before [`Revocation::at`] finds the mark, either here or when its own [`create`](Self::create)
+    /// looks. That time differs in every revocation and sign-in of a process, and runs ahead of `now` where the clock
+    /// has stepped back. The mark may go when it [has expired](RevocationMark::is_expired).
     ///
     /// # Errors
     ///
@@ -214,8 +214,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     fn revoke(
         &self,
         owner: &str,
-        which: Revoke,
-        tombstone: Duration,
+        revocation: &Revocation,
         now: SystemTime,
     ) -> impl Future<Output = Result<usize, StoreError>> + Send;
 
@@ -256,8 +255,8 @@ pub enum Created {
     Stored,
     /// Something else stands under this token; it was left alone.
     Taken,
-    /// The owner's sessions were revoked after this sign-in began; nothing is stored.
-    Revoked,
+    /// The owner's sessions were revoked after this sign-in began, as this mark says; nothing is stored.
+    Revoked(RevocationMark),
     /// The session is this token (sealing stores).
     Instead(SessionToken),
 }
@@ -344,29 +343,6 @@ impl From<&Record> for OwnedSession {
             created: record.created(),
             signed_in: record.signed_in(),
             last_seen: record.seen(),
-        }
-    }
-}
-
-/// Which of an owner's sessions to revoke.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Revoke {
-    /// The one of this handle.
-    One(SessionHandle),
-    /// All but the one of this handle.
-    Others(SessionHandle),
-    /// All.
-    All,
-}
-
-impl Revoke {
-    /// Returns whether the session of this handle is meant.
-    pub fn includes(self, handle: SessionHandle) -> bool {
-        match self {
-            Self::One(one) => one == handle,
-            Self::Others(kept) => kept != handle,
-            Self::All => true,
         }
     }
 }

@@ -12,7 +12,9 @@ use http_body_util::combinators::{BoxBody, UnsyncBoxBody};
 use http_body_util::{Empty, Full};
 use support::{Backend, Fault, Op};
 use tower::{Layer, Service, ServiceExt as _};
-use tower_session_layer::store::{Change, Created, Deadline, Deleted, Loaded, OwnedSession, Revoke, Updated};
+use tower_session_layer::store::{
+    Change, Created, Deadline, Deleted, Loaded, OwnedSession, Revocation, Revoke, Updated,
+};
 use tower_session_layer::{
     CacheHeaders, ConfigError, CookieKey, CookieStore, CookieStoreBuilder, Error, FileStore, ManualClock, MemoryStore,
     MemoryStoreBuilder, OnStoreFailure, Owners, Record, ResponseFuture, Session, SessionCookie, SessionCookieBuilder,
@@ -56,6 +58,7 @@ fn public_types_go_anywhere() {
     copied::<TokenShape>();
     copied::<TombstoneKind>();
     copied::<Revoke>();
+    copied::<Revocation>();
     copied::<Deadline>();
     copied::<CacheHeaders>();
     copied::<OnStoreFailure>();

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderMap;
-use tower_session_layer::store::{Change, Created, Deadline, Deleted, Loaded, Revoke, Updated};
+use tower_session_layer::store::{Change, Created, Deadline, Deleted, Loaded, Revocation, Revoke, Updated};
 use tower_session_layer::{
     ConfigError, CookieKey, CookieStore, Head, Record, SessionCookie, SessionStore, SessionToken, StoreError,
     TokenShape, Tombstone, TombstoneKind, Version,
@@ -387,7 +387,8 @@ fn touch_moves_the_deadline_later_and_nothing_else() {
 fn what_the_client_holds_cannot_be_listed_revoked_or_swept() {
     let store = store(&[NEW]);
     assert!(now(store.owned("ada", start())).unwrap_err().is_unsupported());
-    assert!(now(store.revoke("ada", Revoke::All, MINUTE, start())).unwrap_err().is_unsupported());
+    let revocation = Revocation::new(Revoke::All, start(), MINUTE);
+    assert!(now(store.revoke("ada", &revocation, start())).unwrap_err().is_unsupported());
     assert_eq!(now(store.sweep(100, start())).unwrap(), 0);
     assert!(store.is_immediate() && store.sweep_interval().is_none());
 }

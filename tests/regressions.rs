@@ -227,3 +227,33 @@ async fn idle_timeout_set_before_the_first_value_is_kept_by_a_commit_between_the
         assert_eq!(answer.max_age(), Some(DAY.as_secs()), "{backend:?}");
     }
 }
+
+#[tokio::test]
+async fn sign_in_after_a_destroy_of_what_ended_meanwhile_is_done() {
+    for backend in Backend::SERVER {
+        for signs_in in [true, false] {
+            let setup = Arc::new(Setup::new(backend));
+            let token = begin(&setup.layer, |session| session.insert("a", 1)).await;
+            let (other, held) = (Arc::clone(&setup), token.clone());
+            let answer = send(&setup.layer, Some(&token), move |session| async move {
+                let renewed = act(&other.layer, Some(&held), Session::renew).await.token().unwrap();
+                session.insert("b", 1).unwrap();
+                assert!(session.commit().await.unwrap_err().is_gone());
+                session.destroy().unwrap();
+                session.insert("c", 1).unwrap();
+                if signs_in {
+                    session.sign_in("ada").unwrap();
+                } else {
+                    assert!(session.commit().await.unwrap_err().is_gone(), "only a renewal begins anew");
+                }
+                renewed
+            });
+            let answer = answer.await;
+            assert_eq!(values(&setup.layer, &answer.body).await, None, "{backend:?}: what it became is destroyed");
+            assert_eq!(answer.token().is_some(), signs_in, "{backend:?}");
+            if let Some(token) = answer.token() {
+                assert_eq!(values(&setup.layer, &token).await, Some(json!({ "c": 1 })), "{backend:?}");
+            }
+        }
+    }
+}

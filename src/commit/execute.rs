@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::limit::Limit;
-use super::{Attempt, Ending, Job, Plan, Settled};
+use super::{Attempt, Ending, Job, Plan, Settled, refusal};
 use crate::clock::{micros, span, time};
 use crate::error::{Error, Kind, StoreError};
 use crate::layer::Shared;
@@ -32,6 +32,14 @@ pub(crate) async fn settle<S: SessionStore>(store: &Arc<S>, session: &Session, e
     let mut unwound = Unwound { inner, intent: (ending == Ending::Explicit).then(|| commit.job.intent.clone()) };
     let done = commit.run().await;
     unwound.intent = None;
+    let signs_in = commit.job.intent.sign_in_stamp().is_some();
+    // A late write may be dropped in silence; an answer that says "welcome" without a session may not.
+    let done = match done {
+        Ok(Settled { dropped: true, base, .. }) if base.is_over() && signs_in && ending != Ending::Explicit => {
+            Err(Kind::Refused.into())
+        }
+        done => done,
+    };
     match done.map(|settled| commit.with_resumed(settled)) {
         Ok(Settled { base, mut reply, dropped }) => {
             match (ending, &mut reply) {
@@ -44,14 +52,17 @@ pub(crate) async fn settle<S: SessionStore>(store: &Arc<S>, session: &Session, e
                 return Ok(());
             }
             if ending == Ending::Explicit {
-                return Err(Kind::Gone.into());
+                return Err(if signs_in { Kind::Refused } else { Kind::Gone }.into());
             }
             inner.lock().dropped = true;
             Ok(())
         }
         Err(error) => {
-            let source = std::error::Error::source(&error);
-            tracing::error!(%error, source, "a session could not be committed");
+            // A refusal was reported where it was met.
+            if !error.is_gone() {
+                let source = std::error::Error::source(&error);
+                tracing::error!(%error, source, "a session could not be committed");
+            }
             commit.leave_unanswered();
             let resumed = std::mem::take(&mut commit.resumed);
             let mut state = inner.lock();
@@ -135,9 +146,11 @@ impl<S: SessionStore> Commit<'_, S> {
             Base::Live(live) => Some(live.clone()),
             _ => None,
         };
-        if let (Plan::Destroy, Base::Retired(Some(token))) = (self.job.plan, &self.job.base) {
+        if let (Plan::Destroy | Plan::Create, Base::Retired(Some(token))) = (self.job.plan, &self.job.base) {
             self.destroy(token.clone()).await?;
-            return Ok(Settled::unchanged(Base::New));
+            if self.job.plan == Plan::Destroy {
+                return Ok(Settled { dropped: self.job.intent.edited, ..Settled::unchanged(Base::New) });
+            }
         }
         match (self.job.plan, live) {
             (Plan::Destroy, Some(live)) => {
@@ -197,8 +210,8 @@ impl<S: SessionStore> Commit<'_, S> {
                 Created::Stored => return Ok(Some(fresh)),
                 Created::Instead(token) => return Ok(Some(token)),
                 Created::Taken => tracing::warn!(key = ?fresh.key(), "a fresh session token was taken"),
-                Created::Revoked => {
-                    tracing::info!("a sign-in came too late: its owner's sessions were revoked meanwhile");
+                Created::Revoked(mark) => {
+                    refusal::heed(self.shared, &mark, self.job.now);
                     return Ok(None);
                 }
             }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio::sync::MutexGuard;
 
-use super::Settled;
 use super::execute::Commit;
 use super::retreat::{is_successor, retreat};
+use super::{Settled, refusal};
 use crate::error::Error;
 use crate::record::{Record, TombstoneKind};
 use crate::session::{Base, Live, Reply, blank};
@@ -137,6 +137,7 @@ impl<'a, S: SessionStore> Commit<'a, S> {
                 *stored = record.clone();
                 if updated != Updated::Done {
                     // Nobody else knows the fresh token: only a revocation of its owner can have ended it.
+                    refusal::came_too_late();
                     *fresh = None;
                     return Ok(false);
                 }

@@ -11,9 +11,9 @@ use std::time::{Duration, SystemTime};
 
 use tokio::task::AbortHandle;
 
-use super::{Loaded, OwnedSession, Revoke, SessionStore};
+use super::{Loaded, OwnedSession, Revocation, SessionStore};
 use crate::clock::Clock;
-use crate::commit::{Ending, TOMBSTONE, has_destroy, settle};
+use crate::commit::{Ending, has_destroy, settle};
 use crate::cookie::Candidates;
 use crate::error::{Error, StoreError};
 use crate::record::TombstoneKind;
@@ -41,7 +41,7 @@ pub(crate) trait ErasedStore: Debug + Send + Sync {
     fn open(&self, candidates: Candidates, now: SystemTime) -> Answer<Result<Base, StoreError>>;
     fn commit(&self, session: Session, ending: Ending) -> Answer<Result<(), Error>>;
     fn owned(&self, owner: String, now: SystemTime) -> Boxed<Result<Vec<OwnedSession>, StoreError>>;
-    fn revoke(&self, owner: String, which: Revoke, now: SystemTime) -> Boxed<Result<usize, StoreError>>;
+    fn revoke(&self, owner: String, revocation: Revocation, now: SystemTime) -> Boxed<Result<usize, StoreError>>;
 }
 
 #[derive(Debug)]
@@ -128,9 +128,9 @@ impl<S: SessionStore> ErasedStore for Erased<S> {
         Box::pin(async move { store.owned(&owner, now).await })
     }
 
-    fn revoke(&self, owner: String, which: Revoke, now: SystemTime) -> Boxed<Result<usize, StoreError>> {
+    fn revoke(&self, owner: String, revocation: Revocation, now: SystemTime) -> Boxed<Result<usize, StoreError>> {
         let store = Arc::clone(&self.store);
-        Box::pin(async move { store.revoke(&owner, which, TOMBSTONE, now).await })
+        Box::pin(async move { store.revoke(&owner, &revocation, now).await })
     }
 }
 

@@ -22,7 +22,7 @@ use self::evict::Evictor;
 use self::inner::Inner;
 use self::shards::Key;
 use self::slot::{Slot, State, longest_record};
-use super::{Change, Created, Deleted, Loaded, OwnedSession, Revoke, SessionStore, Updated};
+use super::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::clock::micros;
 use crate::error::{ConfigError, StoreError};
 use crate::record::{Record, Tombstone, TombstoneKind, Version};
@@ -239,14 +239,8 @@ impl SessionStore for MemoryStore {
         Ok(self.inner.owners.sessions(owner, now, &self.inner.shards))
     }
 
-    async fn revoke(
-        &self,
-        owner: &str,
-        which: Revoke,
-        tombstone: Duration,
-        now: SystemTime,
-    ) -> Result<usize, StoreError> {
-        Ok(self.inner.owners.revoke(owner, which, tombstone, now, &self.inner.shards))
+    async fn revoke(&self, owner: &str, revocation: &Revocation, now: SystemTime) -> Result<usize, StoreError> {
+        Ok(self.inner.owners.revoke(owner, revocation, now, &self.inner.shards))
     }
 
     /// Looks at no more than a few thousand entries and goes on there the next time, so a full round may take several

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 use tower_session_layer::store::file::Durability;
-use tower_session_layer::store::{Created, Loaded, Updated};
+use tower_session_layer::store::{Created, Loaded, Revocation, Revoke, Updated};
 use tower_session_layer::{FileStore, Head, Record, SessionHandle, SessionStore, SessionToken, Version};
 
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
@@ -100,6 +100,11 @@ pub(crate) async fn replace(store: &FileStore, token: &SessionToken, from: u64, 
     let change =
         tower_session_layer::store::Change::Replace(record(to, value), tower_session_layer::store::Deadline::Keep);
     store.update(token, version(from), &change, at(1)).await.unwrap()
+}
+
+/// Revokes sessions of Ada's, by a clock that has never stepped back.
+pub(crate) async fn revoke(store: &FileStore, which: Revoke, lasting: Duration, now: SystemTime) -> usize {
+    store.revoke("ada", &Revocation::new(which, now, lasting), now).await.unwrap()
 }
 
 pub(crate) fn path_of(dir: &TempDir, token: &SessionToken) -> PathBuf {

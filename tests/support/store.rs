@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use tower_session_layer::store::{Change, Created, Deleted, Loaded, OwnedSession, Revoke, Updated};
+use tower_session_layer::store::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, Updated};
 use tower_session_layer::{
     CookieKey, CookieStore, FileStore, MemoryStore, Record, SessionCookie, SessionStore, SessionToken, StoreError,
     TokenShape, Version,
@@ -312,14 +312,8 @@ impl SessionStore for TestStore {
         on!(self, Op::Owned, owned(owner, now))
     }
 
-    async fn revoke(
-        &self,
-        owner: &str,
-        which: Revoke,
-        tombstone: Duration,
-        now: SystemTime,
-    ) -> Result<usize, StoreError> {
-        on!(self, Op::Revoke, revoke(owner, which, tombstone, now))
+    async fn revoke(&self, owner: &str, revocation: &Revocation, now: SystemTime) -> Result<usize, StoreError> {
+        on!(self, Op::Revoke, revoke(owner, revocation, now))
     }
 
     async fn sweep(&self, limit: usize, now: SystemTime) -> Result<usize, StoreError> {
