@@ -5,7 +5,8 @@
 
 use std::fmt::Debug;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
@@ -49,34 +50,61 @@ pub(crate) struct Erased<S> {
     store: Arc<S>,
     is_immediate: bool,
     clock: Arc<dyn Clock>,
-    /// Started with the first use that finds a runtime, stopped with the store.
-    sweeper: OnceLock<AbortHandle>,
+    sweeper: Sweeper,
+}
+
+/// The task that sweeps: started with the first use that finds a runtime, stopped with the store, and started again by
+/// the next use where its runtime has ended or a sweep has panicked.
+#[derive(Debug, Default)]
+struct Sweeper {
+    is_running: Arc<AtomicBool>,
+    task: Mutex<Option<AbortHandle>>,
+}
+
+/// Says that the sweeper has ended, however it has.
+struct Running(Arc<AtomicBool>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("a sweep of the session store panicked: the next request starts the sweeper again");
+        }
+        self.0.store(false, Ordering::Release);
+    }
 }
 
 impl<S: SessionStore> Erased<S> {
     pub(crate) fn new(store: S, clock: Arc<dyn Clock>) -> Self {
         let is_immediate = store.is_immediate();
-        Self { store: Arc::new(store), is_immediate, clock, sweeper: OnceLock::new() }
+        Self { store: Arc::new(store), is_immediate, clock, sweeper: Sweeper::default() }
     }
 
     fn start_sweeper(&self) {
-        if self.sweeper.get().is_some() {
+        if self.sweeper.is_running.load(Ordering::Relaxed) {
             return;
         }
         let (Some(interval), Ok(runtime)) = (self.store.sweep_interval(), tokio::runtime::Handle::try_current()) else {
             return;
         };
-        self.sweeper.get_or_init(|| {
-            let (store, clock) = (Arc::downgrade(&self.store), Arc::clone(&self.clock));
-            runtime.spawn(sweep_for_ever(store, clock, interval)).abort_handle()
-        });
+        let mut task = self.sweeper.task.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.sweeper.is_running.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let running = Running(Arc::clone(&self.sweeper.is_running));
+        let (store, clock) = (Arc::downgrade(&self.store), Arc::clone(&self.clock));
+        let sweeping = async move {
+            let _running = running;
+            sweep_for_ever(store, clock, interval).await;
+        };
+        *task = Some(runtime.spawn(sweeping).abort_handle());
     }
 }
 
 impl<S> Drop for Erased<S> {
     fn drop(&mut self) {
-        if let Some(sweeper) = self.sweeper.get() {
-            sweeper.abort();
+        let task = self.sweeper.task.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(task) = task {
+            task.abort();
         }
     }
 }

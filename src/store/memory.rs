@@ -36,9 +36,10 @@ use crate::token::{SessionToken, TokenShape};
 ///
 /// The store never holds more than [`max_sessions`](MemoryStoreBuilder::max_sessions) and
 /// [`max_bytes`](MemoryStoreBuilder::max_bytes) for longer than the write that exceeds them takes. To make room it
-/// removes what has expired, then what has been idle for long, sessions without an owner before those with one, so
-/// that a flood of anonymous sessions logs nobody out. It finds the long-idle by sampling, and reports evictions by a
-/// warning, at most one every ten seconds.
+/// removes what has expired, then what has been idle for long: first sessions without an owner, then tombstones, and sessions
+/// with an owner last, one by one and only once nothing expired is left anywhere. A flood of anonymous sessions so logs
+/// nobody out: they take each other's place. The long-idle are found by sampling, and while there are sessions without an
+/// owner, so is what has expired. Evictions are reported by a warning, at most one every ten seconds.
 ///
 /// # Examples
 ///

@@ -59,6 +59,8 @@ pub enum Fault {
     HangAfter,
     /// The answer is lost below the store, which sends the call again by itself.
     SentAgain,
+    /// It panics before it does anything.
+    Panic,
 }
 
 #[derive(Debug, Clone)]
@@ -209,6 +211,7 @@ impl TestStore {
         self.halt().await;
         match fault {
             Some(Fault::Fail) => Err(StoreError::new("made to fail")),
+            Some(Fault::Panic) => panic!("made to panic"),
             Some(Fault::Hang) => {
                 self.controls.waiting.fetch_add(1, SeqCst);
                 std::future::pending().await
