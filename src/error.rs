@@ -84,6 +84,16 @@ impl Error {
         matches!(&*self.0, Kind::Store(error) if error.is_unsupported())
     }
 
+    /// Whether somebody was to be signed in without a name.
+    pub fn is_no_owner(&self) -> bool {
+        matches!(*self.0, Kind::NoOwner)
+    }
+
+    /// Whether a sign-in waited for its commit for a day or more: whoever it was signs in again.
+    pub fn is_stale(&self) -> bool {
+        matches!(*self.0, Kind::Stale)
+    }
+
     /// Whether the request did not come through a [`SessionLayer`](crate::SessionLayer).
     pub fn is_no_layer(&self) -> bool {
         matches!(*self.0, Kind::NoLayer)

@@ -21,9 +21,13 @@ use std::time::{Duration, SystemTime};
 pub(crate) use self::erased::{Answer, Boxed, Erased, ErasedStore, poll_once};
 pub use self::revocation::{Revocation, RevocationMark, Revoke};
 use crate::cookie::SessionCookie;
-use crate::error::StoreError;
-use crate::record::{Record, SessionHandle, Tombstone, Version};
-use crate::token::{SessionToken, TokenShape};
+// Whoever writes a store finds everything here.
+#[doc(no_inline)]
+pub use crate::error::StoreError;
+#[doc(no_inline)]
+pub use crate::record::{DecodeError, Head, Record, SessionHandle, Tombstone, TombstoneKind, Version};
+#[doc(no_inline)]
+pub use crate::token::{SessionToken, StoreKey, TokenShape};
 
 /// Where sessions are kept.
 ///

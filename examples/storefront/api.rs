@@ -8,17 +8,18 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{FromRequest, Path, Request};
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, JsonRejection};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use http::StatusCode;
+use http::request::Parts;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tower_session_layer::store::OwnedSession;
-use tower_session_layer::{Error, Session, SessionView};
+use tower_session_layer::{Error, OwnedSession, Session, SessionView};
 
 use crate::shop::{CART, COUNTRY, Cart, added};
 
@@ -93,14 +94,15 @@ async fn destroy(session: Session) -> Answer<StatusCode> {
 }
 
 /// The value stays the text that it came as: no number loses digits.
-async fn insert(session: Session, Path(key): Path<String>, body: String) -> Answer<StatusCode> {
+async fn insert(session: Session, Key(key): Key, body: Result<Bytes, BytesRejection>) -> Answer<StatusCode> {
+    let body = body.map_err(|error| Problem::new(error.status(), error.body_text()))?;
     let value: Box<RawValue> =
-        serde_json::from_str(&body).map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+        serde_json::from_slice(&body).map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
     session.insert(&key, value)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn remove(session: Session, Path(key): Path<String>) -> Answer<StatusCode> {
+async fn remove(session: Session, Key(key): Key) -> Answer<StatusCode> {
     session.remove(&key)?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -202,6 +204,20 @@ async fn leave_flash(session: Session, Body(flash): Body<Flash>) -> Answer<Statu
 
 async fn read_flash(session: Session) -> Answer<Json<Flash>> {
     Ok(Json(Flash { message: session.take_flash(MESSAGE)? }))
+}
+
+/// A session key out of the path, whose refusal is JSON too.
+struct Key(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Key {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Answer<Self> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path(key)) => Ok(Self(key)),
+            Err(error) => Err(Problem::new(error.status(), error.body_text())),
+        }
+    }
 }
 
 /// A JSON body whose refusal is JSON too.

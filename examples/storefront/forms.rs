@@ -8,10 +8,7 @@ use serde::Deserialize;
 use tower_session_layer::{Error, Session, SessionHandle};
 
 use crate::problem::Failure;
-use crate::shop::{CART, COUNTRY, Cart, Country, NOTICE, Product, added, changed};
-
-/// The most of one product that a form can ask for.
-const MOST: u32 = 99;
+use crate::shop::{CART, COUNTRY, Cart, Country, MOST, NOTICE, Product, added, changed};
 
 pub(crate) fn routes() -> Router {
     Router::new()
@@ -69,7 +66,7 @@ impl Posted {
 
 async fn choose_country(posted: Posted) -> Result<Redirect, Failure> {
     let country = Country::find(&posted.fields.country).ok_or(Failure::FORM)?;
-    COUNTRY.insert(&posted.session, &country.code.to_owned())?;
+    COUNTRY.insert(&posted.session, country.code)?;
     posted.back(&format!("Prices and shipping are now for {}.", country.name))
 }
 
@@ -80,7 +77,11 @@ async fn add(posted: Posted) -> Result<Redirect, Failure> {
         return Err(Failure::FORM);
     }
     let more = *quantity;
-    edit(&posted.session, move |cart| added(cart, product.sku, more))?;
+    edit(&posted.session, move |cart| {
+        let mut cart = added(cart, product.sku, more);
+        cart.entry(product.sku.to_owned()).and_modify(|line| *line = MOST.min(*line));
+        cart
+    })?;
     posted.back(&format!("{more} × {} added to your cart.", product.name))
 }
 

@@ -51,7 +51,7 @@ async fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("storefront: {error}");
+            eprintln!("storefront: {}", in_one_line(&error));
             ExitCode::from(2)
         }
     }
@@ -96,6 +96,11 @@ fn greeting(options: &Options, port: u16) -> String {
         )
     };
     format!("store: {store}\nhint: {hint}\nCtrl-C stops\n")
+}
+
+/// What a file's name or an argument has in control characters does not break the line.
+fn in_one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
 /// Writes in one piece, and goes on if nobody listens: `storefront | head -1` is a fair use.

@@ -5,12 +5,11 @@ use std::time::{Duration, SystemTime};
 use axum::Router;
 use axum::extract::Path;
 use axum::routing::get;
-use tower_session_layer::Session;
-use tower_session_layer::store::OwnedSession;
+use tower_session_layer::{OwnedSession, Session};
 
 use crate::html::{Html, html};
 use crate::problem::Failure;
-use crate::shop::{PRODUCTS, Product};
+use crate::shop::{MOST, PRODUCTS, Product};
 use crate::shopper::Shopper;
 
 pub(crate) fn routes() -> Router {
@@ -64,7 +63,7 @@ async fn product(shopper: Shopper, Path(sku): Path<String>) -> Result<Html, Fail
 <p class="price large">{price}</p>
 <form class="row" method="post" action="/cart/add">{hidden}<input type="hidden" name="sku" value="{sku}">
 <label>Quantity
-<input name="quantity" type="number" inputmode="numeric" min="1" max="99" value="1" required></label>
+<input name="quantity" type="number" inputmode="numeric" min="1" max="{most}" value="1" required></label>
 <button>Add to cart</button></form>
 <p class="promise">{name_of_country}: {promise}.</p>
 <p><a href="/">All products</a></p></div>
@@ -77,6 +76,7 @@ async fn product(shopper: Shopper, Path(sku): Path<String>) -> Result<Html, Fail
         made = product.made,
         hidden = shopper.hidden(),
         price = shopper.country.money(shopper.country.price(product)),
+        most = MOST,
         name_of_country = shopper.country.name,
         promise = shopper.country.promise(),
     );
@@ -138,7 +138,7 @@ fn cart_line(shopper: &Shopper, sku: &str, quantity: u32, product: Option<&Produ
 <h2>{title}</h2>
 <form class="row" method="post" action="/cart/change">{hidden}<input type="hidden" name="sku" value="{sku}">
 <label>Quantity<span class="unseen"> of {name}</span>
-<input name="quantity" type="number" inputmode="numeric" min="0" max="99" value="{quantity}" required></label>
+<input name="quantity" type="number" inputmode="numeric" min="0" max="{most}" value="{quantity}" required></label>
 <button class="quiet">Update<span class="unseen"> {name}</span></button></form>
 <form class="remove" method="post" action="/cart/change">{hidden}<input type="hidden" name="sku" value="{sku}">
 <input type="hidden" name="quantity" value="0"><button class="link">Remove<span class="unseen"> {name}</span></button></form>
@@ -149,6 +149,7 @@ fn cart_line(shopper: &Shopper, sku: &str, quantity: u32, product: Option<&Produ
         hidden = shopper.hidden(),
         sku = sku,
         name = name,
+        most = MOST,
         quantity = quantity,
         price = price,
     )

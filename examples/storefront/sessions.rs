@@ -1,15 +1,11 @@
 //! The store that was asked for, and the layer around it.
 
 use std::path::Path;
-use std::time::Duration;
 
-use tower_session_layer::{CookieKey, CookieStore, MemoryStore, SessionLayer, SessionStore};
+use tower_session_layer::{ConfigError, CookieKey, CookieStore, MemoryStore, SessionLayer, SessionStore};
 
 use crate::keys;
 use crate::options::{Options, StoreChoice};
-
-/// The layer's own.
-const DEFAULT_IDLE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Builds the layer. An error is one line.
 pub(crate) fn layer(options: &Options) -> Result<SessionLayer, String> {
@@ -20,9 +16,10 @@ pub(crate) fn layer(options: &Options) -> Result<SessionLayer, String> {
         StoreChoice::Cookie => build(cookie_store(options.key_file.as_deref())?, options),
         StoreChoice::Memory => build(MemoryStore::new(), options),
         #[cfg(unix)]
-        StoreChoice::File(directory) => {
-            build(tower_session_layer::FileStore::new(directory).map_err(|error| error.to_string())?, options)
-        }
+        StoreChoice::File(directory) => build(
+            tower_session_layer::FileStore::new(directory).map_err(|error| format!("--store file: {error}"))?,
+            options,
+        ),
         #[cfg(not(unix))]
         StoreChoice::File(_) => Err("--store file: is for Unix only".to_owned()),
     }
@@ -43,13 +40,25 @@ fn build(store: impl SessionStore, options: &Options) -> Result<SessionLayer, St
     if let Some(absolute) = options.absolute {
         builder = builder.absolute_timeout(absolute);
     }
-    // Somebody who names only the absolute timeout does not contradict themselves by the idle one's default.
-    let shorter = options.absolute.filter(|absolute| !absolute.is_zero() && *absolute < DEFAULT_IDLE);
-    if let Some(idle) = options.idle.or(shorter) {
+    if let Some(idle) = options.idle {
         builder = builder.idle_timeout(idle);
     }
     if options.insecure_cookies {
         builder = builder.insecure_http();
     }
-    builder.build().map_err(|error| error.to_string())
+    builder.build().map_err(|error| explain(&error))
+}
+
+/// Says it in the words of the command line.
+fn explain(error: &ConfigError) -> String {
+    const DAYS: &str = "expected 1 to 34560000 seconds, which is 400 days";
+    match error {
+        ConfigError::IdleTimeout(is) => format!("--idle {}: {DAYS}", is.as_secs()),
+        ConfigError::AbsoluteTimeout(is) => format!("--absolute {}: {DAYS}", is.as_secs()),
+        ConfigError::IdleOverAbsolute { idle, absolute } => {
+            let (idle, absolute) = (idle.as_secs(), absolute.as_secs());
+            format!("--idle {idle}: expected at most --absolute, which is {absolute} seconds")
+        }
+        other => other.to_string(),
+    }
 }

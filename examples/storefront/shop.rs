@@ -13,6 +13,9 @@ pub(crate) const CART: SessionKey<Cart> = SessionKey::new("cart");
 /// The flash that the next page shows.
 pub(crate) const NOTICE: &str = "notice";
 
+/// The most of one product that a form can ask for, and that a cart comes to by forms.
+pub(crate) const MOST: u32 = 99;
+
 pub(crate) type Cart = BTreeMap<String, u32>;
 
 /// Returns the cart with `quantity` more of a product.

@@ -1,5 +1,6 @@
 //! Keys that know the type of their value.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -20,7 +21,7 @@ use crate::error::Error;
 ///
 /// fn move_to(session: &Session, country: &str) -> Result<Option<String>, Error> {
 ///     let before = COUNTRY.get(session)?;
-///     COUNTRY.insert(session, &country.to_owned())?;
+///     COUNTRY.insert(session, country)?;
 ///     Ok(before)
 /// }
 /// ```
@@ -58,9 +59,21 @@ impl<T: DeserializeOwned> SessionKey<T> {
     }
 }
 
-impl<T: Serialize> SessionKey<T> {
-    /// Sets the value; see [`Session::insert`].
-    pub fn insert(&self, session: &Session, value: &T) -> Result<(), Error> {
+impl<T> SessionKey<T> {
+    /// Sets the value, a `T` or what a `T` can be borrowed as, such as a `str` for a `String`; see [`Session::insert`].
+    ///
+    /// ```compile_fail
+    /// # use tower_session_layer::{Session, SessionKey};
+    /// const COUNTRY: SessionKey<String> = SessionKey::new("countryCode");
+    /// fn wrong(session: &Session) {
+    ///     COUNTRY.insert(session, &49); // a number is no country
+    /// }
+    /// ```
+    pub fn insert<Q>(&self, session: &Session, value: &Q) -> Result<(), Error>
+    where
+        T: Borrow<Q>,
+        Q: Serialize + ?Sized,
+    {
         session.insert(self.name, value)
     }
 }
