@@ -102,10 +102,10 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
 
     /// Inserts a new session under a token that the layer minted.
     ///
-    /// Atomic: a reader finds nothing or the whole record, and never overwrites: where a live record or a tombstone
-    /// stands under this token the answer is [`Created::Taken`] ([`Created::Stored`] if it is this record at this
-    /// version; [`Created::Revoked`] comes before both). A record with an owner enters the owner's list in the same step, unless the owner's
-    /// [`RevocationMark`] refuses it: then nothing is stored and the answer is [`Created::Revoked`], with the mark. A store
+    /// Atomic, and never overwrites: a reader finds nothing or the whole record. Where a live record or a tombstone stands
+    /// under this token the answer is [`Created::Taken`], or [`Created::Stored`] if it is this record at this version. A
+    /// record with an owner enters the owner's list in the same step, unless the owner's [`RevocationMark`] refuses it:
+    /// then nothing is stored and the answer is [`Created::Revoked`], with the mark, before either of the others. A store
     /// that cannot do both at once writes the record first, then looks at the mark, and removes the record again.
     ///
     /// # Errors
@@ -125,7 +125,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// Replaces what is live at version `from` by a record at its new version, or by a tombstone.
     ///
     /// One atomic step. [`Updated::Conflict`] where the record is live at another version; [`Updated::Gone`] where
-    /// there is none or a tombstone; neither changes or creates anything. The deadline moves only as the
+    /// there is none or a tombstone, that of this very change sent again included; neither changes or creates anything. The deadline moves only as the
     /// [`Change`] says. The owner never changes: signing in always brings a new token. A record that
     /// becomes a tombstone leaves its owner's list.
     ///
@@ -224,7 +224,8 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
 
     /// Removes up to `limit` records, tombstones and marks that have expired, and returns how many went.
     ///
-    /// Holds up no request: no lock is kept for longer than a few entries take. It repeats its condition where it
+    /// Called again at once while it returns `limit`; fewer say that nothing is left, or that enough was looked at for this
+    /// time. Holds up no request: no lock is kept for longer than a few entries take. It repeats its condition where it
     /// removes, so that what was touched meanwhile stays.
     ///
     /// # Errors
