@@ -46,7 +46,7 @@ pub use crate::token::{SessionToken, StoreKey, TokenShape};
 ///
 /// # What may leave the process
 ///
-/// At most the [`StoreKey`](crate::StoreKey) of a token, never the token. Values are the application's; keep them
+/// At most the [`StoreKey`] of a token, never the token. Values are the application's; keep them
 /// from other users of the machine.
 ///
 /// # Versions
