@@ -11,7 +11,7 @@ use cookie::SameSite;
 use crate::clock::{Clock, SystemClock, span};
 use crate::cookie::{MAX_AGE, SessionCookie, SessionCookieBuilder};
 use crate::error::ConfigError;
-use crate::layer::{SessionLayer, Shared};
+use crate::layer::{SessionLayer, Shared, Stamps};
 use crate::lifetime::Lifetime;
 use crate::random::Random;
 use crate::store::{Erased, SessionStore};
@@ -60,7 +60,8 @@ pub struct SessionLayerBuilder<S> {
     cache_headers: CacheHeaders,
     clear_site_data: bool,
     max_record_bytes: usize,
-    clock: Arc<dyn Clock>,
+    /// The system's, unless another is set.
+    clock: Option<Arc<dyn Clock>>,
     random: Random,
 }
 
@@ -78,7 +79,7 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
             cache_headers: CacheHeaders::default(),
             clear_site_data: false,
             max_record_bytes: 1024 * 1024,
-            clock: Arc::new(SystemClock),
+            clock: None,
             random: Random::default(),
         }
     }
@@ -206,7 +207,7 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
 
     /// Sets where all time comes from; the operating system's clock by default.
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
+        self.clock = Some(Arc::new(clock));
         self
     }
 
@@ -245,13 +246,15 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
         if self.max_record_bytes == 0 {
             return Err(ConfigError::MaxRecordBytes);
         }
+        let stamps = self.clock.as_ref().map_or(Stamps::OfTheSystem, |_| Stamps::Own(AtomicU64::new(0)));
+        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
         let cookie = self.cookie.build()?;
         self.store.bind(&cookie);
         let shared = Shared {
             shape: self.store.token_shape(),
             is_immediate: self.store.is_immediate(),
             max_record_len: self.max_record_bytes.min(self.store.max_record_len().unwrap_or(usize::MAX)),
-            store: Box::new(Erased::new(self.store, Arc::clone(&self.clock))),
+            store: Box::new(Erased::new(self.store, Arc::clone(&clock))),
             cookie,
             lifetime: Lifetime { idle, absolute },
             browser_session: self.browser_session,
@@ -260,10 +263,10 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
             save_on_server_error: self.save_on_server_error,
             cache_headers: self.cache_headers,
             clear_site_data: self.clear_site_data,
-            clock: self.clock,
+            clock,
             random: self.random,
             queues: (0..QUEUES).map(|_| tokio::sync::Mutex::new(())).collect(),
-            last_stamp: AtomicU64::new(0),
+            stamps,
         };
         Ok(SessionLayer { shared: Arc::new(shared) })
     }

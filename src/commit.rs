@@ -10,7 +10,7 @@ mod swap;
 use crate::error::{Error, Kind};
 use crate::layer::Shared;
 use crate::record::Record;
-use crate::session::{Base, Inner, Intent, Live, Reply, Session, State, blank};
+use crate::session::{Base, Head, Inner, Intent, Live, Reply, Session, State, blank};
 use crate::token::SessionToken;
 
 pub(crate) use self::attempt::Attempt;
@@ -59,7 +59,9 @@ fn plan(base: &Base, intent: &Intent, draft: &Record, refresh: Option<u64>) -> P
         Base::New if intent.is_change() && !draft.is_empty() => Plan::Create,
         Base::Retired(Some(_)) if intent.destroy && (intent.renew.is_none() || draft.is_empty()) => Plan::Destroy,
         Base::Retired(Some(_)) if intent.destroy => Plan::Create,
-        Base::Dead(_) | Base::Retired(_) if intent.edited => Plan::Refuse,
+        // Whoever renews gets a session of its own where the one it knew has ended.
+        Base::Dead(_) | Base::Retired(_) if intent.renew.is_some() && !draft.is_empty() => Plan::Create,
+        Base::Dead(_) | Base::Retired(_) if intent.renew.is_none() && intent.edited => Plan::Refuse,
         Base::New | Base::Dead(_) | Base::Retired(_) | Base::Unavailable => Plan::Nothing,
         Base::Live(_) if intent.destroy && draft.is_empty() => Plan::Destroy,
         Base::Live(_) if intent.destroy => Plan::Create,
@@ -83,6 +85,8 @@ struct Job {
     is_stale: bool,
     /// Whether the request ends with this commit.
     is_last: bool,
+    /// Whether what an earlier commit may have stored is no longer wanted.
+    withdraws: bool,
     /// Microseconds since the Unix epoch.
     now: u64,
 }
@@ -96,25 +100,21 @@ impl Job {
             Some(work) => (std::mem::take(&mut work.intent), work.draft.clone()),
             None => (Intent::default(), state.base.record().cloned().unwrap_or_else(blank)),
         };
-        let base = match &state.base {
-            // Whoever renews gets a session of its own where the one it knew has ended.
-            base if base.is_over() && intent.renew.is_some() && !intent.destroy => Base::New,
-            base => base.clone(),
-        };
+        let base = state.base.clone();
         let drops_values = match ending {
             Ending::Failed => true,
             Ending::Response { is_server_error, .. } => is_server_error && !shared.save_on_server_error,
             Ending::Explicit | Ending::Reload => false,
         };
         if drops_values {
-            state.dropped |= intent.edited;
             let renew = intent.renew.filter(|_| ending != Ending::Failed && !intent.destroy);
-            intent = Intent { destroy: intent.destroy, renew, ..Intent::default() };
+            state.dropped |= intent.edited || renew != intent.renew;
+            intent = Intent { destroy: intent.destroy, renew, pending: intent.pending, ..Intent::default() };
             draft = if intent.destroy { None } else { base.record().cloned() }.unwrap_or_else(blank);
             draft.csrf = intent.renew.unwrap_or(draft.csrf);
         }
         let is_not_modified = matches!(ending, Ending::Response { is_not_modified: true, .. });
-        let can_send = !state.sent && !is_not_modified && ending != Ending::Failed;
+        let can_send = state.head == Head::Open && !is_not_modified && ending != Ending::Failed;
         // A refresh is for requests that used the session, and goes with a cookie.
         let may_refresh = state.accessed && can_send;
         let refresh = base.record().filter(|_| may_refresh).and_then(|record| shared.lifetime.refresh(record, now));
@@ -152,9 +152,12 @@ impl Job {
             // It holds for whatever the request may yet begin.
             work.intent.prepend(std::mem::take(&mut intent));
         }
-        state.sent |= ending.is_last();
+        if ending.is_last() {
+            state.head = Head::Sent;
+        }
         let is_stale = state.work.as_ref().is_some_and(|work| work.is_stale) && !drops_values;
-        Ok(Self { base, intent, draft, plan, may_refresh, can_send, is_stale, is_last: ending.is_last(), now })
+        let (is_last, withdraws) = (ending.is_last(), drops_values || intent.destroy);
+        Ok(Self { base, intent, draft, plan, may_refresh, can_send, is_stale, is_last, withdraws, now })
     }
 
     /// Puts back what could not be committed, for another try; at the end of a request there is none.
@@ -171,7 +174,7 @@ impl Job {
             return;
         }
         // What the request did is dropped with its response; what came meanwhile stays to be committed.
-        state.dropped |= self.intent.edited;
+        state.dropped |= self.intent.is_change();
         work.is_stale = true;
         if work.intent.is_nothing() {
             state.work = None;
@@ -183,8 +186,20 @@ impl Job {
 struct Settled {
     base: Base,
     reply: Reply,
-    /// The changes were dropped, since the session had ended or no cookie can be sent.
-    dropped: bool,
+    fate: Fate,
+}
+
+/// What became of the changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// They are durable, or there were none.
+    Stored,
+    /// Dropped: the session had ended.
+    Gone,
+    /// Dropped: the owner's sessions were revoked since the sign-in.
+    Refused,
+    /// Dropped: they needed a cookie, at the end of a request that can send none.
+    Unsent,
 }
 
 impl Settled {
@@ -192,15 +207,19 @@ impl Settled {
     fn live(token: SessionToken, record: Record, is_news: bool) -> Self {
         let live = Live { token, record, outdated: false };
         let reply = if is_news { Reply::set(&live) } else { Reply::Leave };
-        Self { base: Base::Live(live), reply, dropped: false }
+        Self { base: Base::Live(live), reply, fate: Fate::Stored }
     }
 
     fn unchanged(base: Base) -> Self {
-        Self { base, reply: Reply::Leave, dropped: false }
+        Self { base, reply: Reply::Leave, fate: Fate::Stored }
     }
 
     fn gone(token: Option<SessionToken>) -> Self {
-        Self { base: Base::Retired(token), reply: Reply::Leave, dropped: true }
+        Self { base: Base::Retired(token), reply: Reply::Leave, fate: Fate::Gone }
+    }
+
+    fn refused(base: Base) -> Self {
+        Self { fate: Fate::Refused, ..Self::unchanged(base) }
     }
 }
 
@@ -228,7 +247,7 @@ pub(crate) struct Finish {
 
 /// Ends the request: no token can be sent from now on.
 pub(crate) fn finish(state: &mut State) -> Finish {
-    state.sent = true;
+    state.head = Head::Sent;
     Finish { reply: std::mem::take(&mut state.reply), accessed: state.accessed }
 }
 

@@ -39,11 +39,32 @@ pin_project! {
         // The store looks for the session; the inner service and the request wait.
         Load { loading: Boxed<Result<crate::session::Base, Error>>, waiting: Option<Box<W>> },
         // The inner service answers, holding the session in the request's extensions.
-        Inner { #[pin] running: F, session: Session, protocol: Protocol, loaded_at: u64 },
+        Inner { #[pin] running: F, session: Answering, protocol: Protocol, loaded_at: u64 },
         // The store takes what the request did; the answer waits.
-        Commit { committing: Boxed<Result<(), Error>>, answer: Option<R>, session: Session, protocol: Protocol },
+        Commit { committing: Boxed<Result<(), Error>>, answer: Option<R>, session: Answering, protocol: Protocol },
         // The layer itself answers.
         Refused { answer: Option<R> },
+    }
+}
+
+/// The session of a request that is to be answered. Dropped before that, as when the client goes away or the handler
+/// panics, it lets whoever holds the session still know that no cookie will reach the client.
+struct Answering {
+    session: Session,
+    is_answered: bool,
+}
+
+impl Answering {
+    fn new(session: Session) -> Self {
+        Self { session, is_answered: false }
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            self.session.inner().lose();
+        }
     }
 }
 
@@ -106,6 +127,7 @@ where
     S: Service<Request<ReqBody>>,
 {
     request.extensions_mut().insert(session.clone());
+    let session = Answering::new(session);
     State::Inner { running: service.call(request), session, protocol, loaded_at }
 }
 
@@ -134,19 +156,21 @@ where
                 }
                 StateProj::Inner { running, session, protocol, loaded_at } => {
                     let mut answer = ready!(running.poll(cx));
-                    if let Some(finish) = answer.as_mut().ok().and_then(|_| finish_at_once(session.inner(), *loaded_at))
-                    {
-                        respond::write(&mut answer, &session.inner().shared, finish);
+                    let inner = session.session.inner();
+                    if let Some(finish) = answer.as_mut().ok().and_then(|_| finish_at_once(inner, *loaded_at)) {
+                        respond::write(&mut answer, &inner.shared, finish);
+                        session.is_answered = true;
                         return Poll::Ready(answer);
                     }
-                    let (session, protocol) = (session.clone(), *protocol);
-                    let shared = Arc::clone(&session.inner().shared);
-                    match shared.store.commit(session.clone(), ending(&answer)) {
+                    let shared = Arc::clone(&inner.shared);
+                    match shared.store.commit(session.session.clone(), ending(&answer)) {
                         Answer::Ready(committed) => {
-                            return Poll::Ready(conclude(answer, &session, protocol, committed));
+                            return Poll::Ready(conclude(answer, session, *protocol, committed));
                         }
                         Answer::Later(committing) => {
-                            State::Commit { committing, answer: Some(answer), session, protocol }
+                            let next = Answering::new(session.session.clone());
+                            session.is_answered = true;
+                            State::Commit { committing, answer: Some(answer), session: next, protocol: *protocol }
                         }
                     }
                 }
@@ -175,11 +199,12 @@ fn ending<B, E>(answer: &Result<Response<B>, E>) -> Ending {
 /// Puts the outcome of the commit on the response, or answers in its place.
 fn conclude<B: Default, E>(
     mut answer: Result<Response<B>, E>,
-    session: &Session,
+    session: &mut Answering,
     protocol: Protocol,
     committed: Result<(), Error>,
 ) -> Result<Response<B>, E> {
-    let inner = session.inner();
+    session.is_answered = true;
+    let inner = session.session.inner();
     let finish = finish(&mut inner.lock());
     if let (Ok(response), Err(error)) = (&mut answer, committed) {
         *response = respond::failed(protocol, &error);

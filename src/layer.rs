@@ -108,8 +108,25 @@ pub(crate) struct Shared {
     pub(crate) random: Random,
     /// Where commits of one record wait for each other after a conflict.
     pub(crate) queues: Box<[tokio::sync::Mutex<()>]>,
-    /// The latest time given to a sign-in or a revocation.
-    pub(crate) last_stamp: AtomicU64,
+    pub(crate) stamps: Stamps,
+}
+
+/// The latest time given to a sign-in or a revocation: one for all layers that go by the system's clock, since two of
+/// them may share a store.
+pub(crate) enum Stamps {
+    OfTheSystem,
+    Own(AtomicU64),
+}
+
+static LAST_STAMP: AtomicU64 = AtomicU64::new(0);
+
+impl Stamps {
+    fn last(&self) -> &AtomicU64 {
+        match self {
+            Self::OfTheSystem => &LAST_STAMP,
+            Self::Own(last) => last,
+        }
+    }
 }
 
 impl Shared {
@@ -123,13 +140,13 @@ impl Shared {
     pub(crate) fn stamp(&self) -> u64 {
         let now = micros(self.clock.now());
         let later = |last: u64| now.max(last.saturating_add(1));
-        let last = self.last_stamp.fetch_update(Ordering::AcqRel, Ordering::Acquire, |last| Some(later(last)));
+        let last = self.stamps.last().fetch_update(Ordering::AcqRel, Ordering::Acquire, |last| Some(later(last)));
         later(last.unwrap_or_else(|last| last))
     }
 
     /// Makes every later stamp follow this one, which another process gave out, or this one before it was restarted.
     pub(crate) fn learn(&self, stamp: u64) {
-        self.last_stamp.fetch_max(stamp, Ordering::AcqRel);
+        self.stamps.last().fetch_max(stamp, Ordering::AcqRel);
     }
 
     pub(crate) fn queue(&self, token: &SessionToken) -> &tokio::sync::Mutex<()> {
@@ -234,5 +251,17 @@ impl Owners {
 impl fmt::Debug for Owners {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Owners").field(&self.0.store).finish()
+    }
+}
+
+#[cfg(all(test, feature = "memory"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_on_the_systems_clock_share_their_stamps() {
+        let layers = [(); 2].map(|()| SessionLayer::new(crate::MemoryStore::new()));
+        let stamps: Vec<_> = (0..10_000).map(|at| layers[at % 2].shared.stamp()).collect();
+        assert!(stamps.is_sorted_by(|one, next| one < next));
     }
 }

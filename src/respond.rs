@@ -119,8 +119,12 @@ fn vary_by_cookie(headers: &mut HeaderMap) {
     }
 }
 
-/// Makes sure of `no-store`, keeping only such directives of the handler as forbid more.
+/// Makes sure of `no-store`, keeping only such directives of the handler as forbid more. What speaks to a CDN alone would
+/// outweigh that there (RFC 9213), and goes.
 fn forbid_storing(headers: &mut HeaderMap) {
+    for targeted in ["cdn-cache-control", "surrogate-control"] {
+        headers.remove(targeted);
+    }
     const STRICT: [&[u8]; 6] =
         [b"private", b"no-cache", b"must-revalidate", b"proxy-revalidate", b"no-transform", b"must-understand"];
     if headers.get(CACHE_CONTROL).is_none() {
@@ -185,6 +189,16 @@ mod tests {
             forbid_storing(&mut headers);
             assert!(headers.get_all(CACHE_CONTROL).iter().eq([after]), "{before:?}: {headers:?}");
         }
+    }
+
+    #[test]
+    fn what_speaks_to_a_cdn_alone_does_not_outweigh_it() {
+        let mut headers = HeaderMap::new();
+        for name in ["cdn-cache-control", "surrogate-control"] {
+            headers.insert(name, HeaderValue::from_static("max-age=60"));
+        }
+        forbid_storing(&mut headers);
+        assert_eq!(headers, HeaderMap::from_iter([(CACHE_CONTROL, HeaderValue::from_static("no-store"))]));
     }
 
     #[test]

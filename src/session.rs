@@ -16,7 +16,7 @@ use subtle::ConstantTimeEq as _;
 
 pub(crate) use self::changes::{Intent, Op, SignIn, fits};
 pub use self::key::{Readable, SessionKey};
-pub(crate) use self::state::{Base, Inner, Live, Reply, State, blank};
+pub(crate) use self::state::{Base, Head, Inner, Live, Reply, State, blank};
 pub use self::view::SessionView;
 use crate::clock::{micros, span};
 use crate::commit::Ending;
@@ -111,7 +111,9 @@ impl Session {
         let is_live = commits || matches!(state.base, Base::Live(_) | Base::Retired(Some(_)));
         let work = state.work_mut()?;
         work.draft = blank();
-        work.intent = Intent { destroy: is_live, ..Intent::default() };
+        // What an unanswered commit may have stored is to go as well.
+        let pending = work.intent.pending.take();
+        work.intent = Intent { destroy: is_live || pending.is_some(), pending, ..Intent::default() };
         work.edits += 1;
         Ok(())
     }

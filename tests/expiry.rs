@@ -58,7 +58,7 @@ async fn a_session_that_expires_under_a_request_is_absent_for_whatever_it_does()
             ("/late/write", "country own", false),
             ("/late/commit", "gone: true", false),
             ("/late/reload", "gone: true", false),
-            ("/late/destroy", "", true),
+            ("/late/destroy", "", backend == Backend::Cookie),
             ("/late/renew", "country own", true),
         ] {
             if backend == Backend::Cookie && path == "/late/reload" {
@@ -72,7 +72,8 @@ async fn a_session_that_expires_under_a_request_is_absent_for_whatever_it_does()
             let at = format!("{backend:?} {path}");
             assert_eq!((answer.status, answer.body.as_str()), (StatusCode::OK, body), "{at}");
             assert_eq!(answer.set_cookie().is_some(), sets_cookie, "{at}");
-            assert_eq!(answer.removes_cookie(), path == "/late/destroy", "{at}");
+            // It may be that of a sign-in since; where the client holds the session, the last answer wins anyway.
+            assert_eq!(answer.removes_cookie(), path == "/late/destroy" && backend == Backend::Cookie, "{at}");
             assert_eq!(found(&old).await, "", "{at}");
             let own = if path == "/late/renew" { "own" } else { "" };
             assert_eq!(found(&browser).await, own, "{at}: only the request's own changes begin a session");

@@ -1,5 +1,7 @@
 //! A write whose answer was lost: before it is tried again, the store is asked whether it happened.
 
+use std::time::Duration;
+
 use super::execute::Commit;
 use super::{Plan, Settled};
 use crate::error::Error;
@@ -21,8 +23,19 @@ pub(crate) struct Attempt {
 }
 
 impl<S: SessionStore> Commit<'_, S> {
-    /// Takes over what an earlier try stored after all, so that nothing is applied twice. `Some` if that was everything.
+    /// Takes over what an earlier try stored after all, so that nothing is applied twice: `Some` if that was everything. Where
+    /// it is no longer wanted, it goes.
     pub(super) async fn resume(&mut self, earlier: Attempt) -> Result<Option<Settled>, Error> {
+        if self.job.withdraws {
+            let is_known = matches!(&self.job.base, Base::Live(live) if live.token == earlier.token);
+            if !is_known
+                && let Err(error) = self.wait(self.store.delete(&earlier.token, Duration::ZERO, self.now())).await
+            {
+                self.job.intent.pending = Some(Box::new(earlier));
+                return Err(error);
+            }
+            return Ok(None);
+        }
         let found = self.wait(self.store.load(&earlier.token, self.now())).await;
         let record = match found {
             Ok(Loaded::Live(record) | Loaded::Outdated(record)) if record.version() == earlier.version => record,
@@ -42,10 +55,8 @@ impl<S: SessionStore> Commit<'_, S> {
         if !intent.is_change() {
             return Ok(Some(settled));
         }
-        if !intent.destroy {
-            self.job.plan = Plan::Write;
-            self.job.draft = self.replay(&record)?;
-        }
+        self.job.plan = Plan::Write;
+        self.job.draft = self.replay(&record)?;
         self.job.base = settled.base;
         self.resumed = settled.reply;
         Ok(None)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::limit::Limit;
-use super::{Attempt, Ending, Job, Plan, Settled, refusal};
+use super::{Attempt, Ending, Fate, Job, Plan, Settled, refusal};
 use crate::clock::{micros, span, time};
 use crate::error::{Error, Kind, StoreError};
 use crate::layer::Shared;
@@ -33,29 +33,24 @@ pub(crate) async fn settle<S: SessionStore>(store: &Arc<S>, session: &Session, e
     let done = commit.run().await;
     unwound.intent = None;
     let signs_in = commit.job.intent.sign_in_stamp().is_some();
-    // A late write may be dropped in silence; an answer that says "welcome" without a session may not.
-    let done = match done {
-        Ok(Settled { dropped: true, base, .. }) if base.is_over() && signs_in && ending != Ending::Explicit => {
-            Err(Kind::Refused.into())
-        }
-        done => done,
-    };
     match done.map(|settled| commit.with_resumed(settled)) {
-        Ok(Settled { base, mut reply, dropped }) => {
+        Ok(Settled { base, mut reply, fate }) => {
             match (ending, &mut reply) {
                 (Ending::Response { is_not_modified: true, .. }, reply) => *reply = Reply::Leave,
                 (Ending::Response { .. }, Reply::Set { as_of, .. }) => *as_of = Some(now),
                 _ => {}
             }
             inner.rebase(base, reply);
-            if !dropped {
-                return Ok(());
+            match fate {
+                Fate::Stored => Ok(()),
+                // A late write may be dropped in silence; an answer that says "welcome" without a session may not.
+                Fate::Refused if signs_in => Err(Kind::Refused.into()),
+                _ if ending == Ending::Explicit => Err(Kind::Gone.into()),
+                _ => {
+                    inner.lock().dropped = true;
+                    Ok(())
+                }
             }
-            if ending == Ending::Explicit {
-                return Err(if signs_in { Kind::Refused } else { Kind::Gone }.into());
-            }
-            inner.lock().dropped = true;
-            Ok(())
         }
         Err(error) => {
             // A refusal was reported where it was met.
@@ -82,8 +77,11 @@ async fn reload<S: SessionStore>(store: &Arc<S>, session: &Session, now: u64) ->
         state.accessed = true;
         state.base.clone()
     };
-    let Base::Live(live) = base else {
-        return Ok(());
+    let live = match base {
+        Base::Live(live) => live,
+        Base::New => return Ok(()),
+        Base::Dead(_) | Base::Retired(_) => return Err(Kind::Gone.into()),
+        Base::Unavailable => return Err(Kind::Unavailable.into()),
     };
     if shared.is_sealed() {
         return Ok(());
@@ -146,28 +144,31 @@ impl<S: SessionStore> Commit<'_, S> {
             Base::Live(live) => Some(live.clone()),
             _ => None,
         };
-        if let (Plan::Destroy | Plan::Create, Base::Retired(Some(token))) = (self.job.plan, &self.job.base) {
-            self.destroy(token.clone()).await?;
+        if let Base::Retired(Some(token)) = &self.job.base
+            && self.job.intent.destroy
+        {
+            self.destroy(token.clone(), Base::Retired(None)).await?;
             if self.job.plan == Plan::Destroy {
-                return Ok(Settled { dropped: self.job.intent.edited, ..Settled::unchanged(Base::New) });
+                let fate = if self.job.intent.edited { Fate::Gone } else { Fate::Stored };
+                return Ok(Settled { fate, ..Settled::unchanged(Base::Retired(None)) });
             }
         }
         match (self.job.plan, live) {
             (Plan::Destroy, Some(live)) => {
-                self.destroy(live.token).await?;
-                Ok(Settled { reply: Reply::Remove, ..Settled::unchanged(Base::New) })
+                let reply = self.destroy(live.token, Base::New).await?;
+                Ok(Settled { reply, ..Settled::unchanged(Base::New) })
             }
             (Plan::Create, Some(live)) => {
-                self.destroy(live.token).await?;
+                let reply = self.destroy(live.token, Base::New).await?;
                 let created = self.create(self.job.draft.clone()).await?;
-                Ok(Settled { reply: created.reply.or_keep(Reply::Remove), ..created })
+                Ok(Settled { reply: created.reply.or_keep(reply), ..created })
             }
             (Plan::Create, None) => self.create(self.job.draft.clone()).await,
             (Plan::Write, Some(live)) => self.change(live).await,
             (Plan::Touch(deadline), Some(live)) => Ok(self.touch(live, deadline).await),
             (Plan::Refuse, _) => {
                 tracing::debug!("changes to a session that has ended are dropped");
-                Ok(Settled { dropped: true, ..Settled::unchanged(self.job.base.clone()) })
+                Ok(Settled { fate: Fate::Gone, ..Settled::unchanged(self.job.base.clone()) })
             }
             _ => Ok(Settled::unchanged(self.job.base.clone())),
         }
@@ -176,7 +177,7 @@ impl<S: SessionStore> Commit<'_, S> {
     /// Begins a session under a token that the client has never seen.
     pub(super) async fn create(&mut self, record: Record) -> Result<Settled, Error> {
         if !self.job.can_send {
-            return self.cannot_send(Base::New);
+            return self.cannot_send(self.job.base.clone());
         }
         let (record, _) = self.stamp(record, None)?;
         Ok(match self.insert(&record).await? {
@@ -184,7 +185,7 @@ impl<S: SessionStore> Commit<'_, S> {
                 tracing::debug!(key = ?token.key(), "a session began");
                 Settled::live(token, record, true)
             }
-            None => Settled::gone(None),
+            None => Settled::refused(self.job.base.clone()),
         })
     }
 
@@ -196,7 +197,7 @@ impl<S: SessionStore> Commit<'_, S> {
         tracing::warn!(
             "a response that carries no session cookie cannot begin or renew a session: changes are dropped"
         );
-        Ok(Settled { dropped: true, ..Settled::unchanged(base) })
+        Ok(Settled { fate: Fate::Unsent, ..Settled::unchanged(base) })
     }
 
     /// Stores a record under a fresh token; `None` if its owner's sessions were revoked meanwhile.
@@ -239,17 +240,22 @@ impl<S: SessionStore> Commit<'_, S> {
     }
 
     /// Ends a session, and whatever it was renewed to meanwhile.
-    async fn destroy(&mut self, mut token: SessionToken) -> Result<(), Error> {
-        loop {
+    ///
+    /// Where another request had ended it already, the client's cookie is left alone: it may be that of a sign-in since.
+    async fn destroy(&mut self, mut token: SessionToken, left: Base) -> Result<Reply, Error> {
+        let has_ended = loop {
             let found = self.wait(self.store.delete(&token, TOMBSTONE, self.now())).await?;
-            let Deleted::Retired(stone) = found else { break };
-            let Some(successor) = stone.successor(&token) else { break };
+            let Deleted::Retired(stone) = found else { break found == Deleted::Done };
+            let Some(successor) = stone.successor(&token) else {
+                // Its own tombstone, where the store sent the call again.
+                break stone == self.tombstone(TombstoneKind::Destroyed);
+            };
             token = successor;
-        }
-        tracing::debug!(key = ?token.key(), "a session was destroyed");
+        };
+        tracing::debug!(key = ?token.key(), has_ended, "a session was destroyed");
         self.job.intent.destroy = false;
-        self.job.base = Base::New;
-        Ok(())
+        self.job.base = left;
+        Ok(if has_ended || self.shared.is_sealed() { Reply::Remove } else { Reply::Leave })
     }
 
     pub(super) fn replay(&self, on: &Record) -> Result<Record, Error> {

@@ -62,7 +62,9 @@ impl<'a, S: SessionStore> Commit<'a, S> {
                 }));
             }
             if !self.prepare_fresh(fresh, renews.then_some(&record)).await? {
-                return Ok(Settled::gone(Some(token.clone())));
+                // Only the new record was refused. What it was to replace lives on, unless it was the owner's as well.
+                let live = Live { token: token.clone(), record: from.clone(), outdated: false };
+                return Ok(Settled::refused(Base::Live(live)));
             }
             let change = match fresh.as_mut() {
                 Some(fresh) => {

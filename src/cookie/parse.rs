@@ -44,7 +44,7 @@ impl Candidates {
 
 pub(super) fn candidates(name: &str, request: &HeaderMap, shape: TokenShape) -> Candidates {
     let (mut found, mut is_malformed) = (Candidates::default(), false);
-    let chunks = (suffixes(shape).len() > 1).then(|| Chunks::collect(name, request));
+    let chunks = (suffixes(shape).len() > 1).then(|| Chunks::collect(name, request, suffixes(shape).len()));
     for value in values(request, name.as_bytes()) {
         let token = match (&chunks, value) {
             (Some(chunks), [count @ b'2'..=b'3', b'.', first @ ..]) => {
@@ -107,7 +107,8 @@ struct Chunks<'a> {
 }
 
 impl<'a> Chunks<'a> {
-    fn collect(name: &str, request: &'a HeaderMap) -> Self {
+    /// What a larger number of chunks has left behind is none of these.
+    fn collect(name: &str, request: &'a HeaderMap, most: usize) -> Self {
         let mut chunks = Self { pieces: [None; 3], strange: false };
         for pair in pairs(request) {
             let Some(rest) = pair.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b".")) else {
@@ -117,7 +118,8 @@ impl<'a> Chunks<'a> {
             let (number, value) = (trim(&rest[..at]), trim(&rest[at + 1..]));
             let slot = match number {
                 b"1" => &mut chunks.pieces[1],
-                b"2" => &mut chunks.pieces[2],
+                b"2" if most > 2 => &mut chunks.pieces[2],
+                b"2" => continue,
                 _ => {
                     chunks.strange |= !number.is_empty() && number.iter().all(u8::is_ascii_digit);
                     continue;

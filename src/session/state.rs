@@ -23,14 +23,23 @@ pub(crate) struct State {
     pub(crate) base: Base,
     /// Whether the handler looked at the session: then the response varies with the cookie.
     pub(crate) accessed: bool,
-    /// Set when the response has been decided: no token can be sent any more.
-    pub(crate) sent: bool,
+    pub(crate) head: Head,
     /// Whether changes were dropped with the response, of which nobody was told yet.
     pub(crate) dropped: bool,
     /// Made at the first change.
     pub(crate) work: Option<Box<Work>>,
     /// What the response's cookie has to say so far.
     pub(crate) reply: Reply,
+}
+
+/// Whether a new token can still reach the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Head {
+    Open,
+    /// The response has been decided.
+    Sent,
+    /// There will be no response, since the request was dropped; with how many changes it had until then.
+    Lost(u64),
 }
 
 /// What the store holds, as far as this request knows.
@@ -95,7 +104,7 @@ impl Reply {
 
 impl Inner {
     pub(crate) fn new(shared: Arc<Shared>, base: Base, outer: Option<Session>) -> Self {
-        let state = State { base, accessed: false, sent: false, dropped: false, work: None, reply: Reply::Leave };
+        let state = State { base, accessed: false, head: Head::Open, dropped: false, work: None, reply: Reply::Leave };
         Self { shared, outer, state: Mutex::new(state), gate: tokio::sync::Mutex::new(()) }
     }
 
@@ -118,6 +127,13 @@ impl Inner {
         let result = change(work)?;
         work.edits += 1;
         Ok(result)
+    }
+
+    /// Ends a request whose response will never be sent.
+    pub(crate) fn lose(&self) {
+        let mut state = self.lock();
+        let edits = state.work.as_ref().map_or(0, |work| work.edits);
+        state.head = Head::Lost(edits);
     }
 
     /// Installs what a commit or reload brought, with what was changed meanwhile on top.
@@ -240,7 +256,13 @@ impl Op {
 impl Drop for Inner {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if state.sent && state.work.as_ref().is_some_and(|work| work.intent.is_change()) {
+        let known = match state.head {
+            // A request that ends by itself without an answer drops its changes, as it should.
+            Head::Open => return,
+            Head::Sent => 0,
+            Head::Lost(edits) => edits,
+        };
+        if state.work.as_ref().is_some_and(|work| work.intent.is_change() && work.edits > known) {
             tracing::warn!(
                 cookie = self.shared.cookie.name(),
                 "a session was changed after the response was committed, and the change is lost: call `commit()`"

@@ -5,7 +5,7 @@
 
 use std::fmt::Debug;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
@@ -57,19 +57,33 @@ pub(crate) struct Erased<S> {
 /// the next use where its runtime has ended or a sweep has panicked.
 #[derive(Debug, Default)]
 struct Sweeper {
-    is_running: Arc<AtomicBool>,
+    status: Arc<Status>,
     task: Mutex<Option<AbortHandle>>,
 }
 
+#[derive(Debug, Default)]
+struct Status {
+    is_running: AtomicBool,
+    panics: AtomicUsize,
+}
+
+/// After how many panics the sweeper is given up: a runtime without a timer brings one at every start.
+const MAX_PANICS: usize = 4;
+
 /// Says that the sweeper has ended, however it has.
-struct Running(Arc<AtomicBool>);
+struct Running(Arc<Status>);
 
 impl Drop for Running {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            tracing::error!("a sweep of the session store panicked: the next request starts the sweeper again");
+            let panics = self.0.panics.fetch_add(1, Ordering::Relaxed) + 1;
+            tracing::error!(panics, "a sweep of the session store panicked");
+            if panics >= MAX_PANICS {
+                tracing::error!("the session store is swept no more: what expires there stays until it is asked for");
+                return;
+            }
         }
-        self.0.store(false, Ordering::Release);
+        self.0.is_running.store(false, Ordering::Release);
     }
 }
 
@@ -80,17 +94,17 @@ impl<S: SessionStore> Erased<S> {
     }
 
     fn start_sweeper(&self) {
-        if self.sweeper.is_running.load(Ordering::Relaxed) {
+        if self.sweeper.status.is_running.load(Ordering::Relaxed) {
             return;
         }
         let (Some(interval), Ok(runtime)) = (self.store.sweep_interval(), tokio::runtime::Handle::try_current()) else {
             return;
         };
         let mut task = self.sweeper.task.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.sweeper.is_running.swap(true, Ordering::AcqRel) {
+        if self.sweeper.status.is_running.swap(true, Ordering::AcqRel) {
             return;
         }
-        let running = Running(Arc::clone(&self.sweeper.is_running));
+        let running = Running(Arc::clone(&self.sweeper.status));
         let (store, clock) = (Arc::downgrade(&self.store), Arc::clone(&self.clock));
         let sweeping = async move {
             let _running = running;

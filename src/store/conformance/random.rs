@@ -63,13 +63,13 @@ impl History {
         };
         let record = live.clone().unwrap_or_else(|| self.record());
         let version = if self.lab.below(5) > 0 { record.version() } else { self.lab.version() };
-        let call = match self.lab.below(20) {
+        let call = match self.lab.below(21) {
             0..3 => Call::Create(token, self.record()),
             3..7 => Call::Update(token, version, Change::Replace(self.next(&record), self.deadline())),
             7 => Call::Update(token, version, Change::Retire(self.tombstone())),
             8 | 9 => Call::Touch(token, version, self.now + self.lifetime()),
             10 => Call::Delete(token, [Duration::ZERO, MINUTE][self.lab.below(2)]),
-            11 => self.revocation().await,
+            11 | 20 => self.revocation().await,
             12 => Call::Sweep(self.lab.below(4)),
             13 | 14 => Call::Owned(self.owners[self.lab.below(self.owners.len())].clone()),
             15 if live.is_some() => return self.renewal(&token, version, &record),
@@ -113,16 +113,21 @@ impl History {
     }
 
     async fn revocation(&mut self) -> Call {
-        let owner = self.owners[self.lab.below(self.owners.len())].clone();
-        // A handle that is listed, be it somebody else's.
+        let mut owner = self.owners[self.lab.below(self.owners.len())].clone();
         let mut listed = Vec::new();
         for owner in &self.owners {
-            listed.extend(self.model.owned(owner, self.now).await);
+            listed.extend(self.model.owned(owner, self.now).await.into_iter().map(|one| (owner, one.handle)));
         }
-        let which = match (self.lab.below(4), listed.len()) {
+        let which = match (self.lab.below(5), listed.len()) {
             (0, _) | (_, 0) => Revoke::All,
-            (1, count) => Revoke::Others(listed[self.lab.below(count)].handle),
-            (_, count) => Revoke::One(listed[self.lab.below(count)].handle),
+            (kind, count) => {
+                let (whose, handle) = listed[self.lab.below(count)];
+                // Now and then it is somebody else's.
+                if self.lab.below(4) > 0 {
+                    owner.clone_from(whose);
+                }
+                if kind < 3 { Revoke::Others(handle) } else { Revoke::One(handle) }
+            }
         };
         if !matches!(which, Revoke::One(_)) {
             self.revoked.insert(owner.clone());

@@ -38,8 +38,9 @@ impl Ended {
         if found.young.len() >= REMEMBERED && !found.young.contains_key(&session) {
             found.old = std::mem::take(&mut found.young);
         }
+        let known = found.old.get(&session).copied().unwrap_or_default();
         let latest = found.young.entry(session).or_default();
-        *latest = deadline.max(*latest);
+        *latest = deadline.max(*latest).max(known);
         self.latest.fetch_max(deadline, Relaxed);
     }
 

@@ -1,5 +1,7 @@
 //! What a hostile reading found, each named for the rule that it broke.
 
+mod loose_ends;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::sync::Arc;
