@@ -15,7 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use subtle::ConstantTimeEq as _;
 
 pub(crate) use self::changes::{Intent, Op, SignIn, fits};
-pub use self::key::{Readable, SessionKey};
+pub use self::key::{Readable, SessionKey, ValueOf};
 pub(crate) use self::state::{Base, Inner, Live, Reply, State, blank};
 pub use self::view::SessionView;
 use crate::clock::{micros, span};

@@ -19,7 +19,7 @@ fn handlers() -> Router {
         .route("/maybe-view", any(|view: Option<SessionView>| async move { view.is_some().to_string() }))
         .route(
             "/set/{name}",
-            post(|session: Session, Path(name): Path<String>| async move { NAME.insert(&session, &name) }),
+            post(|session: Session, Path(name): Path<String>| async move { NAME.insert(&session, name) }),
         )
         .route("/show", get(|view: SessionView| async move { NAME.get(&view).map(Option::unwrap_or_default) }))
 }

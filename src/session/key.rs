@@ -1,5 +1,6 @@
 //! Keys that know the type of their value.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -20,7 +21,7 @@ use crate::error::Error;
 ///
 /// fn move_to(session: &Session, country: &str) -> Result<Option<String>, Error> {
 ///     let before = COUNTRY.get(session)?;
-///     COUNTRY.insert(session, &country.to_owned())?;
+///     COUNTRY.insert(session, country)?;
 ///     Ok(before)
 /// }
 /// ```
@@ -44,6 +45,42 @@ impl<T> SessionKey<T> {
     pub fn remove(&self, session: &Session) -> Result<bool, Error> {
         session.remove(self.name)
     }
+
+    /// Sets the value, which is a `T` or a reference to what a `T` can be borrowed as; see [`Session::insert`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::collections::BTreeMap;
+    /// # use tower_session_layer::{Error, Session, SessionKey};
+    /// const COUNTRY: SessionKey<String> = SessionKey::new("countryCode");
+    /// const CART: SessionKey<BTreeMap<String, u32>> = SessionKey::new("cart");
+    /// const SEEN: SessionKey<Vec<u64>> = SessionKey::new("seen");
+    ///
+    /// fn fill(session: &Session) -> Result<(), Error> {
+    ///     COUNTRY.insert(session, "US")?;
+    ///     let cart = BTreeMap::from([("mug".to_owned(), 2)]);
+    ///     CART.insert(session, &cart)?;
+    ///     CART.insert(session, cart)?;
+    ///     SEEN.insert(session, &[4, 8][..])
+    /// }
+    /// ```
+    ///
+    /// Nothing else is taken:
+    ///
+    /// ```compile_fail,E0277
+    /// # use tower_session_layer::{Error, Session, SessionKey};
+    /// # const COUNTRY: SessionKey<String> = SessionKey::new("countryCode");
+    /// fn fill(session: &Session) -> Result<(), Error> {
+    ///     COUNTRY.insert(session, 49_i32)
+    /// }
+    /// ```
+    pub fn insert<Q>(&self, session: &Session, value: impl ValueOf<T, Q>) -> Result<(), Error>
+    where
+        Q: Serialize + ?Sized,
+    {
+        session.insert(self.name, value.value())
+    }
 }
 
 impl<T: DeserializeOwned> SessionKey<T> {
@@ -55,13 +92,6 @@ impl<T: DeserializeOwned> SessionKey<T> {
     /// Removes the value and returns it; see [`Session::take`].
     pub fn take(&self, session: &Session) -> Result<Option<T>, Error> {
         session.take(self.name)
-    }
-}
-
-impl<T: Serialize> SessionKey<T> {
-    /// Sets the value; see [`Session::insert`].
-    pub fn insert(&self, session: &Session, value: &T) -> Result<(), Error> {
-        session.insert(self.name, value)
     }
 }
 
@@ -86,6 +116,28 @@ impl<T> Copy for SessionKey<T> {}
 impl<T> fmt::Debug for SessionKey<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("SessionKey").field(&self.name).finish()
+    }
+}
+
+/// What [`SessionKey::insert`] takes: a `T`, or a reference to the `Q` that a `T` can be borrowed as, a `&str` for a
+/// `String`.
+///
+/// [`Borrow`] itself does not say which `Q` a string literal is to be for a `String`.
+#[diagnostic::on_unimplemented(message = "`{Self}` is no value for a `SessionKey<{T}>`")]
+pub trait ValueOf<T, Q: ?Sized> {
+    #[doc(hidden)]
+    fn value(&self) -> &Q;
+}
+
+impl<T> ValueOf<T, T> for T {
+    fn value(&self) -> &T {
+        self
+    }
+}
+
+impl<T: Borrow<Q>, Q: ?Sized> ValueOf<T, Q> for &Q {
+    fn value(&self) -> &Q {
+        self
     }
 }
 
