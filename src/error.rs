@@ -8,7 +8,8 @@ type Source = Box<dyn StdError + Send + Sync>;
 
 /// Why a session could not be read, changed or committed.
 ///
-/// Opaque, so that causes can be added; ask it with the `is_*` methods. No message holds a token or a value.
+/// Opaque, so that causes can be added; ask it with the `is_*` methods, and answer what they all deny with 500. No
+/// message holds a token or a value.
 #[derive(Debug)]
 pub struct Error(Box<Kind>);
 
@@ -62,6 +63,17 @@ impl Error {
     /// Whether the change needs a session cookie, for a new token or idle timeout, which can no longer be sent.
     pub fn is_response_sent(&self) -> bool {
         matches!(*self.0, Kind::ResponseSent)
+    }
+
+    /// Whether the name to sign in was empty. Nothing was changed.
+    pub fn is_empty_owner(&self) -> bool {
+        matches!(*self.0, Kind::NoOwner)
+    }
+
+    /// Whether a sign-in was committed only after more than a day, when a revocation may be forgotten that it had to
+    /// heed. Nothing was stored: the person has to sign in again.
+    pub fn is_stale_sign_in(&self) -> bool {
+        matches!(*self.0, Kind::Stale)
     }
 
     /// Whether the store could not be reached, or did not answer in time.
