@@ -1,4 +1,7 @@
 //! What a session store is, and the stores of this crate.
+//!
+//! Everything that an implementation of [`SessionStore`] names is here; a program that uses sessions finds all it
+//! names at the crate's root.
 
 // The layer's view of any store, with its type erased.
 mod erased;
@@ -20,10 +23,15 @@ use std::time::{Duration, SystemTime};
 
 pub(crate) use self::erased::{Answer, Boxed, Erased, ErasedStore, poll_once};
 pub use self::mark::RevocationMark;
-use crate::cookie::SessionCookie;
-use crate::error::StoreError;
-use crate::record::{Record, SessionHandle, Tombstone, Version};
-use crate::token::{SessionToken, TokenShape};
+#[doc(no_inline)]
+pub use crate::cookie::SessionCookie;
+#[doc(no_inline)]
+pub use crate::error::StoreError;
+#[doc(no_inline)]
+pub use crate::record::SessionHandle;
+pub use crate::record::{DecodeError, Head, Record, Tombstone, TombstoneKind, Version};
+#[doc(no_inline)]
+pub use crate::token::{SessionToken, StoreKey, TokenShape};
 
 /// Where sessions are kept.
 ///
@@ -42,8 +50,8 @@ use crate::token::{SessionToken, TokenShape};
 ///
 /// # What may leave the process
 ///
-/// At most the [`StoreKey`](crate::StoreKey) of a token, never the token. Values are the application's; keep them
-/// from other users of the machine.
+/// At most the [`StoreKey`] of a token, never the token. Values are the application's; keep them from other users of
+/// the machine.
 ///
 /// # Versions
 ///
@@ -166,8 +174,6 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     ///
     /// What is not there stays not there, and a tombstone that stands already stays as it is and is returned.
     ///
-    /// [`TombstoneKind::Destroyed`]: crate::TombstoneKind::Destroyed
-    ///
     /// # Errors
     ///
     /// The session may live on; the layer tells the client so (503).
@@ -200,8 +206,6 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// For all but [`Revoke::One`] the owner's [`RevocationMark`] is written first, with `now` as its time: whoever
     /// began signing in before it finds the mark, either here or when its own [`create`](Self::create) looks.
     /// `now` differs in every revocation and sign-in of a process. The mark may go a day later.
-    ///
-    /// [`TombstoneKind::Revoked`]: crate::TombstoneKind::Revoked
     ///
     /// # Errors
     ///
