@@ -4,13 +4,13 @@ use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
 use axum::routing::get;
-use tower_session_layer::Session;
-use tower_session_layer::store::OwnedSession;
+use tower_session_layer::{OwnedSession, Session};
 
 use crate::html::{Html, html};
 use crate::problem::Failure;
-use crate::shop::{PRODUCTS, Product};
+use crate::shop::{MOST, PRODUCTS, Product};
 use crate::shopper::Shopper;
 
 pub(crate) fn routes() -> Router {
@@ -55,8 +55,8 @@ async fn home(shopper: Shopper) -> Html {
     )
 }
 
-async fn product(shopper: Shopper, Path(sku): Path<String>) -> Result<Html, Failure> {
-    let product = Product::find(&sku).ok_or(Failure::NOT_FOUND)?;
+async fn product(shopper: Shopper, sku: Result<Path<String>, PathRejection>) -> Result<Html, Failure> {
+    let product = sku.ok().and_then(|Path(sku)| Product::find(&sku)).ok_or(Failure::NOT_FOUND)?;
     let main = html!(
         r#"<article class="product">
 <div class="art" aria-hidden="true">{art}</div>
@@ -64,13 +64,14 @@ async fn product(shopper: Shopper, Path(sku): Path<String>) -> Result<Html, Fail
 <p class="price large">{price}</p>
 <form class="row" method="post" action="/cart/add">{hidden}<input type="hidden" name="sku" value="{sku}">
 <label>Quantity
-<input name="quantity" type="number" inputmode="numeric" min="1" max="99" value="1" required></label>
+<input name="quantity" type="number" inputmode="numeric" min="1" max="{most}" value="1" required></label>
 <button>Add to cart</button></form>
 <p class="promise">{name_of_country}: {promise}.</p>
 <p><a href="/">All products</a></p></div>
 </article>"#,
         art = product.art(),
         sku = product.sku,
+        most = MOST,
         name = product.name,
         tagline = product.tagline,
         story = product.story,
@@ -132,14 +133,25 @@ fn cart_line(shopper: &Shopper, sku: &str, quantity: u32, product: Option<&Produ
         Some(product) => html!(r#"<a href="/product/{sku}">{name}</a>"#, sku = product.sku, name = name),
         None => html!(r#"{name} <span class="made">no longer sold</span>"#, name = name),
     };
+    // Less of what is not sold is not to be had either.
+    let quantity = product.map(|product| {
+        html!(
+            r#"<form class="row" method="post" action="/cart/change">{hidden}<input type="hidden" name="sku" value="{sku}">
+<label>Quantity<span class="unseen"> of {name}</span>
+<input name="quantity" type="number" inputmode="numeric" min="0" max="{most}" value="{quantity}" required></label>
+<button class="quiet">Update<span class="unseen"> {name}</span></button></form>"#,
+            hidden = shopper.hidden(),
+            sku = product.sku,
+            name = name,
+            most = MOST,
+            quantity = quantity,
+        )
+    });
     html!(
         r#"<li>
 <div class="art" aria-hidden="true">{art}</div>
 <h2>{title}</h2>
-<form class="row" method="post" action="/cart/change">{hidden}<input type="hidden" name="sku" value="{sku}">
-<label>Quantity<span class="unseen"> of {name}</span>
-<input name="quantity" type="number" inputmode="numeric" min="0" max="99" value="{quantity}" required></label>
-<button class="quiet">Update<span class="unseen"> {name}</span></button></form>
+{quantity}
 <form class="remove" method="post" action="/cart/change">{hidden}<input type="hidden" name="sku" value="{sku}">
 <input type="hidden" name="quantity" value="0"><button class="link">Remove<span class="unseen"> {name}</span></button></form>
 <p class="price">{price}</p>

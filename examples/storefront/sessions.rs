@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use tower_session_layer::{CookieKey, CookieStore, MemoryStore, SessionLayer, SessionStore};
+use tower_session_layer::{ConfigError, CookieKey, CookieStore, MemoryStore, SessionLayer, SessionStore};
 
 use crate::keys;
 use crate::options::{Options, StoreChoice};
@@ -21,7 +21,7 @@ pub(crate) fn layer(options: &Options) -> Result<SessionLayer, String> {
         StoreChoice::Memory => build(MemoryStore::new(), options),
         #[cfg(unix)]
         StoreChoice::File(directory) => {
-            build(tower_session_layer::FileStore::new(directory).map_err(|error| error.to_string())?, options)
+            build(tower_session_layer::FileStore::new(directory).map_err(|error| as_typed(&error))?, options)
         }
         #[cfg(not(unix))]
         StoreChoice::File(_) => Err("--store file: is for Unix only".to_owned()),
@@ -44,12 +44,26 @@ fn build(store: impl SessionStore, options: &Options) -> Result<SessionLayer, St
         builder = builder.absolute_timeout(absolute);
     }
     // Somebody who names only the absolute timeout does not contradict themselves by the idle one's default.
-    let shorter = options.absolute.filter(|absolute| !absolute.is_zero() && *absolute < DEFAULT_IDLE);
+    let shorter = options.absolute.filter(|absolute| *absolute < DEFAULT_IDLE);
     if let Some(idle) = options.idle.or(shorter) {
         builder = builder.idle_timeout(idle);
     }
     if options.insecure_cookies {
         builder = builder.insecure_http();
     }
-    builder.build().map_err(|error| error.to_string())
+    builder.build().map_err(|error| as_typed(&error))
+}
+
+/// Names the options of the command line, not those of the builders.
+fn as_typed(error: &ConfigError) -> String {
+    match error {
+        ConfigError::IdleOverAbsolute { idle, absolute } => {
+            let (idle, absolute) = (idle.as_secs(), absolute.as_secs());
+            format!("--idle {idle}: expected at most the absolute timeout, --absolute {absolute}")
+        }
+        ConfigError::Directory { path, reason } => {
+            format!("--store file:{}: expected a directory that can be written: {reason}", path.display())
+        }
+        other => other.to_string(),
+    }
 }

@@ -13,13 +13,21 @@ pub(crate) const CART: SessionKey<Cart> = SessionKey::new("cart");
 /// The flash that the next page shows.
 pub(crate) const NOTICE: &str = "notice";
 
+/// The most of one product that a cart holds.
+pub(crate) const MOST: u32 = 999;
+
 pub(crate) type Cart = BTreeMap<String, u32>;
 
-/// Returns the cart with `quantity` more of a product.
+/// Returns whether the cart can hold `quantity` more of a product.
+pub(crate) fn has_room(cart: &Cart, sku: &str, quantity: u32) -> bool {
+    cart.get(sku).copied().unwrap_or_default().saturating_add(quantity) <= MOST
+}
+
+/// Returns the cart with `quantity` more of a product, as far as there is room: another request may have taken it.
 pub(crate) fn added(cart: Option<Cart>, sku: &str, quantity: u32) -> Cart {
     let mut cart = cart.unwrap_or_default();
     let line = cart.entry(sku.to_owned()).or_default();
-    *line = line.saturating_add(quantity);
+    *line = line.saturating_add(quantity).min(MOST);
     cart
 }
 
@@ -212,7 +220,8 @@ mod tests {
     fn cart_counts_and_forgets() {
         let cart = added(Some(added(None, "mug", 1)), "mug", 2);
         assert_eq!(cart, Cart::from([("mug".to_owned(), 3)]));
-        assert_eq!(added(Some(cart.clone()), "mug", u32::MAX)["mug"], u32::MAX);
+        assert!(has_room(&cart, "mug", MOST - 3) && !has_room(&cart, "mug", MOST - 2) && has_room(&cart, "bowl", MOST));
+        assert_eq!(added(Some(cart.clone()), "mug", u32::MAX)["mug"], MOST);
         assert_eq!(changed(Some(cart.clone()), "mug", 7)["mug"], 7);
         assert!(changed(Some(cart), "mug", 0).is_empty());
     }
