@@ -1,0 +1,97 @@
+//! Stores, records and tokens.
+
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, SystemTime};
+
+use tower_session_layer::store::{Created, Head, Loaded, Record, Updated, Version};
+use tower_session_layer::{CookieKey, CookieStore, SessionCookie, SessionStore, SessionToken, StoreError};
+
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
+pub(crate) const OLD: u8 = 1;
+pub(crate) const NEW: u8 = 2;
+
+/// Polls once: the store says that it never waits.
+pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("an immediate store waited"),
+    }
+}
+
+pub(crate) fn start() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600)
+}
+
+pub(crate) fn key(secret: u8) -> CookieKey {
+    CookieKey::new(&[secret; 32]).unwrap()
+}
+
+pub(crate) fn bound(mut store: CookieStore, cookie: &str) -> CookieStore {
+    store.bind(&SessionCookie::builder().name(cookie).build().unwrap());
+    store
+}
+
+pub(crate) fn store(secrets: &[u8]) -> CookieStore {
+    bound(CookieStore::builder(secrets.iter().copied().map(key)).build().unwrap(), "__Host-sid")
+}
+
+pub(crate) fn version(number: u64) -> Version {
+    Version::new(number).unwrap()
+}
+
+/// A record whose one value is this JSON, live for an hour.
+pub(crate) fn record_of(number: u64, json: &str) -> Record {
+    let mut body = vec![1];
+    [0; 4].iter().for_each(|time: &u64| body.extend(time.to_be_bytes()));
+    body.extend([8; 16]);
+    body.extend([0; 24]);
+    body.push(0);
+    body.extend([0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 4]);
+    body.extend(u32::try_from(json.len()).unwrap().to_be_bytes());
+    body.extend(b"user");
+    body.extend(json.as_bytes());
+    let head = Head::new(Some(version(number)), start() + 60 * MINUTE, start(), Some("ada".into()));
+    Record::decode(head, &body).unwrap()
+}
+
+pub(crate) fn record(number: u64) -> Record {
+    record_of(number, "\"marker\"")
+}
+
+/// A record of exactly so many bytes.
+pub(crate) fn record_of_len(len: usize) -> Record {
+    let text = "x".repeat(len - record_of(1, "\"\"").encoded_len());
+    record_of(1, &format!("\"{text}\""))
+}
+
+pub(crate) fn create(store: &CookieStore, record: &Record) -> Result<SessionToken, StoreError> {
+    let fresh = SessionToken::from_random([5; 24]);
+    now(store.create(&fresh, record, start())).map(|created| match created {
+        Created::Instead(token) => token,
+        other => panic!("{other:?}"),
+    })
+}
+
+pub(crate) fn sealed(store: &CookieStore) -> String {
+    text(&create(store, &record(1)).unwrap())
+}
+
+pub(crate) fn text(token: &SessionToken) -> String {
+    str::from_utf8(token.secret()).unwrap().to_owned()
+}
+
+pub(crate) fn load_at(store: &CookieStore, token: &SessionToken, at: SystemTime) -> Loaded {
+    now(store.load(token, at)).unwrap()
+}
+
+pub(crate) fn load(store: &CookieStore, text: &str) -> Loaded {
+    SessionToken::from_sealed(text.to_owned()).map_or(Loaded::Absent, |token| load_at(store, &token, start()))
+}
+
+pub(crate) fn instead(updated: Result<Updated, StoreError>) -> SessionToken {
+    match updated.unwrap() {
+        Updated::Instead(token) => token,
+        other => panic!("{other:?}"),
+    }
+}
