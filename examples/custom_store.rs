@@ -8,8 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime as Time};
 
 use tower_session_layer::store::{
-    Change, Created, Deleted, Head, Loaded, OwnedSession, Record, RevocationMark, Revoke, SessionStore, SessionToken,
-    StoreError, StoreKey, TokenShape, Tombstone, TombstoneKind, Updated, Version,
+    Change, Created, Deleted, Head, Loaded, OwnedSession, Record, Revocation, RevocationMark, SessionStore,
+    SessionToken, StoreError, StoreKey, TokenShape, Tombstone, TombstoneKind, Updated, Version,
 };
 
 type Answer<T> = Result<T, StoreError>;
@@ -96,8 +96,8 @@ impl SessionStore for TableStore {
             return Ok(if is_this_one { Created::Stored } else { Created::Taken });
         }
         let mark = record.owner().and_then(|owner| tables.marks.get(owner));
-        if mark.is_some_and(|mark| mark.refuses(record)) {
-            return Ok(Created::Revoked);
+        if let Some(mark) = mark.filter(|mark| mark.refuses(record)) {
+            return Ok(Created::Revoked(*mark));
         }
         tables.sessions.insert(fresh.key(), Row::live(record));
         Ok(Created::Stored)
@@ -146,16 +146,15 @@ impl SessionStore for TableStore {
         Ok(self.tables().owned(owner, now).iter().map(|(_, record)| record.into()).collect())
     }
 
-    async fn revoke(&self, owner: &str, which: Revoke, tombstone: Duration, now: Time) -> Answer<usize> {
+    async fn revoke(&self, owner: &str, revocation: &Revocation, now: Time) -> Answer<usize> {
         let mut tables = self.tables();
-        if !matches!(which, Revoke::One(_)) {
-            tables.marks.entry(owner.to_owned()).or_default().add(which, now);
+        if revocation.leaves_mark() {
+            tables.marks.entry(owner.to_owned()).or_default().add(revocation);
         }
         let mut ended = tables.owned(owner, now);
-        ended.retain(|(_, record)| which.includes(record.handle()));
+        ended.retain(|(_, record)| revocation.includes(record.handle()));
         for (key, _) in &ended {
-            let stone = Tombstone::new(TombstoneKind::Revoked, tombstone, now);
-            tables.sessions.insert(*key, Row::tombstone(&stone, now));
+            tables.sessions.insert(*key, Row::tombstone(&revocation.tombstone(now), now));
         }
         Ok(ended.len())
     }

@@ -19,7 +19,7 @@ use crate::store::{Erased, SessionStore};
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// In how many queues commits wait after a conflict.
-const QUEUES: usize = 64;
+const QUEUES: usize = 256;
 
 /// What to do when the store cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -50,7 +50,9 @@ pub enum CacheHeaders {
 pub struct SessionLayerBuilder<S> {
     store: S,
     cookie: SessionCookieBuilder,
-    lifetime: Lifetime,
+    /// The default is what the absolute timeout leaves of 7 days.
+    idle: Option<Duration>,
+    absolute: Duration,
     browser_session: bool,
     store_timeout: Duration,
     on_store_failure: OnStoreFailure,
@@ -67,7 +69,8 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
         Self {
             store,
             cookie: SessionCookie::builder(),
-            lifetime: Lifetime { idle: 7 * DAY, absolute: 30 * DAY },
+            idle: None,
+            absolute: 30 * DAY,
             browser_session: false,
             store_timeout: Duration::from_secs(5),
             on_store_failure: OnStoreFailure::default(),
@@ -131,18 +134,18 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
         self
     }
 
-    /// Sets after how long without use a session ends; 7 days by default.
+    /// Sets after how long without use a session ends; 7 days by default, or the absolute timeout if that is shorter.
     ///
     /// Use moves the deadline once there is a tenth of this to gain, so that most requests write nothing.
     pub fn idle_timeout(mut self, idle: Duration) -> Self {
-        self.lifetime.idle = idle;
+        self.idle = Some(idle);
         self
     }
 
     /// Sets after how long a session ends however much it is used; 30 days by default. Nothing extends it, renewal
     /// included.
     pub fn absolute_timeout(mut self, absolute: Duration) -> Self {
-        self.lifetime.absolute = absolute;
+        self.absolute = absolute;
         self
     }
 
@@ -225,12 +228,13 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
     ///
     /// Every combination of options that cannot work, each with its own [`ConfigError`].
     pub fn build(mut self) -> Result<SessionLayer, ConfigError> {
-        let Lifetime { idle, absolute } = self.lifetime;
-        if span(idle) == 0 || idle > MAX_AGE {
-            return Err(ConfigError::IdleTimeout(idle));
-        }
+        let absolute = self.absolute;
+        let idle = self.idle.unwrap_or_else(|| absolute.min(7 * DAY));
         if span(absolute) == 0 || absolute > MAX_AGE {
             return Err(ConfigError::AbsoluteTimeout(absolute));
+        }
+        if span(idle) == 0 || idle > MAX_AGE {
+            return Err(ConfigError::IdleTimeout(idle));
         }
         if idle > absolute {
             return Err(ConfigError::IdleOverAbsolute { idle, absolute });
@@ -249,7 +253,7 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
             max_record_len: self.max_record_bytes.min(self.store.max_record_len().unwrap_or(usize::MAX)),
             store: Box::new(Erased::new(self.store, Arc::clone(&self.clock))),
             cookie,
-            lifetime: self.lifetime,
+            lifetime: Lifetime { idle, absolute },
             browser_session: self.browser_session,
             store_timeout: self.store_timeout,
             goes_on_without_store: self.on_store_failure == OnStoreFailure::Continue,
@@ -270,7 +274,6 @@ impl<S: fmt::Debug> fmt::Debug for SessionLayerBuilder<S> {
         f.debug_struct("SessionLayerBuilder")
             .field("store", &self.store)
             .field("cookie", &self.cookie)
-            .field("lifetime", &self.lifetime)
             .finish_non_exhaustive()
     }
 }

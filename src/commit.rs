@@ -3,7 +3,9 @@
 mod attempt;
 mod execute;
 mod limit;
+mod refusal;
 mod retreat;
+mod swap;
 
 use crate::error::{Error, Kind};
 use crate::layer::Shared;
@@ -55,9 +57,10 @@ pub(crate) enum Plan {
 fn plan(base: &Base, intent: &Intent, draft: &Record, refresh: Option<u64>) -> Plan {
     match base {
         Base::New if intent.is_change() && !draft.is_empty() => Plan::Create,
-        Base::Retired(Some(_)) if intent.destroy => Plan::Destroy,
-        Base::Retired(_) if intent.edited => Plan::Refuse,
-        Base::New | Base::Retired(_) | Base::Unavailable => Plan::Nothing,
+        Base::Retired(Some(_)) if intent.destroy && (intent.renew.is_none() || draft.is_empty()) => Plan::Destroy,
+        Base::Retired(Some(_)) if intent.destroy => Plan::Create,
+        Base::Dead(_) | Base::Retired(_) if intent.edited => Plan::Refuse,
+        Base::New | Base::Dead(_) | Base::Retired(_) | Base::Unavailable => Plan::Nothing,
         Base::Live(_) if intent.destroy && draft.is_empty() => Plan::Destroy,
         Base::Live(_) if intent.destroy => Plan::Create,
         Base::Live(_) if intent.is_change() => Plan::Write,
@@ -86,13 +89,16 @@ struct Job {
 
 impl Job {
     fn take(state: &mut State, shared: &Shared, ending: Ending, now: u64) -> Result<Self, Error> {
+        if ending == Ending::Explicit && std::mem::take(&mut state.dropped) {
+            return Err(if state.base.is_over() { Kind::Gone } else { Kind::Dropped }.into());
+        }
         let (mut intent, mut draft) = match &mut state.work {
             Some(work) => (std::mem::take(&mut work.intent), work.draft.clone()),
             None => (Intent::default(), state.base.record().cloned().unwrap_or_else(blank)),
         };
         let base = match &state.base {
             // Whoever renews gets a session of its own where the one it knew has ended.
-            Base::Retired(_) if intent.renew.is_some() && !intent.destroy => Base::New,
+            base if base.is_over() && intent.renew.is_some() && !intent.destroy => Base::New,
             base => base.clone(),
         };
         let drops_values = match ending {
@@ -101,6 +107,7 @@ impl Job {
             Ending::Explicit | Ending::Reload => false,
         };
         if drops_values {
+            state.dropped |= intent.edited;
             let renew = intent.renew.filter(|_| ending != Ending::Failed && !intent.destroy);
             intent = Intent { destroy: intent.destroy, renew, ..Intent::default() };
             draft = if intent.destroy { None } else { base.record().cloned() }.unwrap_or_else(blank);
@@ -113,7 +120,8 @@ impl Job {
         let refresh = base.record().filter(|_| may_refresh).and_then(|record| shared.lifetime.refresh(record, now));
         let mut plan = plan(&base, &intent, &draft, refresh);
         let needs_cookie = match plan {
-            Plan::Create => true,
+            // A `destroy` that comes before it is carried out all the same.
+            Plan::Create => shared.is_sealed() || !intent.destroy,
             // The record's deadline never moves without the cookie's.
             Plan::Write => shared.is_sealed() || ((intent.renew.is_some() || intent.sets_idle()) && !draft.is_empty()),
             Plan::Touch(_) | Plan::Destroy => shared.is_sealed(),
@@ -127,12 +135,22 @@ impl Job {
                 return Err(Kind::ResponseSent.into());
             }
             if intent.is_change() {
+                state.dropped = true;
                 tracing::warn!(
                     cookie = shared.cookie.name(),
                     "a 304 response carries no session cookie: changes that need one are dropped"
                 );
             }
             plan = if intent.destroy { Plan::Destroy } else { Plan::Nothing };
+        }
+        if plan == Plan::Nothing
+            && matches!(base, Base::New)
+            && intent.sets_idle()
+            && !ending.is_last()
+            && let Some(work) = &mut state.work
+        {
+            // It holds for whatever the request may yet begin.
+            work.intent.prepend(std::mem::take(&mut intent));
         }
         state.sent |= ending.is_last();
         let is_stale = state.work.as_ref().is_some_and(|work| work.is_stale) && !drops_values;
@@ -147,15 +165,16 @@ impl Job {
             state.reply = Reply::Remove;
         }
         state.base = self.base;
-        if !ending.is_last()
-            && let Some(work) = &mut state.work
-        {
+        let Some(work) = &mut state.work else { return };
+        if !ending.is_last() {
             work.intent.prepend(self.intent);
-        } else if let Some(work) = state.work.take_if(|work| work.intent.is_nothing()) {
-            // What the request did is dropped with its response; what came meanwhile stays to be committed.
-            drop(work);
-        } else if let Some(work) = &mut state.work {
-            work.is_stale = true;
+            return;
+        }
+        // What the request did is dropped with its response; what came meanwhile stays to be committed.
+        state.dropped |= self.intent.edited;
+        work.is_stale = true;
+        if work.intent.is_nothing() {
+            state.work = None;
         }
     }
 }
@@ -164,8 +183,8 @@ impl Job {
 struct Settled {
     base: Base,
     reply: Reply,
-    /// The session had ended, and the changes were dropped.
-    gone: bool,
+    /// The changes were dropped, since the session had ended or no cookie can be sent.
+    dropped: bool,
 }
 
 impl Settled {
@@ -173,15 +192,15 @@ impl Settled {
     fn live(token: SessionToken, record: Record, is_news: bool) -> Self {
         let live = Live { token, record, outdated: false };
         let reply = if is_news { Reply::set(&live) } else { Reply::Leave };
-        Self { base: Base::Live(live), reply, gone: false }
+        Self { base: Base::Live(live), reply, dropped: false }
     }
 
     fn unchanged(base: Base) -> Self {
-        Self { base, reply: Reply::Leave, gone: false }
+        Self { base, reply: Reply::Leave, dropped: false }
     }
 
     fn gone(token: Option<SessionToken>) -> Self {
-        Self { base: Base::Retired(token), reply: Reply::Leave, gone: true }
+        Self { base: Base::Retired(token), reply: Reply::Leave, dropped: true }
     }
 }
 
@@ -239,6 +258,14 @@ mod tests {
             ("a first write undone", Base::New, edited(), empty, None, Plan::Nothing),
             ("renewing nothing", Base::New, renewed(), empty, None, Plan::Nothing),
             ("a late write", Base::Retired(None), edited(), full, None, Plan::Refuse),
+            (
+                "a write with a dead token",
+                Base::Dead(SessionToken::from_random([0; 24])),
+                edited(),
+                full,
+                None,
+                Plan::Refuse,
+            ),
             ("a late read", Base::Retired(None), nothing(), empty, None, Plan::Nothing),
             ("a read", live(false), nothing(), full, None, Plan::Nothing),
             ("a read when a refresh is due", live(false), nothing(), full, Some(9), Plan::Touch(9)),

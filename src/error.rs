@@ -20,7 +20,9 @@ pub(crate) enum Kind {
     TooLarge { actual: usize, allowed: usize, largest: Option<String> },
     IdleTimeout { asked: Duration, longest: Duration },
     Gone,
+    Refused,
     ResponseSent,
+    Dropped,
     Unavailable,
     NoOwner,
     NoLayer,
@@ -55,9 +57,10 @@ impl Error {
         matches!(*self.0, Kind::IdleTimeout { .. })
     }
 
-    /// Whether the session was destroyed, renewed, revoked or has expired while this request held it.
+    /// Whether the session was destroyed, renewed, revoked or has expired while this request held it, or a sign-in began
+    /// before a revocation and was refused.
     pub fn is_gone(&self) -> bool {
-        matches!(*self.0, Kind::Gone)
+        matches!(*self.0, Kind::Gone | Kind::Refused)
     }
 
     /// Whether the change needs a session cookie, for a new token or idle timeout, which can no longer be sent.
@@ -65,15 +68,9 @@ impl Error {
         matches!(*self.0, Kind::ResponseSent)
     }
 
-    /// Whether the name to sign in was empty. Nothing was changed.
-    pub fn is_empty_owner(&self) -> bool {
-        matches!(*self.0, Kind::NoOwner)
-    }
-
-    /// Whether a sign-in was committed only after more than a day, when a revocation may be forgotten that it had to
-    /// heed. Nothing was stored: the person has to sign in again.
-    pub fn is_stale_sign_in(&self) -> bool {
-        matches!(*self.0, Kind::Stale)
+    /// Whether changes made before the response were dropped with it, since it was a server error or could carry no cookie.
+    pub fn is_dropped(&self) -> bool {
+        matches!(*self.0, Kind::Dropped)
     }
 
     /// Whether the store could not be reached, or did not answer in time.
@@ -86,6 +83,16 @@ impl Error {
     /// Whether the store cannot do this by its nature, as listing an owner's sessions that clients hold.
     pub fn is_unsupported(&self) -> bool {
         matches!(&*self.0, Kind::Store(error) if error.is_unsupported())
+    }
+
+    /// Whether somebody was to be signed in without a name.
+    pub fn is_no_owner(&self) -> bool {
+        matches!(*self.0, Kind::NoOwner)
+    }
+
+    /// Whether a sign-in waited for its commit for a day or more: whoever it was signs in again.
+    pub fn is_stale(&self) -> bool {
+        matches!(*self.0, Kind::Stale)
     }
 
     /// Whether the request did not come through a [`SessionLayer`](crate::SessionLayer).
@@ -120,9 +127,11 @@ impl fmt::Display for Error {
                 "an idle timeout of {asked:?} is not possible: expected more than zero and at most {longest:?}"
             ),
             Kind::Gone => f.write_str("the session is gone: it was destroyed, renewed or revoked, or has expired"),
+            Kind::Refused => f.write_str("the sign-in began before its owner's sessions were revoked and was refused"),
             Kind::ResponseSent => {
                 f.write_str("the change needs a session cookie to be set, but the response's head is already sent")
             }
+            Kind::Dropped => f.write_str("what was changed before the response was dropped with it"),
             Kind::Unavailable => f.write_str("the session is unavailable, since its store could not be read"),
             Kind::NoLayer => f.write_str(
                 "the request carries no session: add `.layer(SessionLayer::new(store))` around this service",

@@ -30,7 +30,7 @@
 //! |---|---|---|
 //! | name | `__Host-sid` | browsers take a `__Host-` cookie only from this very host over TLS (RFC 6265bis) |
 //! | attributes | `HttpOnly; Secure; SameSite=Lax; Path=/` | no scripts, no plain HTTP, no cross-site `POST` |
-//! | idle timeout | 7 days, sliding | a week of shopping; NIST 800-63B presets are stricter |
+//! | idle timeout | 7 days, sliding, or the absolute timeout if shorter | a week of shopping; NIST 800-63B presets are stricter |
 //! | absolute timeout | 30 days | NIST 800-63B-4, AAL1; nothing extends it |
 //! | refresh | when a tenth of the idle timeout is gained | most requests write nothing |
 //! | tombstone | 60 seconds | longer than requests take, short enough to be cheap |
@@ -64,7 +64,8 @@
 //! Once the response's head is out no cookie can be sent. SSE and WebSocket handlers that change the session call
 //! [`Session::commit`] for every change that is to last; one that needs a new token ([`Session::renew`], the first value of
 //! a new session) is then an error. A change that is never committed is reported by a warning. A `304 Not Modified`
-//! never carries a session cookie: changes that need one are dropped with a warning.
+//! carries no session cookie but what an explicit `commit` already owes the client: changes that need one are dropped with
+//! a warning, and with `CookieStore`, where the cookie is the session, a `destroy` is.
 //!
 //! # Caches
 //!

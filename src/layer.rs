@@ -9,7 +9,7 @@ use tower_layer::Layer;
 
 use crate::builder::{CacheHeaders, SessionLayerBuilder};
 use crate::clock::{Clock, micros, time};
-use crate::commit::Limit;
+use crate::commit::{Limit, TOMBSTONE};
 use crate::cookie::SessionCookie;
 use crate::error::{Error, StoreError};
 use crate::lifetime::Lifetime;
@@ -17,7 +17,7 @@ use crate::random::Random;
 use crate::record::SessionHandle;
 use crate::service::SessionService;
 use crate::session::Session;
-use crate::store::{ErasedStore, OwnedSession, Revoke, SessionStore};
+use crate::store::{ErasedStore, OwnedSession, Revocation, Revoke, SessionStore};
 use crate::token::{SessionToken, TokenShape};
 
 /// Gives every request of a service its [`Session`].
@@ -127,6 +127,11 @@ impl Shared {
         later(last.unwrap_or_else(|last| last))
     }
 
+    /// Makes every later stamp follow this one, which another process gave out, or this one before it was restarted.
+    pub(crate) fn learn(&self, stamp: u64) {
+        self.last_stamp.fetch_max(stamp, Ordering::AcqRel);
+    }
+
     pub(crate) fn queue(&self, token: &SessionToken) -> &tokio::sync::Mutex<()> {
         let first = token.secret().first().copied().unwrap_or_default();
         &self.queues[usize::from(first) % self.queues.len()]
@@ -215,7 +220,8 @@ impl Owners {
     }
 
     async fn end(&self, owner: &str, which: Revoke) -> Result<usize, Error> {
-        let ended = self.wait(self.0.store.revoke(owner.to_owned(), which, time(self.0.stamp()))).await?;
+        let revocation = Revocation::new(which, time(self.0.stamp()), TOMBSTONE);
+        let ended = self.wait(self.0.store.revoke(owner.to_owned(), revocation, self.0.clock.now())).await?;
         tracing::info!(ended, "an owner's sessions were revoked");
         Ok(ended)
     }

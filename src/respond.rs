@@ -58,9 +58,10 @@ pub(crate) fn misconfigured<B: Default>(protocol: Protocol) -> Response<B> {
     protocol.answer(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL)
 }
 
-/// The answer in place of the handler's, whose changes could not be committed.
+/// The answer in place of the handler's, whose changes could not be committed. What is gone is a sign-in that was
+/// refused: trying again may help, as it does where the store could not be reached.
 pub(crate) fn failed<B: Default>(protocol: Protocol, error: &Error) -> Response<B> {
-    if error.is_unavailable() { unavailable(protocol) } else { misconfigured(protocol) }
+    if error.is_unavailable() || error.is_gone() { unavailable(protocol) } else { misconfigured(protocol) }
 }
 
 /// Whether the handler failed: its changes are half done more often than not.

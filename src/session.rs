@@ -121,6 +121,11 @@ impl Session {
     /// Whatever another owner had in this session is cleared first. The owner's sessions can be listed and revoked
     /// through [`Owners`].
     ///
+    /// Where the owner's sessions are revoked before the sign-in is committed, it is refused: [`commit`](Self::commit) is
+    /// an error that [`is_gone`](Error::is_gone), and at the end of the request the answer is 503 in place of the
+    /// handler's. The same happens once where the revocation bears the time of a clock that ran ahead of this one;
+    /// signing in again then succeeds.
+    ///
     /// # Errors
     ///
     /// An empty `owner`, no randomness, too large, or the session is unavailable.
@@ -152,13 +157,13 @@ impl Session {
     /// Returns the token to put into forms: 32 base64url characters, the same for as long as the session's token is
     /// not replaced (NIST 800-63B, 5.1).
     ///
-    /// A new session is stored for it.
+    /// A new session is stored for it; not where the client's token is dead, whose forms last as long as its tombstone.
     ///
     /// # Errors
     ///
     /// No randomness, or the session is unavailable.
     pub fn csrf_token(&self) -> Result<String, Error> {
-        let known = self.0.read(|record, _| record.filter(|record| record.pinned).map(|record| record.csrf));
+        let known = self.0.read(|_, state| state.csrf());
         let secret = if let Some(secret) = known {
             secret
         } else {
@@ -173,7 +178,7 @@ impl Session {
 
     /// Returns whether this is the session's [`csrf_token`](Self::csrf_token), in constant time.
     pub fn verify_csrf(&self, token: &str) -> bool {
-        let known = self.0.read(|record, _| record.filter(|record| record.pinned).map(|record| record.csrf));
+        let known = self.0.read(|_, state| state.csrf());
         let mut sent = [0; CSRF_LEN];
         let is_whole = URL_SAFE_NO_PAD.decode_slice(token, &mut sent) == Ok(CSRF_LEN);
         known.is_some_and(|secret| is_whole && secret.ct_eq(&sent).into())
@@ -259,8 +264,10 @@ impl Session {
     /// # Errors
     ///
     /// The session was destroyed, renewed or revoked meanwhile or has expired ([`Error::is_gone`]): the changes are
-    /// dropped. The response's head is sent and the change needs a cookie ([`Error::is_response_sent`]). The
-    /// store failed or took too long: the changes remain to be committed.
+    /// dropped. The response's head is sent and the change needs a cookie ([`Error::is_response_sent`]). What was
+    /// changed before the response was dropped with it ([`Error::is_dropped`]): what was changed since waits for another
+    /// call. The store failed or took too long: the changes remain to be committed; whether they were stored after all is
+    /// found out first, unless another request has written since.
     ///
     /// # Cancel safety
     ///

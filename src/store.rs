@@ -5,8 +5,8 @@
 
 // The layer's view of any store, with its type erased.
 mod erased;
-// What a revocation leaves behind.
-mod mark;
+// What a revocation ends, and what it leaves behind.
+mod revocation;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -22,7 +22,7 @@ use std::future::Future;
 use std::time::{Duration, SystemTime};
 
 pub(crate) use self::erased::{Answer, Boxed, Erased, ErasedStore, poll_once};
-pub use self::mark::RevocationMark;
+pub use self::revocation::{Revocation, RevocationMark, Revoke};
 #[doc(no_inline)]
 pub use crate::cookie::SessionCookie;
 #[doc(no_inline)]
@@ -46,12 +46,12 @@ pub use crate::token::{SessionToken, StoreKey, TokenShape};
 ///
 /// Every call brings the layer's `now`; a store has no clock of its own. Whatever ends at or before `now` is absent
 /// for every method, swept or not, and once a call has found it so it stays absent, even if a later call brings an
-/// earlier `now`: remove what you find expired.
+/// earlier `now`: remove what you find expired, or remember it where the client holds it.
 ///
 /// # What may leave the process
 ///
-/// At most the [`StoreKey`] of a token, never the token. Values are the application's; keep them from other users of
-/// the machine.
+/// At most the [`StoreKey`] of a token, never the token. Values are the application's; keep them
+/// from other users of the machine.
 ///
 /// # Versions
 ///
@@ -106,10 +106,10 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
 
     /// Inserts a new session under a token that the layer minted.
     ///
-    /// Atomic: a reader finds nothing or the whole record, and never overwrites: where a live record or a tombstone
-    /// stands under this token the answer is [`Created::Taken`] ([`Created::Stored`] if it is this record at this
-    /// version; [`Created::Revoked`] comes before both). A record with an owner enters the owner's list in the same step, unless the owner's
-    /// [`RevocationMark`] refuses it: then nothing is stored and the answer is [`Created::Revoked`]. A store
+    /// Atomic, and never overwrites: a reader finds nothing or the whole record. Where a live record or a tombstone stands
+    /// under this token the answer is [`Created::Taken`], or [`Created::Stored`] if it is this record at this version. A
+    /// record with an owner enters the owner's list in the same step, unless the owner's [`RevocationMark`] refuses it:
+    /// then nothing is stored and the answer is [`Created::Revoked`], with the mark, before either of the others. A store
     /// that cannot do both at once writes the record first, then looks at the mark, and removes the record again.
     ///
     /// # Errors
@@ -129,7 +129,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// Replaces what is live at version `from` by a record at its new version, or by a tombstone.
     ///
     /// One atomic step. [`Updated::Conflict`] where the record is live at another version; [`Updated::Gone`] where
-    /// there is none or a tombstone; neither changes or creates anything. The deadline moves only as the
+    /// there is none or a tombstone, that of this very change sent again included; neither changes or creates anything. The deadline moves only as the
     /// [`Change`] says. The owner never changes: signing in always brings a new token. A record that
     /// becomes a tombstone leaves its owner's list.
     ///
@@ -200,12 +200,14 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     fn owned(&self, owner: &str, now: SystemTime)
     -> impl Future<Output = Result<Vec<OwnedSession>, StoreError>> + Send;
 
-    /// Ends sessions of an owner, leaving a tombstone ([`TombstoneKind::Revoked`]) for that long in place of each, and
-    /// returns how many went. A handle of somebody else's session ends nothing.
+    /// Ends the sessions of an owner that are meant, leaving a [tombstone](Revocation::tombstone) in place of each, and
+    /// returns how many went. A handle of somebody else's session ends nothing, and what has expired at `now` does not
+    /// count.
     ///
-    /// For all but [`Revoke::One`] the owner's [`RevocationMark`] is written first, with `now` as its time: whoever
-    /// began signing in before it finds the mark, either here or when its own [`create`](Self::create) looks.
-    /// `now` differs in every revocation and sign-in of a process. The mark may go a day later.
+    /// For all but [`Revoke::One`] the revocation is [added](RevocationMark::add) to the owner's mark first: whoever
+    /// began signing in before [`Revocation::at`] finds the mark, either here or when its own [`create`](Self::create)
+    /// looks. That time differs in every revocation and sign-in of a process, and runs ahead of `now` where the clock
+    /// has stepped back. The mark may go when it [has expired](RevocationMark::is_expired).
     ///
     /// # Errors
     ///
@@ -218,14 +220,14 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     fn revoke(
         &self,
         owner: &str,
-        which: Revoke,
-        tombstone: Duration,
+        revocation: &Revocation,
         now: SystemTime,
     ) -> impl Future<Output = Result<usize, StoreError>> + Send;
 
     /// Removes up to `limit` records, tombstones and marks that have expired, and returns how many went.
     ///
-    /// Holds up no request: no lock is kept for longer than a few entries take. It repeats its condition where it
+    /// Called again at once while it returns `limit`; fewer say that nothing is left, or that enough was looked at for this
+    /// time. Holds up no request: no lock is kept for longer than a few entries take. It repeats its condition where it
     /// removes, so that what was touched meanwhile stays.
     ///
     /// # Errors
@@ -260,8 +262,8 @@ pub enum Created {
     Stored,
     /// Something else stands under this token; it was left alone.
     Taken,
-    /// The owner's sessions were revoked after this sign-in began; nothing is stored.
-    Revoked,
+    /// The owner's sessions were revoked after this sign-in began, as this mark says; nothing is stored.
+    Revoked(RevocationMark),
     /// The session is this token (sealing stores).
     Instead(SessionToken),
 }
@@ -348,29 +350,6 @@ impl From<&Record> for OwnedSession {
             created: record.created(),
             signed_in: record.signed_in(),
             last_seen: record.seen(),
-        }
-    }
-}
-
-/// Which of an owner's sessions to revoke.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Revoke {
-    /// The one of this handle.
-    One(SessionHandle),
-    /// All but the one of this handle.
-    Others(SessionHandle),
-    /// All.
-    All,
-}
-
-impl Revoke {
-    /// Returns whether the session of this handle is meant.
-    pub fn includes(self, handle: SessionHandle) -> bool {
-        match self {
-            Self::One(one) => one == handle,
-            Self::Others(kept) => kept != handle,
-            Self::All => true,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hkdf::Hkdf;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
@@ -97,6 +98,14 @@ impl SessionToken {
             Repr::Random(bytes) => bytes,
             Repr::Sealed(text) => text.as_bytes(),
         }
+    }
+
+    /// A secret of its own for one purpose (HKDF-SHA-256, RFC 5869): it tells nothing of the token.
+    pub(crate) fn derive<const LEN: usize>(&self, purpose: &[u8]) -> [u8; LEN] {
+        let mut secret = [0; LEN];
+        let derived = Hkdf::<Sha256>::new(None, self.secret()).expand(purpose, &mut secret);
+        derived.expect("the few bytes of a key are within HKDF's 8,160");
+        secret
     }
 
     /// The 24 bytes of a random token.

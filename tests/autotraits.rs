@@ -13,8 +13,8 @@ use http_body_util::{Empty, Full};
 use support::{Backend, Fault, Op};
 use tower::{Layer, Service, ServiceExt as _};
 use tower_session_layer::store::{
-    Change, Created, Deadline, Deleted, Loaded, OwnedSession, Record, Revoke, Tombstone, TombstoneKind, Updated,
-    Version,
+    Change, Created, Deadline, Deleted, Loaded, OwnedSession, Record, Revocation, Revoke, Tombstone, TombstoneKind,
+    Updated, Version,
 };
 use tower_session_layer::{
     CacheHeaders, ConfigError, CookieKey, CookieStore, CookieStoreBuilder, Error, FileStore, ManualClock, MemoryStore,
@@ -59,6 +59,7 @@ fn public_types_go_anywhere() {
     copied::<TokenShape>();
     copied::<TombstoneKind>();
     copied::<Revoke>();
+    copied::<Revocation>();
     copied::<Deadline>();
     copied::<CacheHeaders>();
     copied::<OnStoreFailure>();

@@ -225,7 +225,7 @@ async fn session_renewed_beside_eight_writers_has_all_that_was_committed_and_not
     }
 }
 
-const ROUNDS: [(Backend, usize); 3] = [(Backend::Memory, 500), (Backend::Remote, 500), (Backend::File, 40)];
+const ROUNDS: [(Backend, usize); 3] = [(Backend::Memory, 500), (Backend::Remote, 500), (Backend::File, 500)];
 
 /// Ends a session beside eight writers that have loaded it, and returns what came back, and whose commit landed.
 async fn round_of(layer: &SessionLayer, token: &str, round: usize, end: Act) -> (Answer, Vec<(Answer, bool)>) {

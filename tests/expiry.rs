@@ -231,3 +231,23 @@ async fn a_sweep_goes_in_bounded_steps_and_survives_a_failure() {
         assert_eq!((setup.store.calls(Op::Sweep), setup.store.sessions().await), (4, 0), "{backend:?}: 256 a step");
     }
 }
+
+#[test]
+fn the_sweeper_starts_again_in_the_next_runtime_and_after_a_sweep_that_panicked() {
+    let setup = setup(Backend::Memory);
+    let browser = browser(&setup);
+    let in_a_runtime = |sweeps: usize| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            browser.another().post("/ada").await;
+            setup.store.forget();
+            pass(3 * MINUTE + MINUTE / 2).await;
+            assert_eq!(setup.store.calls(Op::Sweep), sweeps);
+        });
+    };
+    in_a_runtime(3);
+    in_a_runtime(3);
+    setup.store.fault(Op::Sweep, Fault::Panic, 1);
+    in_a_runtime(1);
+    in_a_runtime(3);
+}

@@ -252,7 +252,7 @@ async fn a_hundred_thousand_random_cookie_headers_do_no_harm() {
         let valid = token(&send(&mut service, "POST", &[]).await.unwrap());
         let mut dice = Dice(seed);
         let (mut found, mut begun) = (0, 0);
-        for round in 0..50_000 {
+        for round in 0..100_000 {
             let headers: Vec<_> = (0..=dice.roll(8) / 6).map(|_| dice.header(&valid)).collect();
             let headers: Vec<_> = headers.iter().map(Vec::as_slice).collect();
             let method = if round % 16 == 0 { "POST" } else { "GET" };

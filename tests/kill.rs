@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use support::MINUTE;
 use support::direct::{act, begin, respond, send, values};
 use tokio::task::JoinSet;
@@ -152,6 +153,24 @@ async fn process_killed_a_hundred_times_in_mid_write_loses_nothing_that_was_ackn
     }
     // A record that could not be read, or was not listed, would be missing.
     assert!(layer.owners().list("ada").await.unwrap().len() >= people);
+    // Files that nobody was told of are whole too.
+    let files = support::store::files(directory.path());
+    assert!(files.len() >= people);
+    for file in files {
+        assert!(is_whole(&file), "{}", file.display());
+    }
+}
+
+/// Whether both digests of a session's file are right: that of its header, and that of its name, owner and body.
+fn is_whole(path: &Path) -> bool {
+    let bytes = std::fs::read(path).unwrap();
+    let (header, rest) = bytes.split_at(56);
+    let name: String =
+        path.iter().rev().take(2).collect::<Vec<_>>().iter().rev().map(|part| part.to_str().unwrap()).collect();
+    let key: Vec<u8> = (0..32).map(|i| u8::from_str_radix(&name[2 * i..2 * i + 2], 16).unwrap()).collect();
+    let of_header = Sha256::digest(&header[..48]);
+    let of_body = Sha256::new().chain_update(key).chain_update(rest).finalize();
+    header.starts_with(b"session\x01") && header[48..] == of_header[..8] && header[8..16] == of_body[..8]
 }
 
 /// Name, inode and length of whatever is in a directory.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::json;
 use support::direct::{act, begin, send, values};
 use support::{Backend, DAY, Fault, Op, Setup};
+use tower_session_layer::Session;
 
 #[tokio::test]
 async fn large_numbers_that_round_to_one_are_two() {
@@ -103,7 +104,7 @@ async fn destroy_follows_a_renewal_that_the_request_learned_of_before() {
         let token = begin(&setup.layer, |session| session.insert("a", 1)).await;
         let (other, held) = (Arc::clone(&setup), token.clone());
         send(&setup.layer, Some(&token), move |session| async move {
-            act(&other.layer, Some(&held), tower_session_layer::Session::renew).await;
+            act(&other.layer, Some(&held), Session::renew).await;
             session.insert("b", 1).unwrap();
             let gone = if reloads { session.reload().await } else { session.commit().await };
             assert!(gone.unwrap_err().is_gone());
@@ -112,5 +113,147 @@ async fn destroy_follows_a_renewal_that_the_request_learned_of_before() {
         })
         .await;
         assert_eq!(setup.store.sessions().await, 0, "reloads: {reloads}");
+    }
+}
+
+#[tokio::test]
+async fn form_shown_to_a_dead_token_is_accepted_when_it_signs_in() {
+    let shown = |session: Session| async move { session.csrf_token().unwrap() };
+    for backend in Backend::SERVER {
+        let setup = Setup::new(backend);
+        let mut forms = Vec::new();
+        for ends in [Session::destroy, Session::renew] {
+            let token = begin(&setup.layer, |session| session.insert("a", 1)).await;
+            act(&setup.layer, Some(&token), ends).await;
+            let form = send(&setup.layer, Some(&token), shown).await;
+            assert!(form.leaves_cookie(), "{backend:?}");
+            assert_eq!(
+                send(&setup.layer, Some(&token), shown).await.body,
+                form.body,
+                "{backend:?}: the same each time"
+            );
+            forms.push((token, form.body));
+        }
+        let [(first, of_first), (second, of_second)] = &forms[..] else { unreachable!() };
+        for (token, form, is_accepted) in
+            [(first, of_first, true), (second, of_first, false), (second, of_second, true)]
+        {
+            let form = form.clone();
+            let answer = send(&setup.layer, Some(token), |session| async move {
+                let is_accepted = session.verify_csrf(&form);
+                session.sign_in("ada").unwrap();
+                assert!(!session.verify_csrf(&form) && session.csrf_token().unwrap() != form);
+                is_accepted.to_string()
+            });
+            let answer = answer.await;
+            assert_eq!(answer.body, is_accepted.to_string(), "{backend:?}");
+            assert!(answer.token().is_some(), "{backend:?}");
+        }
+    }
+}
+
+/// Sends a request that changes its session, answers with this status, and goes on afterwards.
+async fn go_on_after<F>(setup: &Setup, token: &str, status: u16, ends: bool, afterwards: impl FnOnce(Session) -> F)
+where
+    F: Future<Output = ()>,
+{
+    let (given, kept) = tokio::sync::oneshot::channel();
+    let (layer, held) = (setup.layer.clone(), token.to_owned());
+    send(&setup.layer, Some(token), move |session| async move {
+        session.insert("before", 1).unwrap();
+        if ends {
+            act(&layer, Some(&held), Session::destroy).await;
+        }
+        given.send(session).unwrap();
+        http::StatusCode::from_u16(status).unwrap()
+    })
+    .await;
+    afterwards(kept.await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn commit_after_the_response_does_not_hide_that_changes_were_dropped_with_it() {
+    for backend in Backend::SERVER {
+        let setup = Setup::new(backend);
+        let begin = || begin(&setup.layer, |session| session.insert("a", 1));
+        go_on_after(&setup, &begin().await, 200, false, |session| async move { session.commit().await.unwrap() }).await;
+        go_on_after(&setup, &begin().await, 200, true, |session| async move {
+            assert!(session.commit().await.unwrap_err().is_gone(), "{backend:?}");
+        })
+        .await;
+        let token = begin().await;
+        go_on_after(&setup, &token, 500, false, |session| async move {
+            session.insert("after", 1).unwrap();
+            assert!(session.commit().await.unwrap_err().is_dropped(), "{backend:?}");
+            session.commit().await.unwrap();
+        })
+        .await;
+        assert_eq!(values(&setup.layer, &token).await, Some(json!({ "a": 1, "after": 1 })), "{backend:?}");
+        let token = begin().await;
+        setup.store.fault(Op::Update, Fault::Fail, 1);
+        go_on_after(&setup, &token, 200, false, |session| async move {
+            assert!(session.commit().await.unwrap_err().is_dropped(), "{backend:?}");
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn destroy_after_the_response_is_done_whatever_follows_it() {
+    for backend in Backend::SERVER {
+        let setup = Setup::new(backend);
+        let token = begin(&setup.layer, |session| session.insert("a", 1)).await;
+        go_on_after(&setup, &token, 200, false, |session| async move {
+            session.destroy().unwrap();
+            session.insert("b", 1).unwrap();
+            assert!(session.commit().await.unwrap_err().is_response_sent(), "{backend:?}");
+            assert!(session.commit().await.unwrap_err().is_response_sent(), "{backend:?}: it still cannot be stored");
+        })
+        .await;
+        assert_eq!(values(&setup.layer, &token).await, None, "{backend:?}");
+    }
+}
+
+#[tokio::test]
+async fn idle_timeout_set_before_the_first_value_is_kept_by_a_commit_between_them() {
+    for backend in Backend::ALL {
+        let setup = Setup::new(backend);
+        let answer = send(&setup.layer, None, |session| async move {
+            session.set_idle_timeout(DAY).unwrap();
+            session.commit().await.unwrap();
+            session.insert("a", 1).unwrap();
+        })
+        .await;
+        assert_eq!(answer.max_age(), Some(DAY.as_secs()), "{backend:?}");
+    }
+}
+
+#[tokio::test]
+async fn sign_in_after_a_destroy_of_what_ended_meanwhile_is_done() {
+    for backend in Backend::SERVER {
+        for signs_in in [true, false] {
+            let setup = Arc::new(Setup::new(backend));
+            let token = begin(&setup.layer, |session| session.insert("a", 1)).await;
+            let (other, held) = (Arc::clone(&setup), token.clone());
+            let answer = send(&setup.layer, Some(&token), move |session| async move {
+                let renewed = act(&other.layer, Some(&held), Session::renew).await.token().unwrap();
+                session.insert("b", 1).unwrap();
+                assert!(session.commit().await.unwrap_err().is_gone());
+                session.destroy().unwrap();
+                session.insert("c", 1).unwrap();
+                if signs_in {
+                    session.sign_in("ada").unwrap();
+                } else {
+                    assert!(session.commit().await.unwrap_err().is_gone(), "only a renewal begins anew");
+                }
+                renewed
+            });
+            let answer = answer.await;
+            assert_eq!(values(&setup.layer, &answer.body).await, None, "{backend:?}: what it became is destroyed");
+            assert_eq!(answer.token().is_some(), signs_in, "{backend:?}");
+            if let Some(token) = answer.token() {
+                assert_eq!(values(&setup.layer, &token).await, Some(json!({ "c": 1 })), "{backend:?}");
+            }
+        }
     }
 }

@@ -100,7 +100,7 @@ async fn cart(shopper: Shopper) -> Html {
             let product = Product::find(sku);
             let price = product.map(|product| country.price(product).saturating_mul(quantity.into()));
             goods = goods.saturating_add(price.unwrap_or_default());
-            cart_line(&shopper, sku, quantity, product, price.map(|price| country.money(price)))
+            cart_line(&shopper, sku, quantity, product, price.map(|price| country.money(price)).as_deref())
         })
         .collect();
     let shipping = country.shipping(goods);
@@ -127,7 +127,7 @@ async fn cart(shopper: Shopper) -> Html {
 }
 
 /// A product that is no longer sold stays visible until it is removed.
-fn cart_line(shopper: &Shopper, sku: &str, quantity: u32, product: Option<&Product>, price: Option<String>) -> Html {
+fn cart_line(shopper: &Shopper, sku: &str, quantity: u32, product: Option<&Product>, price: Option<&str>) -> Html {
     let name = product.map_or(sku, |product| product.name);
     let title = match product {
         Some(product) => html!(r#"<a href="/product/{sku}">{name}</a>"#, sku = product.sku, name = name),

@@ -1,15 +1,11 @@
 //! The store that was asked for, and the layer around it.
 
 use std::path::Path;
-use std::time::Duration;
 
 use tower_session_layer::{ConfigError, CookieKey, CookieStore, MemoryStore, SessionLayer, SessionStore};
 
 use crate::keys;
 use crate::options::{Options, StoreChoice};
-
-/// The layer's own.
-const DEFAULT_IDLE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Builds the layer. An error is one line.
 pub(crate) fn layer(options: &Options) -> Result<SessionLayer, String> {
@@ -43,9 +39,7 @@ fn build(store: impl SessionStore, options: &Options) -> Result<SessionLayer, St
     if let Some(absolute) = options.absolute {
         builder = builder.absolute_timeout(absolute);
     }
-    // Somebody who names only the absolute timeout does not contradict themselves by the idle one's default.
-    let shorter = options.absolute.filter(|absolute| *absolute < DEFAULT_IDLE);
-    if let Some(idle) = options.idle.or(shorter) {
+    if let Some(idle) = options.idle {
         builder = builder.idle_timeout(idle);
     }
     if options.insecure_cookies {

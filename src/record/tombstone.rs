@@ -5,8 +5,6 @@ use std::time::{Duration, SystemTime};
 
 use chacha20poly1305::aead::Aead as _;
 use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, XNonce};
-use hkdf::Hkdf;
-use sha2::Sha256;
 
 use super::encoding::{DecodeError, error, take};
 use crate::clock::{micros, span, time};
@@ -114,10 +112,7 @@ impl fmt::Debug for Tombstone {
 }
 
 fn successor_cipher(old: &SessionToken) -> XChaCha20Poly1305 {
-    let mut key = [0; 32];
-    Hkdf::<Sha256>::new(None, old.secret())
-        .expand(b"tower-session-layer successor v1", &mut key)
-        .expect("32 bytes are within HKDF's 8,160");
+    let key: [u8; 32] = old.derive(b"tower-session-layer successor v1");
     XChaCha20Poly1305::new(&key.into())
 }
 

@@ -75,6 +75,7 @@ impl<T> SessionKey<T> {
     ///     COUNTRY.insert(session, 49_i32)
     /// }
     /// ```
+    #[expect(clippy::needless_pass_by_value, reason = "a value at hand can be given as it is")]
     pub fn insert<Q>(&self, session: &Session, value: impl ValueOf<T, Q>) -> Result<(), Error>
     where
         Q: Serialize + ?Sized,

@@ -6,7 +6,7 @@ use super::Session;
 use super::changes::{Intent, Op, fits};
 use crate::error::{Error, Kind};
 use crate::layer::Shared;
-use crate::record::{Record, SessionHandle, Values, Version};
+use crate::record::{CSRF_LEN, Record, SessionHandle, Values, Version};
 use crate::token::SessionToken;
 
 /// What all handles of one request's session share.
@@ -25,6 +25,8 @@ pub(crate) struct State {
     pub(crate) accessed: bool,
     /// Set when the response has been decided: no token can be sent any more.
     pub(crate) sent: bool,
+    /// Whether changes were dropped with the response, of which nobody was told yet.
+    pub(crate) dropped: bool,
     /// Made at the first change.
     pub(crate) work: Option<Box<Work>>,
     /// What the response's cookie has to say so far.
@@ -36,8 +38,10 @@ pub(crate) struct State {
 pub(crate) enum Base {
     New,
     Live(Live),
-    /// The token's session has ended; only a `renew` of this request itself may begin another. The token is known where it
-    /// was live when this request began: then a `destroy` ends whatever it was renewed to.
+    /// The token was dead when it came: only a `renew` of this request itself may begin a session.
+    Dead(SessionToken),
+    /// The session ended under this request, and its token is as dead. Where it is known, a `destroy` ends whatever it was
+    /// renewed to.
     Retired(Option<SessionToken>),
     /// The store could not be read, and the layer was told to go on.
     Unavailable,
@@ -91,7 +95,7 @@ impl Reply {
 
 impl Inner {
     pub(crate) fn new(shared: Arc<Shared>, base: Base, outer: Option<Session>) -> Self {
-        let state = State { base, accessed: false, sent: false, work: None, reply: Reply::Leave };
+        let state = State { base, accessed: false, sent: false, dropped: false, work: None, reply: Reply::Leave };
         Self { shared, outer, state: Mutex::new(state), gate: tokio::sync::Mutex::new(()) }
     }
 
@@ -119,7 +123,7 @@ impl Inner {
     /// Installs what a commit or reload brought, with what was changed meanwhile on top.
     pub(crate) fn rebase(&self, base: Base, reply: Reply) {
         let mut state = self.lock();
-        if matches!(base, Base::Retired(_)) && matches!(state.reply, Reply::Set { .. }) {
+        if base.is_over() && matches!(state.reply, Reply::Set { .. }) {
             // The cookie of a session that has ended must not replace that of whatever came after it.
             state.reply = Reply::Leave;
         }
@@ -156,6 +160,17 @@ impl State {
         self.work.as_ref().map(|work| &work.draft).or_else(|| self.base.record())
     }
 
+    /// The CSRF secret that forms hold: the session's, once it was handed out. A dead token, for which nothing can be
+    /// stored, has one of its own, so that the sign-in form works for whoever was signed out elsewhere.
+    pub(crate) fn csrf(&self) -> Option<[u8; CSRF_LEN]> {
+        let renews = self.work.as_ref().is_some_and(|work| work.intent.renew.is_some());
+        match (self.current().filter(|record| record.pinned), &self.base) {
+            (Some(record), _) => Some(record.csrf),
+            (None, Base::Dead(token)) if !renews => Some(token.derive(b"tower-session-layer csrf of the dead v1")),
+            (None, _) => None,
+        }
+    }
+
     pub(crate) fn work_mut(&mut self) -> Result<&mut Work, Error> {
         self.accessed = true;
         if matches!(self.base, Base::Unavailable) {
@@ -174,6 +189,11 @@ impl Base {
             Self::Live(live) => Some(&live.record),
             _ => None,
         }
+    }
+
+    /// Whether the token is dead, so that what the request changes has nowhere to go.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self, Self::Dead(_) | Self::Retired(_))
     }
 }
 

@@ -26,7 +26,7 @@
 //! #     async fn touch(&self, _: &SessionToken, _: Version, _: SystemTime, _: SystemTime) -> Result<Updated, StoreError> { Ok(Updated::Gone) }
 //! #     async fn delete(&self, _: &SessionToken, _: Duration, _: SystemTime) -> Result<Deleted, StoreError> { Ok(Deleted::Absent) }
 //! #     async fn owned(&self, _: &str, _: SystemTime) -> Result<Vec<OwnedSession>, StoreError> { Ok(Vec::new()) }
-//! #     async fn revoke(&self, _: &str, _: Revoke, _: Duration, _: SystemTime) -> Result<usize, StoreError> { Ok(0) }
+//! #     async fn revoke(&self, _: &str, _: &Revocation, _: SystemTime) -> Result<usize, StoreError> { Ok(0) }
 //! #     async fn sweep(&self, _: usize, _: SystemTime) -> Result<usize, StoreError> { Ok(0) }
 //! # }
 //! #[cfg(test)]
@@ -204,6 +204,8 @@ macro_rules! __session_store_laws {
             owners::owners_are_told_apart,
             owners::revocation_ends_what_it_names,
             owners::revocation_refuses_sign_ins_that_began_before,
+            owners::revocation_ahead_of_the_clock_ends_no_more,
+            owners::revocation_ahead_of_the_clock_refuses_sign_ins_up_to_its_time,
             races::concurrent_calls_are_atomic,
             races::revocation_reaches_a_concurrent_sign_in,
             races::one_of_two_renewals_wins,
@@ -220,6 +222,7 @@ macro_rules! __session_store_laws {
             sealed::update_seals_the_new_record,
             sealed::touch_seals_the_new_deadline,
             sealed::what_ends_now_is_absent_for_every_method,
+            sealed::clock_that_goes_back_revives_nothing,
             sealed::times_from_1970_to_9999_are_exact,
             sealed::forged_tokens_are_absent,
             sealed::token_shows_nothing_and_is_never_the_same,

@@ -1,18 +1,18 @@
 //! The session sealed in the client's cookie: nothing is kept on the server.
 
+mod ended;
 mod key;
 mod plain;
 mod seal;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use self::ended::Ended;
 pub use self::key::CookieKey;
 use self::seal::Sealer;
-use super::{Change, Created, Deleted, Loaded, OwnedSession, Revoke, SessionStore, Updated};
-use crate::clock::micros;
+use super::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::cookie::SessionCookie;
 use crate::error::{ConfigError, StoreError};
 use crate::record::{Record, Version};
@@ -44,8 +44,9 @@ use crate::token::{SessionToken, TokenShape};
 ///
 /// No method waits, so dropping one of their futures leaves nothing half done.
 ///
-/// A clock that steps back revives no session that this store has found expired; other processes, and this one after
-/// a restart, do not know.
+/// A clock that steps back revives no session that this store has found expired: it remembers the last 4,096 of them at
+/// least, a clone as well, but not another process or this one after a restart. Nothing else is taken for expired: a
+/// session that begins after the step lives, however far ahead the clock was.
 ///
 /// # Size
 ///
@@ -82,8 +83,8 @@ pub struct CookieStore {
     keys: Arc<[CookieKey]>,
     audience: Arc<str>,
     max_chunks: u8,
-    /// Every deadline up to this one has passed once, in microseconds.
-    floor: Arc<AtomicU64>,
+    /// What was found expired, in whichever clone.
+    ended: Arc<Ended>,
     /// Set by `bind`.
     bound: Option<Arc<Bound>>,
 }
@@ -109,7 +110,7 @@ impl CookieStore {
     }
 
     fn from_parts(keys: Arc<[CookieKey]>, audience: &str, max_chunks: u8) -> Self {
-        Self { keys, audience: audience.into(), max_chunks, floor: Arc::default(), bound: None }
+        Self { keys, audience: audience.into(), max_chunks, ended: Arc::default(), bound: None }
     }
 
     /// Opens what is live, and says whether the first key sealed it.
@@ -123,12 +124,11 @@ impl CookieStore {
         let record = plain::read(&plaintext)
             .inspect_err(|error| tracing::warn!(key = ?token.key(), %error, "an authentic cookie holds no session"))
             .ok()?;
-        if record.deadline <= micros(now).max(self.floor.load(Ordering::Relaxed)) {
-            // No higher than this deadline: one wild step of the clock must not end sessions that nobody has seen.
-            self.floor.fetch_max(record.deadline, Ordering::Relaxed);
+        if record.is_expired(now) {
+            self.ended.note(record.handle, record.deadline);
             return None;
         }
-        Some((record, at == 0))
+        (!self.ended.includes(record.handle, record.deadline)).then_some((record, at == 0))
     }
 
     fn seal(&self, record: &Record) -> Result<SessionToken, StoreError> {
@@ -258,7 +258,7 @@ impl SessionStore for CookieStore {
     /// # Errors
     ///
     /// Always [`StoreError::unsupported`].
-    async fn revoke(&self, _: &str, _: Revoke, _: Duration, _: SystemTime) -> Result<usize, StoreError> {
+    async fn revoke(&self, _: &str, _: &Revocation, _: SystemTime) -> Result<usize, StoreError> {
         Err(StoreError::unsupported())
     }
 

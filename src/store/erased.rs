@@ -5,15 +5,16 @@
 
 use std::fmt::Debug;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
 use tokio::task::AbortHandle;
 
-use super::{Loaded, OwnedSession, Revoke, SessionStore};
+use super::{Loaded, OwnedSession, Revocation, SessionStore};
 use crate::clock::Clock;
-use crate::commit::{Ending, TOMBSTONE, has_destroy, settle};
+use crate::commit::{Ending, has_destroy, settle};
 use crate::cookie::Candidates;
 use crate::error::{Error, StoreError};
 use crate::record::TombstoneKind;
@@ -41,7 +42,7 @@ pub(crate) trait ErasedStore: Debug + Send + Sync {
     fn open(&self, candidates: Candidates, now: SystemTime) -> Answer<Result<Base, StoreError>>;
     fn commit(&self, session: Session, ending: Ending) -> Answer<Result<(), Error>>;
     fn owned(&self, owner: String, now: SystemTime) -> Boxed<Result<Vec<OwnedSession>, StoreError>>;
-    fn revoke(&self, owner: String, which: Revoke, now: SystemTime) -> Boxed<Result<usize, StoreError>>;
+    fn revoke(&self, owner: String, revocation: Revocation, now: SystemTime) -> Boxed<Result<usize, StoreError>>;
 }
 
 #[derive(Debug)]
@@ -49,34 +50,61 @@ pub(crate) struct Erased<S> {
     store: Arc<S>,
     is_immediate: bool,
     clock: Arc<dyn Clock>,
-    /// Started with the first use that finds a runtime, stopped with the store.
-    sweeper: OnceLock<AbortHandle>,
+    sweeper: Sweeper,
+}
+
+/// The task that sweeps: started with the first use that finds a runtime, stopped with the store, and started again by
+/// the next use where its runtime has ended or a sweep has panicked.
+#[derive(Debug, Default)]
+struct Sweeper {
+    is_running: Arc<AtomicBool>,
+    task: Mutex<Option<AbortHandle>>,
+}
+
+/// Says that the sweeper has ended, however it has.
+struct Running(Arc<AtomicBool>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("a sweep of the session store panicked: the next request starts the sweeper again");
+        }
+        self.0.store(false, Ordering::Release);
+    }
 }
 
 impl<S: SessionStore> Erased<S> {
     pub(crate) fn new(store: S, clock: Arc<dyn Clock>) -> Self {
         let is_immediate = store.is_immediate();
-        Self { store: Arc::new(store), is_immediate, clock, sweeper: OnceLock::new() }
+        Self { store: Arc::new(store), is_immediate, clock, sweeper: Sweeper::default() }
     }
 
     fn start_sweeper(&self) {
-        if self.sweeper.get().is_some() {
+        if self.sweeper.is_running.load(Ordering::Relaxed) {
             return;
         }
         let (Some(interval), Ok(runtime)) = (self.store.sweep_interval(), tokio::runtime::Handle::try_current()) else {
             return;
         };
-        self.sweeper.get_or_init(|| {
-            let (store, clock) = (Arc::downgrade(&self.store), Arc::clone(&self.clock));
-            runtime.spawn(sweep_for_ever(store, clock, interval)).abort_handle()
-        });
+        let mut task = self.sweeper.task.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.sweeper.is_running.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let running = Running(Arc::clone(&self.sweeper.is_running));
+        let (store, clock) = (Arc::downgrade(&self.store), Arc::clone(&self.clock));
+        let sweeping = async move {
+            let _running = running;
+            sweep_for_ever(store, clock, interval).await;
+        };
+        *task = Some(runtime.spawn(sweeping).abort_handle());
     }
 }
 
 impl<S> Drop for Erased<S> {
     fn drop(&mut self) {
-        if let Some(sweeper) = self.sweeper.get() {
-            sweeper.abort();
+        let task = self.sweeper.task.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(task) = task {
+            task.abort();
         }
     }
 }
@@ -128,9 +156,9 @@ impl<S: SessionStore> ErasedStore for Erased<S> {
         Box::pin(async move { store.owned(&owner, now).await })
     }
 
-    fn revoke(&self, owner: String, which: Revoke, now: SystemTime) -> Boxed<Result<usize, StoreError>> {
+    fn revoke(&self, owner: String, revocation: Revocation, now: SystemTime) -> Boxed<Result<usize, StoreError>> {
         let store = Arc::clone(&self.store);
-        Box::pin(async move { store.revoke(&owner, which, TOMBSTONE, now).await })
+        Box::pin(async move { store.revoke(&owner, &revocation, now).await })
     }
 }
 
@@ -143,7 +171,9 @@ async fn open(store: &impl SessionStore, candidates: Candidates, now: SystemTime
             Loaded::Outdated(record) if !record.is_expired(now) => (record, true),
             Loaded::Tombstone(stone) if stone.kind() != TombstoneKind::Emptied => {
                 tracing::debug!(key = ?token.key(), kind = ?stone.kind(), "a request came with a token that is dead");
-                base = Base::Retired(None);
+                if matches!(base, Base::New) {
+                    base = Base::Dead(token);
+                }
                 continue;
             }
             _ => {

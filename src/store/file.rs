@@ -37,7 +37,7 @@ use self::owners::{Owner, Visit};
 use self::session::{Glance, Standing};
 use self::sweep::{Cursor, prune};
 use self::turns::{Tree, Turns};
-use super::{Change, Created, Deleted, Loaded, OwnedSession, Revoke, SessionStore, Updated};
+use super::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::error::{ConfigError, StoreError};
 use crate::record::{Record, Tombstone, TombstoneKind, Version};
 use crate::token::{SessionToken, StoreKey, TokenShape};
@@ -143,7 +143,7 @@ impl FileStore {
         &self,
         owner: Owner,
         key: StoreKey,
-        end: Option<(Revoke, Duration)>,
+        end: Option<Revocation>,
         now: SystemTime,
     ) -> Result<Visit, StoreError> {
         let visit =
@@ -239,23 +239,17 @@ impl SessionStore for FileStore {
         Ok(sessions)
     }
 
-    async fn revoke(
-        &self,
-        owner: &str,
-        which: Revoke,
-        tombstone: Duration,
-        now: SystemTime,
-    ) -> Result<usize, StoreError> {
-        let owner = Owner::of(owner);
-        if !matches!(which, Revoke::One(_)) {
-            self.turns.in_owners(owner, move |owners| owners::add_mark(owners, owner, which, now)).await?;
+    async fn revoke(&self, owner: &str, revocation: &Revocation, now: SystemTime) -> Result<usize, StoreError> {
+        let (owner, revocation) = (Owner::of(owner), *revocation);
+        if revocation.leaves_mark() {
+            self.turns.in_owners(owner, move |owners| owners::add_mark(owners, owner, &revocation)).await?;
         }
         let (mut ended, mut visited) = (0, HashSet::new());
         loop {
             let known = visited.len();
             for (key, session) in self.turns.read(move |tree| owners::list(tree, owner, now)).await? {
-                if visited.insert(key) && session.is_none_or(|session| which.includes(session.handle)) {
-                    let visit = self.visit(owner, key, Some((which, tombstone)), now).await?;
+                if visited.insert(key) && session.is_none_or(|session| revocation.includes(session.handle)) {
+                    let visit = self.visit(owner, key, Some(revocation), now).await?;
                     ended += usize::from(matches!(visit, Visit::Ended));
                 }
             }

@@ -22,7 +22,7 @@ use self::evict::Evictor;
 use self::inner::Inner;
 use self::shards::Key;
 use self::slot::{Slot, State, longest_record};
-use super::{Change, Created, Deleted, Loaded, OwnedSession, Revoke, SessionStore, Updated};
+use super::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::clock::micros;
 use crate::error::{ConfigError, StoreError};
 use crate::record::{Record, Tombstone, TombstoneKind, Version};
@@ -36,9 +36,10 @@ use crate::token::{SessionToken, TokenShape};
 ///
 /// The store never holds more than [`max_sessions`](MemoryStoreBuilder::max_sessions) and
 /// [`max_bytes`](MemoryStoreBuilder::max_bytes) for longer than the write that exceeds them takes. To make room it
-/// removes what has expired, then what has been idle for long, sessions without an owner before those with one, so
-/// that a flood of anonymous sessions logs nobody out. It finds the long-idle by sampling, and reports evictions by a
-/// warning, at most one every ten seconds.
+/// removes what has expired, then what has been idle for long: first sessions without an owner, then tombstones, and sessions
+/// with an owner last, one by one and only once nothing expired is left anywhere. A flood of anonymous sessions so logs
+/// nobody out: they take each other's place. The long-idle are found by sampling, and while there are sessions without an
+/// owner, so is what has expired. Evictions are reported by a warning, at most one every ten seconds.
 ///
 /// # Examples
 ///
@@ -239,14 +240,8 @@ impl SessionStore for MemoryStore {
         Ok(self.inner.owners.sessions(owner, now, &self.inner.shards))
     }
 
-    async fn revoke(
-        &self,
-        owner: &str,
-        which: Revoke,
-        tombstone: Duration,
-        now: SystemTime,
-    ) -> Result<usize, StoreError> {
-        Ok(self.inner.owners.revoke(owner, which, tombstone, now, &self.inner.shards))
+    async fn revoke(&self, owner: &str, revocation: &Revocation, now: SystemTime) -> Result<usize, StoreError> {
+        Ok(self.inner.owners.revoke(owner, revocation, now, &self.inner.shards))
     }
 
     /// Looks at no more than a few thousand entries and goes on there the next time, so a full round may take several

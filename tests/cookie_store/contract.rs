@@ -1,11 +1,6 @@
-//! How deadlines hold, and what each method does.
+//! What each method does, as far as a client-side store can.
 
-use std::time::Duration;
-
-use tower_session_layer::store::{Change, Deadline, Deleted, Loaded, Revoke, Tombstone, TombstoneKind, Updated};
-use tower_session_layer::{SessionStore, SessionToken};
-
-use crate::support::*;
+use super::*;
 
 #[test]
 fn ended_session_is_absent_and_a_clock_that_steps_back_revives_nothing() {
@@ -94,7 +89,8 @@ fn touch_moves_the_deadline_later_and_nothing_else() {
 fn what_the_client_holds_cannot_be_listed_revoked_or_swept() {
     let store = store(&[NEW]);
     assert!(now(store.owned("ada", start())).unwrap_err().is_unsupported());
-    assert!(now(store.revoke("ada", Revoke::All, MINUTE, start())).unwrap_err().is_unsupported());
+    let revocation = Revocation::new(Revoke::All, start(), MINUTE);
+    assert!(now(store.revoke("ada", &revocation, start())).unwrap_err().is_unsupported());
     assert_eq!(now(store.sweep(100, start())).unwrap(), 0);
     assert!(store.is_immediate() && store.sweep_interval().is_none());
 }

@@ -124,7 +124,7 @@ async fn a_dropped_call_leaves_old_or_new_and_no_lock() {
             assert_eq!(store.touch(&token, version(2), at(5000), at(0)).await.unwrap(), Updated::Done);
             assert_eq!(live(&store, &token, at(0)).await.deadline(), at(5000));
             let now = at(polls as u64 * 10 + 6);
-            dropped_after(polls, store.revoke("ada", Revoke::All, MINUTE, now)).await;
+            dropped_after(polls, revoke(&store, Revoke::All, MINUTE, now)).await;
             dropped_after(polls, store.delete(&token, MINUTE, now)).await;
             store.delete(&token, MINUTE, now).await.unwrap();
             assert!(matches!(store.load(&token, now).await.unwrap(), Loaded::Tombstone(_)));
@@ -192,9 +192,7 @@ async fn many_calls_at_once_all_end() {
         task.await.unwrap();
     }
     assert_eq!(stores[0].owned("ada", at(5)).await.unwrap().len(), 256);
-    let (one, other) = tokio::join!(
-        stores[0].revoke("ada", Revoke::All, MINUTE, at(6)),
-        stores[1].revoke("ada", Revoke::All, MINUTE, at(7)),
-    );
-    assert_eq!(one.unwrap() + other.unwrap(), 256);
+    let (one, other) =
+        tokio::join!(revoke(&stores[0], Revoke::All, MINUTE, at(6)), revoke(&stores[1], Revoke::All, MINUTE, at(7)),);
+    assert_eq!(one + other, 256);
 }

@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
-use tower_session_layer::store::{Created, Head, Loaded, Record, Updated, Version};
+use tower_session_layer::store::{Created, Head, Loaded, Record, Revocation, Revoke, Updated, Version};
 use tower_session_layer::{Durability, FileStore, SessionHandle, SessionStore, SessionToken};
 
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
@@ -99,6 +99,11 @@ pub(crate) async fn replace(store: &FileStore, token: &SessionToken, from: u64, 
     let change =
         tower_session_layer::store::Change::Replace(record(to, value), tower_session_layer::store::Deadline::Keep);
     store.update(token, version(from), &change, at(1)).await.unwrap()
+}
+
+/// Revokes sessions of Ada's, by a clock that has never stepped back.
+pub(crate) async fn revoke(store: &FileStore, which: Revoke, lasting: Duration, now: SystemTime) -> usize {
+    store.revoke("ada", &Revocation::new(which, now, lasting), now).await.unwrap()
 }
 
 pub(crate) fn path_of(dir: &TempDir, token: &SessionToken) -> PathBuf {

@@ -3,7 +3,7 @@
 use std::fs;
 
 use tower_session_layer::SessionStore;
-use tower_session_layer::store::{Loaded, RevocationMark, Revoke, Updated};
+use tower_session_layer::store::{Loaded, Revocation, RevocationMark, Revoke, Updated};
 
 use crate::support::*;
 
@@ -137,14 +137,14 @@ async fn a_sweep_looks_again_under_the_lock() {
 async fn a_mark_that_is_renewed_meanwhile_stays() {
     let (dir, store) = store();
     let day = RevocationMark::LIFETIME.as_secs();
-    store.revoke("ada", Revoke::All, MINUTE, at(0)).await.unwrap();
+    revoke(&store, Revoke::All, MINUTE, at(0)).await;
     let mark = dir.path().join(&files(dir.path())[0]);
     let lock = fs::File::open(mark.ancestors().nth(2).unwrap()).unwrap();
     lock.try_lock().unwrap();
     let mut sweep = Box::pin(store.sweep(100, at(day)));
     assert!(dropped_after(2000, sweep.as_mut()).await.is_none());
     let mut renewed = RevocationMark::default();
-    renewed.add(Revoke::All, at(day));
+    renewed.add(&Revocation::new(Revoke::All, at(day), MINUTE));
     fs::write(&mark, renewed.encode()).unwrap();
     lock.unlock().unwrap();
     assert_eq!(sweep.await.unwrap(), 0);

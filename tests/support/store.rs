@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use tower_session_layer::store::{Change, Created, Deleted, Loaded, OwnedSession, Record, Revoke, Updated, Version};
+use tower_session_layer::store::{
+    Change, Created, Deleted, Loaded, OwnedSession, Record, Revocation, Updated, Version,
+};
 use tower_session_layer::{
     CookieKey, CookieStore, FileStore, MemoryStore, SessionCookie, SessionStore, SessionToken, StoreError, TokenShape,
 };
@@ -58,6 +60,8 @@ pub enum Fault {
     HangAfter,
     /// The answer is lost below the store, which sends the call again by itself.
     SentAgain,
+    /// It panics before it does anything.
+    Panic,
 }
 
 #[derive(Debug, Clone)]
@@ -208,6 +212,7 @@ impl TestStore {
         self.halt().await;
         match fault {
             Some(Fault::Fail) => Err(StoreError::new("made to fail")),
+            Some(Fault::Panic) => panic!("made to panic"),
             Some(Fault::Hang) => {
                 self.controls.waiting.fetch_add(1, SeqCst);
                 std::future::pending().await
@@ -311,14 +316,8 @@ impl SessionStore for TestStore {
         on!(self, Op::Owned, owned(owner, now))
     }
 
-    async fn revoke(
-        &self,
-        owner: &str,
-        which: Revoke,
-        tombstone: Duration,
-        now: SystemTime,
-    ) -> Result<usize, StoreError> {
-        on!(self, Op::Revoke, revoke(owner, which, tombstone, now))
+    async fn revoke(&self, owner: &str, revocation: &Revocation, now: SystemTime) -> Result<usize, StoreError> {
+        on!(self, Op::Revoke, revoke(owner, revocation, now))
     }
 
     async fn sweep(&self, limit: usize, now: SystemTime) -> Result<usize, StoreError> {

@@ -10,7 +10,7 @@ use super::{Profile, Subject};
 use crate::clock::{micros, time};
 use crate::error::StoreError;
 use crate::record::{Entry, Record, SessionHandle, Tombstone, TombstoneKind, Values, Version};
-use crate::store::{Change, Created, Deleted, Loaded, OwnedSession, Revoke, Updated};
+use crate::store::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, Revoke, Updated};
 use crate::token::{SessionToken, TokenShape};
 
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
@@ -110,8 +110,13 @@ impl Lab {
         sessions
     }
 
+    /// Revokes by a clock that has never stepped back.
     pub(super) async fn revoke(&self, owner: &str, which: Revoke, tombstone: Duration, now: SystemTime) -> usize {
-        answer("revoke", self.store().revoke(owner, which, tombstone, now).await)
+        self.revoke_as(owner, &Revocation::new(which, now, tombstone), now).await
+    }
+
+    pub(super) async fn revoke_as(&self, owner: &str, revocation: &Revocation, now: SystemTime) -> usize {
+        answer("revoke", self.store().revoke(owner, revocation, now).await)
     }
 
     pub(super) async fn sweep(&self, limit: usize, now: SystemTime) -> usize {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::error::StoreError;
 use crate::record::{Record, Version};
-use crate::store::{Change, Created, Deleted, Loaded, OwnedSession, Revoke, SessionStore, Updated};
+use crate::store::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::token::{SessionToken, TokenShape};
 
 pub(super) type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -34,7 +34,7 @@ pub(super) trait Object: Debug + Send + Sync {
     ) -> Answer<'a, Updated>;
     fn delete<'a>(&'a self, token: &'a SessionToken, tombstone: Duration, now: SystemTime) -> Answer<'a, Deleted>;
     fn owned<'a>(&'a self, owner: &'a str, now: SystemTime) -> Answer<'a, Vec<OwnedSession>>;
-    fn revoke<'a>(&'a self, owner: &'a str, which: Revoke, tombstone: Duration, now: SystemTime) -> Answer<'a, usize>;
+    fn revoke<'a>(&'a self, owner: &'a str, revocation: &'a Revocation, now: SystemTime) -> Answer<'a, usize>;
     fn sweep(&self, limit: usize, now: SystemTime) -> Answer<'_, usize>;
 }
 
@@ -91,8 +91,8 @@ impl<S: SessionStore> Object for S {
         Box::pin(SessionStore::owned(self, owner, now))
     }
 
-    fn revoke<'a>(&'a self, owner: &'a str, which: Revoke, tombstone: Duration, now: SystemTime) -> Answer<'a, usize> {
-        Box::pin(SessionStore::revoke(self, owner, which, tombstone, now))
+    fn revoke<'a>(&'a self, owner: &'a str, revocation: &'a Revocation, now: SystemTime) -> Answer<'a, usize> {
+        Box::pin(SessionStore::revoke(self, owner, revocation, now))
     }
 
     fn sweep(&self, limit: usize, now: SystemTime) -> Answer<'_, usize> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::lab::{IDLE, INSTANT, Lab, MINUTE, at, replace, same};
 use crate::record::{Record, SessionHandle, Tombstone, TombstoneKind};
-use crate::store::{Change, Created, Deleted, Loaded, RevocationMark, Revoke, Updated};
+use crate::store::{Change, Created, Deleted, Loaded, Revocation, RevocationMark, Revoke, Updated};
 
 pub(super) async fn owner_list_follows_the_sessions(lab: Lab) {
     let owner = lab.owner();
@@ -151,10 +151,9 @@ pub(super) async fn revocation_refuses_sign_ins_that_began_before(lab: Lab) {
         lab.revoke(&owner, which, MINUTE, at(now)).await;
         for (handle, second, counts) in sign_ins {
             let record = Record { handle, ..lab.owned_record(&owner, at(second)) };
-            let expected = if counts { Created::Stored } else { Created::Revoked };
             let rule = format!("create honours a revocation at {now} s ({name}): signed in at {second} s");
             let token = lab.token();
-            same(&rule, &lab.create(&token, &record, at(55)).await, &expected);
+            honours(&rule, &lab.create(&token, &record, at(55)).await, &record, counts);
             let state = if counts { Loaded::Live(record.clone()) } else { Loaded::Absent };
             lab.expect(&rule, &token, at(55), &state).await;
             let listed = if counts { vec![&record] } else { Vec::new() };
@@ -171,5 +170,68 @@ pub(super) async fn revocation_refuses_sign_ins_that_began_before(lab: Lab) {
     lab.sweep(100, late).await;
     let record = Record { deadline: crate::clock::micros(late + IDLE), ..lab.owned_record(&owner, at(50)) };
     let rule = "a revocation is remembered for a day, swept or not";
-    same(rule, &lab.create(&lab.token(), &record, late).await, &Created::Revoked);
+    honours(rule, &lab.create(&lab.token(), &record, late).await, &record, false);
+}
+
+/// Whether a sign-in counts or is refused, with a mark that says so.
+fn honours(rule: &str, created: &Created, record: &Record, counts: bool) {
+    let is_right = match created {
+        Created::Stored => counts,
+        Created::Revoked(mark) => !counts && mark.refuses(record),
+        _ => false,
+    };
+    let expected = if counts { "Stored" } else { "Revoked, with the mark that refuses it" };
+    assert!(is_right, "broken: {rule}\n  expected: {expected}\n       got: {created:?}");
+}
+
+/// How far a clock has stepped back: beyond the life of every session here.
+const STEP: Duration = Duration::from_secs(26 * 60 * 60);
+
+pub(super) async fn revocation_ahead_of_the_clock_ends_no_more(lab: Lab) {
+    for (name, counts) in [("All", 2), ("Others", 1), ("One", 1)] {
+        let (ada, bob) = (lab.owner(), lab.owner());
+        let records = [&ada, &ada, &bob].map(|owner| lab.owned_record(owner, at(0)));
+        let mut tokens = Vec::new();
+        for record in &records {
+            tokens.push(lab.stored(record).await);
+        }
+        let anonymous = lab.record();
+        let other = lab.stored(&anonymous).await;
+        let which = match name {
+            "All" => Revoke::All,
+            "Others" => Revoke::Others(records[1].handle()),
+            _ => Revoke::One(records[0].handle()),
+        };
+        let rule = format!("a revocation whose time is ahead of the clock goes by the clock for what it ends: {name}");
+        let revocation = Revocation::new(which, at(1) + STEP, MINUTE);
+        same(&rule, &lab.revoke_as(&ada, &revocation, at(1)).await, &counts);
+        let stone = Loaded::Tombstone(Tombstone::new(TombstoneKind::Revoked, MINUTE, at(1)));
+        lab.expect(&rule, &tokens[0], at(1), &stone).await;
+        let second = if name == "All" { stone } else { Loaded::Live(records[1].clone()) };
+        lab.expect(&rule, &tokens[1], at(1), &second).await;
+        lab.expect(&rule, &tokens[2], at(1), &Loaded::Live(records[2].clone())).await;
+        lab.expect(&rule, &other, at(1), &Loaded::Live(anonymous)).await;
+        let live: &[&Record] = if name == "All" { &[] } else { &[&records[1]] };
+        lab.expect_owned(&rule, &ada, at(1), live).await;
+    }
+}
+
+pub(super) async fn revocation_ahead_of_the_clock_refuses_sign_ins_up_to_its_time(lab: Lab) {
+    let owner = lab.owner();
+    let ahead = at(1) + STEP;
+    lab.revoke_as(&owner, &Revocation::new(Revoke::All, ahead, MINUTE), at(1)).await;
+    // The second clock has gone on for a day, when the mark would go if it went by the clock of the revocation.
+    for now in [at(2), at(2) + RevocationMark::LIFETIME, ahead + RevocationMark::LIFETIME - INSTANT] {
+        lab.sweep(100, now).await;
+        let stamps = [(at(2), false), (ahead - INSTANT, false), (ahead, false), (ahead + INSTANT, true)];
+        for (signed_in, counts) in stamps {
+            let deadline = crate::clock::micros(now + IDLE);
+            let record = Record { deadline, ..lab.owned_record(&owner, signed_in) };
+            let token = lab.token();
+            let rule = "a sign-in that began before a revocation is refused although the clock is before both";
+            honours(rule, &lab.create(&token, &record, now).await, &record, counts);
+            let state = if counts { Loaded::Live(record) } else { Loaded::Absent };
+            lab.expect(rule, &token, now, &state).await;
+        }
+    }
 }

@@ -150,7 +150,7 @@ impl History {
     fn is_right(&self, call: &Call, got: &Reply, expected: &Reply) -> bool {
         match (call, got, expected) {
             // Where a token is taken and a mark refuses, either is said; how much a sweep finds is the store's own.
-            (Call::Create(_, record), Reply::Created(Created::Revoked), Reply::Created(Created::Taken)) => {
+            (Call::Create(_, record), Reply::Created(Created::Revoked(_)), Reply::Created(Created::Taken)) => {
                 record.owner().is_some_and(|owner| self.revoked.contains(owner))
             }
             (Call::Sweep(_), ..) => true,

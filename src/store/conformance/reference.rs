@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::error::StoreError;
 use crate::record::{Record, Tombstone, TombstoneKind, Version};
-use crate::store::{Change, Created, Deleted, Loaded, OwnedSession, RevocationMark, Revoke, SessionStore, Updated};
+use crate::store::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, RevocationMark, SessionStore, Updated};
 use crate::token::{SessionToken, StoreKey, TokenShape};
 
 #[derive(Debug, Default)]
@@ -63,14 +63,8 @@ impl SessionStore for Reference {
         Ok(self.lock().owned(owner, now))
     }
 
-    async fn revoke(
-        &self,
-        owner: &str,
-        which: Revoke,
-        tombstone: Duration,
-        now: SystemTime,
-    ) -> Result<usize, StoreError> {
-        Ok(self.lock().revoke(owner, which, tombstone, now))
+    async fn revoke(&self, owner: &str, revocation: &Revocation, now: SystemTime) -> Result<usize, StoreError> {
+        Ok(self.lock().revoke(owner, revocation, now))
     }
 
     async fn sweep(&self, limit: usize, now: SystemTime) -> Result<usize, StoreError> {
@@ -118,8 +112,9 @@ impl State {
             Some(_) => return Created::Taken,
             None => {}
         }
-        if record.owner().and_then(|owner| self.marks.get(owner)).is_some_and(|mark| mark.refuses(record)) {
-            return Created::Revoked;
+        let mark = record.owner().and_then(|owner| self.marks.get(owner));
+        if let Some(mark) = mark.filter(|mark| mark.refuses(record)) {
+            return Created::Revoked(*mark);
         }
         self.slots.insert(fresh.key(), Slot::Live(record.clone()));
         Created::Stored
@@ -172,15 +167,15 @@ impl State {
         records.map(OwnedSession::from).collect()
     }
 
-    pub(super) fn revoke(&mut self, owner: &str, which: Revoke, tombstone: Duration, now: SystemTime) -> usize {
-        if !matches!(which, Revoke::One(_)) {
-            self.marks.entry(owner.to_owned()).or_default().add(which, now);
+    pub(super) fn revoke(&mut self, owner: &str, revocation: &Revocation, now: SystemTime) -> usize {
+        if revocation.leaves_mark() {
+            self.marks.entry(owner.to_owned()).or_default().add(revocation);
         }
         self.slots.retain(|_, slot| !slot.is_expired(now));
         let mut ended = 0;
         for slot in self.slots.values_mut().filter(|slot| slot.is_owned(owner)) {
-            if matches!(slot, Slot::Live(record) if which.includes(record.handle())) {
-                *slot = Slot::Tombstone(Tombstone::new(TombstoneKind::Revoked, tombstone, now));
+            if matches!(slot, Slot::Live(record) if revocation.includes(record.handle())) {
+                *slot = Slot::Tombstone(revocation.tombstone(now));
                 ended += 1;
             }
         }

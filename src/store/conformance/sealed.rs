@@ -8,7 +8,7 @@ use super::time::{EDGES, record_at};
 use crate::clock::micros;
 use crate::error::StoreError;
 use crate::record::{Record, Tombstone, TombstoneKind};
-use crate::store::{Change, Created, Deadline, Deleted, Loaded, Revoke, Updated};
+use crate::store::{Change, Created, Deadline, Deleted, Loaded, Revocation, Revoke, Updated};
 use crate::token::{SessionToken, TokenShape};
 
 /// Seals a record, takes the token through its text as a client does, and returns it.
@@ -115,6 +115,37 @@ pub(super) async fn what_ends_now_is_absent_for_every_method(lab: Lab) {
     }
 }
 
+pub(super) async fn clock_that_goes_back_revives_nothing(lab: Lab) {
+    let end = at(0) + IDLE;
+    for found_by in ["load", "update", "touch", "delete"] {
+        let record = lab.record();
+        let token = sealed(&lab, &record, at(0)).await;
+        let change = replace(&lab.next(&record, end));
+        match found_by {
+            "load" => lab.expect(found_by, &token, end, &Loaded::Absent).await,
+            "update" => {
+                same(found_by, &lab.update(&token, record.version(), &change, end).await, &Updated::Gone);
+            }
+            "touch" => {
+                same(found_by, &lab.touch(&token, record.version(), end + IDLE, end).await, &Updated::Gone);
+            }
+            _ => same(found_by, &lab.delete(&token, MINUTE, end).await, &Deleted::Absent),
+        }
+        for back in [INSTANT, MINUTE, IDLE] {
+            let rule = format!("what {found_by} found expired stays absent {back:?} before");
+            is_absent(&lab, &rule, &token, &record, end - back).await;
+        }
+    }
+    let long = Record { deadline: micros(end + 1_000 * IDLE), ..lab.record() };
+    let token = sealed(&lab, &long, at(0)).await;
+    let rule = "a wild clock finds a long session expired";
+    lab.expect(rule, &token, long.deadline(), &Loaded::Absent).await;
+    let record = lab.record();
+    let fresh = sealed(&lab, &record, at(0)).await;
+    let rule = "a session that begins after a step back lives, whatever was found expired before";
+    lab.expect(rule, &fresh, at(1), &Loaded::Live(record)).await;
+}
+
 async fn is_absent(lab: &Lab, rule: &str, token: &SessionToken, record: &Record, now: SystemTime) {
     lab.expect(rule, token, now, &Loaded::Absent).await;
     let stone = Tombstone::new(TombstoneKind::Destroyed, MINUTE, now);
@@ -208,7 +239,7 @@ pub(super) async fn owners_are_unsupported(lab: Lab) {
     let is_unsupported = owned.as_ref().is_err_and(StoreError::is_unsupported);
     assert!(is_unsupported, "broken: `owned` is StoreError::unsupported\n  got: {owned:?}");
     for which in [Revoke::All, Revoke::One(record.handle()), Revoke::Others(record.handle())] {
-        let revoked = lab.store().revoke(&owner, which, MINUTE, at(1)).await;
+        let revoked = lab.store().revoke(&owner, &Revocation::new(which, at(1), MINUTE), at(1)).await;
         let is_unsupported = revoked.as_ref().is_err_and(StoreError::is_unsupported);
         assert!(is_unsupported, "broken: `revoke` is StoreError::unsupported\n  got: {revoked:?}");
     }

@@ -5,15 +5,14 @@
 //! find each other: the one that takes the lock second sees what the first has written.
 
 use std::io::{self, Read as _};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use sha2::{Digest as _, Sha256};
 
 use super::dir::{self, Dir, Found, Locked, NEW};
 use super::session::{self, Glance, Standing};
 use super::turns::Tree;
-use crate::record::{Tombstone, TombstoneKind};
-use crate::store::{OwnedSession, RevocationMark, Revoke};
+use crate::store::{OwnedSession, Revocation, RevocationMark};
 use crate::token::StoreKey;
 
 const MARK: &str = "mark";
@@ -54,10 +53,10 @@ pub(super) fn mark(owners: &Dir, owner: Owner) -> io::Result<RevocationMark> {
 }
 
 /// Adds a revocation to an owner's mark.
-pub(super) fn add_mark(owners: &Locked<'_>, owner: Owner, which: Revoke, now: SystemTime) -> io::Result<()> {
+pub(super) fn add_mark(owners: &Locked<'_>, owner: Owner, revocation: &Revocation) -> io::Result<()> {
     let list = owners.make_locked(&owner.name())?;
     let mut mark = read_mark(&list)?.unwrap_or_default();
-    mark.add(which, now);
+    mark.add(revocation);
     list.replace(MARK, &mark.encode())
 }
 
@@ -89,13 +88,13 @@ pub(super) fn visit(
     (owners, shard): (&Locked<'_>, &Locked<'_>),
     owner: Owner,
     key: &StoreKey,
-    end: Option<(Revoke, Duration)>,
+    end: Option<Revocation>,
     now: SystemTime,
 ) -> io::Result<Visit> {
     let visit = match owned(&session::settle(shard, key, now)?, owner) {
         Some(session) => match end {
-            Some((which, lasting)) if which.includes(session.handle) => {
-                session::retire(shard, key, &Tombstone::new(TombstoneKind::Revoked, lasting, now), now)?;
+            Some(revocation) if revocation.includes(session.handle) => {
+                session::retire(shard, key, &revocation.tombstone(now), now)?;
                 Visit::Ended
             }
             _ => return Ok(Visit::Lives(session)),

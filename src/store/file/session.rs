@@ -67,13 +67,14 @@ pub(super) fn create(
     let sent_again = matches!(&standing, Standing::Live(stored, _) if stored.version() == record.version());
     let listed = owners.zip(record.owner().map(Owner::of));
     if let Some((owners, owner)) = listed
-        && owners::mark(owners, owner)?.refuses(record)
+        && let mark = owners::mark(owners, owner)?
+        && mark.refuses(record)
     {
         if sent_again {
             shard.remove(&name(key))?;
             shard.sync()?;
         }
-        return Ok(Created::Revoked);
+        return Ok(Created::Revoked(mark));
     }
     match standing {
         _ if sent_again => shard.sync()?,

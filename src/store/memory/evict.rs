@@ -34,10 +34,10 @@ struct Tally {
 
 /// The least time between two log lines, in microseconds: a flood must not fill the log too.
 const LOG_INTERVAL: u64 = 10_000_000;
-/// How many hints one step reads at most to find something expired.
-const HINTS_PER_STEP: usize = 1_024;
-/// How many shards one step locks at most for that, and how many entries it takes from one.
+/// How many shards one step locks at most to find something expired, how many hints it reads for each, and how many
+/// entries it takes from one.
 const PURGES_PER_STEP: usize = 4;
+const HINTS_PER_PURGE: usize = 256;
 const ENTRIES_PER_PURGE: usize = 32;
 /// How many candidates the longest idle is chosen from. Five give a fair LRU, ten a good one.
 const CANDIDATES: usize = 16;
@@ -72,7 +72,13 @@ impl Inner {
         }
         let mut state = self.evictor.state.lock().unwrap_or_else(PoisonError::into_inner);
         while !self.evictor.is_content(&self.shards) {
-            if !self.purge_some(&mut state, now) && !self.evict_some(&mut state, spare) {
+            let has_removed = self.purge_some(&mut state, now, PURGES_PER_STEP)
+                || self.evict_some(&mut state, spare, Class::Loose)
+                || self.evict_some(&mut state, spare, Class::Dead)
+                // Nobody who signed in has to go while anything has expired, wherever it is.
+                || self.purge_some(&mut state, now, usize::MAX)
+                || self.evict_some(&mut state, spare, Class::Owned);
+            if !has_removed {
                 break;
             }
         }
@@ -85,17 +91,18 @@ impl Inner {
         }
     }
 
-    /// Removes a few expired entries, if some are at hand.
-    fn purge_some(&self, state: &mut Evicting, now: u64) -> bool {
+    /// Removes a few expired entries; whether it found some before it had looked into so many shards in vain. A hint that
+    /// led there in vain is right from then on, so that each touch costs one such look at most.
+    fn purge_some(&self, state: &mut Evicting, now: u64, most: usize) -> bool {
         let (mut purges, count) = (0, self.shards.count());
-        for _ in 0..count.min(HINTS_PER_STEP) {
+        for _ in 0..count.min(HINTS_PER_PURGE.saturating_mul(most)) {
             let at = state.cursor & (count - 1);
             if self.shards.is_due(at, now) {
                 if self.purge(at, ENTRIES_PER_PURGE, now).0 > 0 {
                     return true;
                 }
                 purges += 1;
-                if purges == PURGES_PER_STEP {
+                if purges == most {
                     return false;
                 }
             }
@@ -104,16 +111,12 @@ impl Inner {
         false
     }
 
-    /// Evicts the longest idle of a sample, owners' sessions only where there is nothing else; whether there was
-    /// anybody to choose from.
-    fn evict_some(&self, state: &mut Evicting, spare: Key) -> bool {
-        let choose = |random: &mut Random, class| {
-            let found = self.sample(random, class, spare);
-            (!found.is_empty()).then_some((class, found))
-        };
-        let random = &mut state.random;
-        let chosen = choose(random, Class::Loose).or_else(|| choose(random, Class::Owned));
-        let Some((class, mut candidates)) = chosen else { return false };
+    /// Evicts the longest idle of a sample; whether there was anybody to choose from.
+    fn evict_some(&self, state: &mut Evicting, spare: Key, class: Class) -> bool {
+        let mut candidates = self.sample(&mut state.random, class, spare);
+        if candidates.is_empty() {
+            return false;
+        }
         candidates.sort_unstable_by_key(|(seen, _)| *seen);
         for (seen, key) in candidates.into_iter().take(EVICTIONS_PER_SAMPLE) {
             if self.evictor.is_content(&self.shards) {

@@ -8,13 +8,13 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::shards::{BuildIdentity, Key, Shards};
 use super::slot::State;
 use crate::clock::micros;
-use crate::record::{Record, Tombstone, TombstoneKind};
-use crate::store::{Created, OwnedSession, RevocationMark, Revoke};
+use crate::record::Record;
+use crate::store::{Created, OwnedSession, Revocation, RevocationMark};
 
 pub(super) struct Owners {
     shards: Box<[Shard]>,
@@ -59,8 +59,8 @@ impl Owners {
         let mut table = lock(self.shard(owner));
         if let Some(entry) = table.get_mut(&**owner) {
             entry.expire_mark(now);
-            if entry.mark.as_ref().is_some_and(|mark| mark.refuses(record)) {
-                return (Created::Revoked, None);
+            if let Some(mark) = entry.mark.as_ref().filter(|mark| mark.refuses(record)) {
+                return (Created::Revoked(**mark), None);
             }
         }
         let outcome = insert();
@@ -110,20 +110,13 @@ impl Owners {
         found
     }
 
-    pub(super) fn revoke(
-        &self,
-        owner: &str,
-        which: Revoke,
-        tombstone: Duration,
-        now: SystemTime,
-        shards: &Shards,
-    ) -> usize {
+    pub(super) fn revoke(&self, owner: &str, revocation: &Revocation, now: SystemTime, shards: &Shards) -> usize {
         let (mut ended, mut taken) = (0, Vec::new());
         let shard = self.shard(owner);
         let mut table = lock(shard);
-        if !matches!(which, Revoke::One(_)) {
+        if revocation.leaves_mark() {
             let mark = table.entry(owner.into()).or_default().mark.get_or_insert_default();
-            mark.add(which, now);
+            mark.add(revocation);
             shard.soonest.fetch_min(micros(mark.deadline()), Relaxed);
         }
         if let Some(entry) = table.get_mut(owner) {
@@ -132,9 +125,9 @@ impl Owners {
                 let mut shard = shards.write(key);
                 shard.remove_expired_of(key, owner, since);
                 let handle = shard.get(key).and_then(|slot| slot.owned_by(owner)).map(|record| record.handle);
-                let goes = handle.is_some_and(|handle| which.includes(handle));
+                let goes = handle.is_some_and(|handle| revocation.includes(handle));
                 if goes {
-                    let stone = Tombstone::new(TombstoneKind::Revoked, tombstone, now);
+                    let stone = revocation.tombstone(now);
                     shard.replace(key, State::Retired { stone, since }, since);
                     ended += 1;
                 }

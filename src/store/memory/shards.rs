@@ -69,15 +69,18 @@ struct Shard(RwLock<Table>);
 struct Hint {
     /// No deadline in the shard is earlier. May lag behind, since touches do not raise it.
     soonest: AtomicU64,
-    /// Sessions without an owner, and tombstones.
     loose: AtomicUsize,
+    tombstones: AtomicUsize,
     owned: AtomicUsize,
 }
 
-/// Whom an eviction spares longest: the sessions of somebody who signed in.
+/// Who goes first when the store is full, and whom an eviction spares longest: somebody who signed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
+    /// A session without an owner.
     Loose,
+    /// A tombstone, which keeps late writers harmless while it stands.
+    Dead,
     Owned,
 }
 
@@ -93,8 +96,8 @@ pub(super) struct Shards {
 impl Shards {
     /// Makes empty shards; `count` is a power of two.
     pub(super) fn new(count: usize) -> Self {
-        let hint =
-            || Hint { soonest: AtomicU64::new(u64::MAX), loose: AtomicUsize::new(0), owned: AtomicUsize::new(0) };
+        let zero = || AtomicUsize::new(0);
+        let hint = || Hint { soonest: AtomicU64::new(u64::MAX), loose: zero(), tombstones: zero(), owned: zero() };
         Self {
             tables: (0..count).map(|_| Shard::default()).collect(),
             hints: (0..count).map(|_| hint()).collect(),
@@ -130,6 +133,7 @@ impl Shards {
         let hint = &self.hints[at];
         let count = match class {
             Class::Loose => &hint.loose,
+            Class::Dead => &hint.tombstones,
             Class::Owned => &hint.owned,
         };
         count.load(Relaxed) > 0
@@ -189,6 +193,7 @@ impl Shards {
             (&self.tombstones, from.tombstones, to.tombstones),
             (&self.bytes, from.bytes, to.bytes),
             (&hint.loose, from.loose, to.loose),
+            (&hint.tombstones, from.tombstones, to.tombstones),
             (&hint.owned, from.owned, to.owned),
         ] {
             // Most writes change the bytes alone, and shared counters are dear.

@@ -99,16 +99,21 @@ impl Slot {
     }
 
     pub(super) fn class(&self) -> Class {
-        self.state.owner().map_or(Class::Loose, |_| Class::Owned)
+        match &self.state {
+            State::Live(record) if record.owner.is_none() => Class::Loose,
+            State::Live(_) => Class::Owned,
+            State::Retired { .. } => Class::Dead,
+        }
     }
 
     pub(super) fn weight(&self) -> Weight {
-        let owned = usize::from(self.class() == Class::Owned);
-        let (bytes, tombstones) = match &self.state {
-            State::Live(record) => (bytes_of(record), 0),
-            State::Retired { .. } => (SLOT_BYTES, 1),
+        let class = self.class();
+        let of = |one| usize::from(class == one);
+        let bytes = match &self.state {
+            State::Live(record) => bytes_of(record),
+            State::Retired { .. } => SLOT_BYTES,
         };
-        Weight { slots: 1, tombstones, loose: 1 - owned, owned, bytes }
+        Weight { slots: 1, tombstones: of(Class::Dead), loose: of(Class::Loose), owned: of(Class::Owned), bytes }
     }
 }
 

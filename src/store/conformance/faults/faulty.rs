@@ -10,7 +10,9 @@ use crate::error::StoreError;
 use crate::record::{Record, SessionHandle, Tombstone, TombstoneKind, Version};
 use crate::store::conformance::lab;
 use crate::store::conformance::reference::{Reference, Slot, State};
-use crate::store::{Change, Created, Deadline, Deleted, Loaded, OwnedSession, Revoke, SessionStore, Updated};
+use crate::store::{
+    Change, Created, Deadline, Deleted, Loaded, OwnedSession, Revocation, Revoke, SessionStore, Updated,
+};
 use crate::token::{SessionToken, TokenShape};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +33,7 @@ pub(super) enum Fault {
     LoadReturnsExpired,
     LosesFlash,
     LosesSuccessor,
+    MarkGoesByTheClock,
     MarkIsReadFirst,
     MarkSparesNobody,
     OwnedListsAll,
@@ -38,6 +41,7 @@ pub(super) enum Fault {
     ResentCreateIsTaken,
     ResentUpdateIsAppliedAgain,
     ResentUpdateIsConflict,
+    RevokeGoesByItsMark,
     RevokeIsDestroy,
     RevokeLeavesNoMark,
     RevokeOneIsAnyones,
@@ -164,12 +168,9 @@ impl SessionStore for Faulty {
                 return Ok(Created::Taken);
             }
             Fault::MarkIsReadFirst => {
-                let refuses = self.step(|state| {
-                    let owner = record.owner().unwrap_or_default();
-                    state.marks.get(owner).is_some_and(|mark| mark.refuses(&record))
-                });
-                if refuses.await {
-                    return Ok(Created::Revoked);
+                let mark = self.step(|state| state.marks.get(record.owner().unwrap_or_default()).copied());
+                if let Some(mark) = mark.await.filter(|mark| mark.refuses(&record)) {
+                    return Ok(Created::Revoked(mark));
                 }
                 let stored = self.step(|state| {
                     let marks = std::mem::take(&mut state.marks);
@@ -180,14 +181,11 @@ impl SessionStore for Faulty {
                 return Ok(stored.await);
             }
             Fault::MarkSparesNobody => {
-                let refuses = self.step(|state| {
-                    let mark = record.owner().and_then(|owner| state.marks.get(owner));
-                    // A stranger's handle is never spared.
-                    let stranger = Record { handle: SessionHandle::from_bytes([0; 16]), ..record.clone() };
-                    mark.is_some_and(|mark| mark.refuses(&stranger))
-                });
-                if refuses.await {
-                    return Ok(Created::Revoked);
+                let mark = self.step(|state| state.marks.get(record.owner().unwrap_or_default()).copied());
+                // A stranger's handle is never spared.
+                let stranger = Record { handle: SessionHandle::from_bytes([0; 16]), ..record.clone() };
+                if let Some(mark) = mark.await.filter(|mark| mark.refuses(&stranger)) {
+                    return Ok(Created::Revoked(mark));
                 }
             }
             _ => {}
@@ -331,38 +329,35 @@ impl SessionStore for Faulty {
         Ok(owned.await)
     }
 
-    async fn revoke(
-        &self,
-        owner: &str,
-        which: Revoke,
-        tombstone: Duration,
-        now: SystemTime,
-    ) -> Result<usize, StoreError> {
+    async fn revoke(&self, owner: &str, revocation: &Revocation, now: SystemTime) -> Result<usize, StoreError> {
         let (fault, now, owner) = (self.fault, self.now(now), self.owner(owner));
+        let mut revocation = *revocation;
+        match (fault, revocation.which) {
+            (Fault::RevokeOthersIsAll, Revoke::Others(_)) => revocation.which = Revoke::All,
+            (Fault::MarkGoesByTheClock, _) => revocation.at = now,
+            _ => {}
+        }
+        let now = if fault == Fault::RevokeGoesByItsMark { revocation.at } else { now };
         let ended = self.step(|state| {
-            let ends = |record: &Record| match (fault, which) {
-                (Fault::RevokeOneIsAnyones, Revoke::One(handle)) => record.handle() == handle,
-                _ => false,
-            };
             let mut more = 0;
-            for slot in state.slots.values_mut() {
-                if matches!(slot, Slot::Live(record) if ends(record) && record.owner() != Some(&owner)) {
-                    *slot = Slot::Tombstone(Tombstone::new(TombstoneKind::Revoked, tombstone, now));
-                    more += 1;
+            if let (Fault::RevokeOneIsAnyones, Revoke::One(handle)) = (fault, revocation.which) {
+                for slot in state.slots.values_mut() {
+                    let ends = |record: &Record| record.handle() == handle && record.owner() != Some(&owner);
+                    if matches!(slot, Slot::Live(record) if ends(record)) {
+                        *slot = Slot::Tombstone(revocation.tombstone(now));
+                        more += 1;
+                    }
                 }
             }
-            let which = match which {
-                Revoke::Others(_) if matches!(fault, Fault::RevokeOthersIsAll) => Revoke::All,
-                which => which,
-            };
             let before = state.slots.clone();
-            let ended = state.revoke(&owner, which, tombstone, now);
+            let ended = state.revoke(&owner, &revocation, now);
             match fault {
                 Fault::RevokeLeavesNoMark => state.marks.clear(),
                 Fault::RevokeIsDestroy => {
                     for (key, slot) in &mut state.slots {
-                        if matches!((&*slot, &before[key]), (Slot::Tombstone(_), Slot::Live(_))) {
-                            *slot = Slot::Tombstone(Tombstone::new(TombstoneKind::Destroyed, tombstone, now));
+                        if let (Slot::Tombstone(stone), Slot::Live(_)) = (&*slot, &before[key]) {
+                            let until = stone.until();
+                            *slot = Slot::Tombstone(Tombstone::new(TombstoneKind::Destroyed, Duration::ZERO, until));
                         }
                     }
                 }

@@ -1,6 +1,8 @@
 //! The same for stores whose token is the session.
 
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
@@ -11,12 +13,12 @@ use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, XNonce};
 use super::{Profile, check};
 use crate::clock::{micros, time};
 use crate::error::StoreError;
-use crate::record::{Head, Record, Version};
-use crate::store::{Change, Created, Deadline, Deleted, Loaded, OwnedSession, Revoke, SessionStore, Updated};
+use crate::record::{Head, Record, SessionHandle, Version};
+use crate::store::{Change, Created, Deadline, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::token::{SessionToken, TokenShape};
 
 mod sealed_reference {
-    crate::session_store_conformance!(client_side: super::Sealed(super::Fault::None));
+    crate::session_store_conformance!(client_side: super::Sealed::new(super::Fault::None));
 }
 
 const FAULTS: &[(Fault, &str)] = &[
@@ -29,6 +31,8 @@ const FAULTS: &[(Fault, &str)] = &[
     (Fault::TouchMovesBack, "touch_seals_the_new_deadline"),
     (Fault::NeverExpires, "what_ends_now_is_absent_for_every_method"),
     (Fault::NeverExpires, "times_from_1970_to_9999_are_exact"),
+    (Fault::ForgetsWhatEnded, "clock_that_goes_back_revives_nothing"),
+    (Fault::LatestEndIsEverybodys, "clock_that_goes_back_revives_nothing"),
     (Fault::IgnoresItsEnd, "forged_tokens_are_absent"),
     (Fault::Plain, "forged_tokens_are_absent"),
     (Fault::Plain, "token_shows_nothing_and_is_never_the_same"),
@@ -43,7 +47,7 @@ fn each_fault_is_found_by_its_law() {
     let missed: Vec<_> = FAULTS
         .iter()
         .filter(|(fault, law)| {
-            let checked = || check(Profile::ClientSide, law, async || Sealed(*fault));
+            let checked = || check(Profile::ClientSide, law, async || Sealed::new(*fault));
             catch_unwind(AssertUnwindSafe(checked)).is_ok()
         })
         .collect();
@@ -54,8 +58,10 @@ fn each_fault_is_found_by_its_law() {
 enum Fault {
     None,
     DeadlineIsAlwaysSet,
+    ForgetsWhatEnded,
     IgnoresItsEnd,
     IgnoresVersion,
+    LatestEndIsEverybodys,
     LosesOwner,
     NeverExpires,
     NoLimitDeclared,
@@ -68,10 +74,15 @@ enum Fault {
 
 const MAX_RECORD: usize = 3_000;
 
+/// With what was found expired, by handle and deadline.
 #[derive(Debug)]
-struct Sealed(Fault);
+struct Sealed(Fault, Mutex<HashSet<(SessionHandle, u64)>>);
 
 impl Sealed {
+    fn new(fault: Fault) -> Self {
+        Self(fault, Mutex::default())
+    }
+
     fn cipher() -> XChaCha20Poly1305 {
         XChaCha20Poly1305::new(&[7; 32].into())
     }
@@ -115,7 +126,17 @@ impl Sealed {
         let owner = std::str::from_utf8(owner).ok().filter(|owner| !owner.is_empty()).map(Into::into);
         let head = Head::new(Version::new(number(0)), time(number(1)), time(number(2)), owner);
         let record = Record::decode(head, body).ok()?;
-        (self.0 == Fault::NeverExpires || !record.is_expired(now)).then_some(record)
+        let mut ended = self.1.lock().unwrap();
+        if record.is_expired(now) {
+            ended.insert((record.handle, record.deadline));
+        }
+        let is_over = match self.0 {
+            Fault::NeverExpires => false,
+            Fault::ForgetsWhatEnded => record.is_expired(now),
+            Fault::LatestEndIsEverybodys => ended.iter().any(|(_, end)| record.deadline <= *end),
+            _ => ended.contains(&(record.handle, record.deadline)),
+        };
+        (!is_over).then_some(record)
     }
 }
 
@@ -191,7 +212,7 @@ impl SessionStore for Sealed {
         if self.0 == Fault::PretendsOwners { Ok(Vec::new()) } else { Err(StoreError::unsupported()) }
     }
 
-    async fn revoke(&self, _: &str, _: Revoke, _: Duration, _: SystemTime) -> Result<usize, StoreError> {
+    async fn revoke(&self, _: &str, _: &Revocation, _: SystemTime) -> Result<usize, StoreError> {
         Err(StoreError::unsupported())
     }
 

@@ -44,18 +44,42 @@ fn what_has_expired_goes_before_what_is_idle() {
 }
 
 #[test]
-fn tombstones_count_and_go_with_their_age() {
-    let store = store(3);
+fn nobody_who_signed_in_goes_while_anything_has_expired() {
+    // So many shards that a few looks would not find the one.
+    let store = store(100_000);
+    for n in 0..100_000 {
+        store.put(n, &owned_by(&format!("user{n}"), n, 1, if n == 77_777 { 500 } else { 100 }), 10);
+        // All hints but one lead nowhere.
+        store.moved(n, 1, if n == 77_777 { 500 } else { 9_000 }, 10);
+    }
+    store.put(100_000, &owned_by("new", 100_000, 1, 9_000), 600);
+    assert_eq!((store.len(), version_of(store.at(77_777, 499))), (100_000, None));
+    store.put(100_001, &owned_by("newer", 100_001, 1, 9_000), 600);
+    assert_eq!(store.len(), 100_000, "then the longest idle of a sample");
+    assert_eq!(live(&store, 100_000..100_002, 600).len(), 2);
+}
+
+#[test]
+fn tombstones_outlast_sessions_without_an_owner_and_go_before_those_with_one() {
+    let store = store(4);
     store.put(0, &record(10, 9_000), 10);
+    store.put(1, &record(10, 9_000), 10);
+    store.put(2, &owned_by("ada", 2, 1, 9_000), 10);
     store.end(0, MINUTE, 20);
-    store.put(1, &record(11, 9_000), 20);
-    store.put(2, &record(30, 9_000), 30);
-    store.put(3, &record(31, 9_000), 31);
-    assert_eq!((live(&store, 0..4, 31), store.len()), (vec![2, 3], 2));
-    assert_eq!(kind_of(store.at(0, 31)), Some(TombstoneKind::Destroyed), "younger than the session that went");
-    store.put(4, &record(32, 9_000), 32);
-    assert_eq!(store.at(0, 32), Loaded::Absent);
-    assert_eq!(live(&store, 0..5, 32), [2, 3, 4]);
+    store.end(1, MINUTE, 21);
+    for n in 3..50 {
+        store.put(n, &record(10 + n, 9_000), 30);
+        assert_eq!((live(&store, 0..3, 30), live(&store, 3..50, 30)), (vec![2], vec![n]));
+        let stone = |n| kind_of(store.at(n, 30));
+        assert_eq!((stone(0), stone(1)), (Some(TombstoneKind::Destroyed), Some(TombstoneKind::Destroyed)));
+    }
+    store.put(50, &owned_by("ada", 50, 2, 9_000), 30);
+    store.put(51, &owned_by("ada", 51, 3, 9_000), 30);
+    assert_eq!(kind_of(store.at(0, 30)), None, "the oldest first");
+    assert_eq!(kind_of(store.at(1, 30)), Some(TombstoneKind::Destroyed));
+    store.put(52, &owned_by("ada", 52, 4, 9_000), 30);
+    assert_eq!((live(&store, 0..53, 30), kind_of(store.at(1, 30))), (vec![2, 50, 51, 52], None));
+    store.check();
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::*;
-use crate::store::RevocationMark;
+use crate::store::{Revocation, RevocationMark, Revoke};
 
 impl MemoryStore {
     fn list(&self, owner: &str, now: u64) -> Vec<SessionHandle> {
@@ -13,8 +13,8 @@ impl MemoryStore {
         handles
     }
 
-    fn cut(&self, owner: &str, which: Revoke, now: u64) -> usize {
-        at_once(self.revoke(owner, which, MINUTE, time(now)))
+    pub(super) fn cut(&self, owner: &str, which: Revoke, now: u64) -> usize {
+        at_once(self.revoke(owner, &Revocation::new(which, time(now), MINUTE), time(now)))
     }
 }
 
@@ -45,7 +45,10 @@ fn an_owner_sees_and_revokes_own_sessions_only() {
 fn a_revocation_without_tombstones_leaves_nothing() {
     let store = MemoryStore::new();
     store.put(1, &owned_by("ada", 1, 5, 100), 10);
-    assert_eq!(at_once(store.revoke("ada", Revoke::One(handle(1)), Duration::ZERO, time(10))), 1);
+    assert_eq!(
+        at_once(store.revoke("ada", &Revocation::new(Revoke::One(handle(1)), time(10), Duration::ZERO), time(10))),
+        1
+    );
     assert_eq!((store.inner.shards.slots(), store.inner.owners.len()), (0, 0));
 }
 
@@ -95,13 +98,13 @@ fn a_mark_refuses_sign_ins_that_began_before_it_and_goes_after_a_day() {
     assert_eq!(store.put(0, &owned_by("ada", 0, 5, u64::MAX), 9), Created::Stored, "one revoked is no mark");
     store.end(0, Duration::ZERO, 9);
     assert_eq!(store.cut("ada", Revoke::Others(handle(1)), 10), 0, "nothing there, and a mark all the same");
-    assert_eq!(store.put(2, &owned_by("ada", 2, 10, u64::MAX), 11), Created::Revoked);
+    assert!(matches!(store.put(2, &owned_by("ada", 2, 10, u64::MAX), 11), Created::Revoked(_)));
     assert_eq!(store.at(2, 11), Loaded::Absent);
     assert_eq!(store.put(1, &owned_by("ada", 1, 10, u64::MAX), 11), Created::Stored, "the spared one");
     assert_eq!(store.put(3, &owned_by("ada", 3, 11, u64::MAX), 11), Created::Stored, "began afterwards");
     assert_eq!(store.put(4, &owned_by("eve", 4, 5, u64::MAX), 11), Created::Stored, "somebody else");
     assert_eq!(store.swept(10, 9 + day), 0);
-    assert_eq!(store.put(5, &owned_by("ada", 5, 5, u64::MAX), 9 + day), Created::Revoked);
+    assert!(matches!(store.put(5, &owned_by("ada", 5, 5, u64::MAX), 9 + day), Created::Revoked(_)));
     for n in [1, 3, 4] {
         store.end(n, Duration::ZERO, 12);
     }
@@ -177,7 +180,11 @@ fn the_index_agrees_with_the_map_whatever_happens_at_once() {
                         9 => drop(store.at(n, now + 20)),
                         10 => drop(store.swept(3, now + 20)),
                         11 => drop(store.cut(owner, Revoke::One(handle(n)), now)),
-                        12 => drop(at_once(store.revoke(owner, Revoke::All, Duration::ZERO, time(now)))),
+                        12 => drop(at_once(store.revoke(
+                            owner,
+                            &Revocation::new(Revoke::All, time(now), Duration::ZERO),
+                            time(now),
+                        ))),
                         13 => drop(store.list(owner, now)),
                         14 => drop(store.moved(n, 1, now + 60, now)),
                         _ => drop(store.replace(n, 1, &owned_by(owner, n, now, now + 9), Deadline::Extend, now)),

@@ -1,10 +1,76 @@
-//! What a revocation leaves behind, so that a sign-in that was under way finds it.
+//! What a revocation ends, and what it leaves behind so that a sign-in that was under way finds it.
 
 use std::time::{Duration, SystemTime};
 
-use super::Revoke;
 use crate::clock::{micros, span, time};
-use crate::record::{Record, SessionHandle};
+use crate::record::{Record, SessionHandle, Tombstone, TombstoneKind};
+
+/// Which of an owner's sessions to revoke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Revoke {
+    /// The one of this handle.
+    One(SessionHandle),
+    /// All but the one of this handle.
+    Others(SessionHandle),
+    /// All.
+    All,
+}
+
+impl Revoke {
+    /// Returns whether the session of this handle is meant.
+    pub fn includes(self, handle: SessionHandle) -> bool {
+        match self {
+            Self::One(one) => one == handle,
+            Self::Others(kept) => kept != handle,
+            Self::All => true,
+        }
+    }
+}
+
+/// What [`SessionStore::revoke`](super::SessionStore::revoke) is to end, and to leave behind.
+///
+/// Its time, [`at`](Self::at), orders it among the sign-ins of a process and is for the [`RevocationMark`] alone, which
+/// takes it from here. What has expired is decided by the call's `now`: after a clock step back the two may be far
+/// apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Revocation {
+    pub(crate) which: Revoke,
+    pub(crate) at: SystemTime,
+    lasting: Duration,
+}
+
+impl Revocation {
+    /// Makes a revocation that counts from `at` on, and whose tombstones stand for so long.
+    pub fn new(which: Revoke, at: SystemTime, lasting: Duration) -> Self {
+        Self { which, at, lasting }
+    }
+
+    /// Returns which sessions are meant.
+    pub fn which(&self) -> Revoke {
+        self.which
+    }
+
+    /// Returns whether the session of this handle is meant.
+    pub fn includes(&self, handle: SessionHandle) -> bool {
+        self.which.includes(handle)
+    }
+
+    /// Returns whether it concerns sign-ins that are under way, and so goes into the owner's mark.
+    pub fn leaves_mark(&self) -> bool {
+        !matches!(self.which, Revoke::One(_))
+    }
+
+    /// Returns the time that goes into the mark: every sign-in that began by then is too late.
+    pub fn at(&self) -> SystemTime {
+        self.at
+    }
+
+    /// Makes the tombstone of a session that it ends.
+    pub fn tombstone(&self, now: SystemTime) -> Tombstone {
+        Tombstone::new(TombstoneKind::Revoked, self.lasting, now)
+    }
+}
 
 /// Which sign-ins of an owner no longer count: those that began before a revocation, but for the session it spared.
 ///
@@ -21,20 +87,25 @@ impl RevocationMark {
     /// How long a mark must be kept after the last revocation.
     pub const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
-    /// Adds a revocation at `now`. [`Revoke::One`] adds nothing.
-    pub fn add(&mut self, which: Revoke, now: SystemTime) {
-        let spared = match which {
+    /// Adds a revocation. [`Revoke::One`] adds nothing.
+    pub fn add(&mut self, revocation: &Revocation) {
+        let spared = match revocation.which {
             Revoke::One(_) => return,
             Revoke::All => None,
             // For the spared session the earlier revocations go on counting.
             Revoke::Others(handle) => Some((handle, self.threshold(handle))),
         };
-        *self = Self { before: self.before.max(micros(now)), spared };
+        *self = Self { before: self.before.max(micros(revocation.at)), spared };
     }
 
     /// Returns whether the owner's sessions were revoked after the sign-in of this record began.
     pub fn refuses(&self, record: &Record) -> bool {
         record.signed_in <= self.threshold(record.handle)
+    }
+
+    /// The time up to which sign-ins are refused, in microseconds.
+    pub(crate) fn before(&self) -> u64 {
+        self.before
     }
 
     /// Returns whether the mark has done its duty and may go.
@@ -85,18 +156,19 @@ mod tests {
 
     #[test]
     fn a_mark_refuses_what_began_before_it_and_spares_one_session() {
+        let revocation = |which, at| Revocation::new(which, time(at), Duration::ZERO);
         let mut mark = RevocationMark::default();
         assert!(!mark.refuses(&signed_in(1, 5)));
-        mark.add(Revoke::Others(SessionHandle::from_bytes([1; 16])), time(10));
+        mark.add(&revocation(Revoke::Others(SessionHandle::from_bytes([1; 16])), 10));
         assert!(!mark.refuses(&signed_in(1, 5)), "the spared one");
         assert!(mark.refuses(&signed_in(2, 5)) && mark.refuses(&signed_in(2, 10)));
         assert!(!mark.refuses(&signed_in(2, 11)), "signed in afterwards");
-        mark.add(Revoke::Others(SessionHandle::from_bytes([2; 16])), time(20));
+        mark.add(&revocation(Revoke::Others(SessionHandle::from_bytes([2; 16])), 20));
         assert!(mark.refuses(&signed_in(1, 15)), "spared by an earlier one only");
         assert!(mark.refuses(&signed_in(2, 9)), "revoked earlier, spared later");
         assert!(!mark.refuses(&signed_in(2, 15)));
         assert_eq!(RevocationMark::decode(&mark.encode()), Some(mark));
-        mark.add(Revoke::All, time(30));
+        mark.add(&revocation(Revoke::All, 30));
         assert!(mark.refuses(&signed_in(2, 30)) && mark.refuses(&signed_in(1, 30)));
         assert_eq!(RevocationMark::decode(&mark.encode()), Some(mark));
         assert_eq!(RevocationMark::decode(b"short"), None);

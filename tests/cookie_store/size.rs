@@ -1,25 +1,6 @@
-//! How much fits into a cookie.
+//! What fits into a cookie, and what is refused.
 
-use std::collections::HashSet;
-use std::time::Duration;
-
-use http::HeaderMap;
-use tower_session_layer::store::{Change, Deadline, Loaded};
-use tower_session_layer::{ConfigError, CookieStore, SessionCookie, SessionStore, TokenShape};
-
-use crate::support::*;
-
-#[test]
-fn small_differences_do_not_show_in_the_length() {
-    let store = store(&[NEW]);
-    let len = |json| text(&create(&store, &record_of(1, json)).unwrap()).len();
-    assert_eq!(len(r#""abcdefgh""#), len(r#""abcdefghijklmnop""#));
-    let len = |count| text(&create(&store, &record_of_len(count)).unwrap()).len();
-    let lens: HashSet<_> = (200..456).map(len).collect();
-    assert!(lens.len() <= 9, "{} lengths in 256 bytes", lens.len());
-    // Nothing is compressed: what repeats takes as much room as what does not.
-    assert!(len(2_200) > len(200) + 2_000);
-}
+use super::*;
 
 #[test]
 fn largest_record_fits_its_cookie_and_one_more_byte_is_refused() {
@@ -75,6 +56,15 @@ fn chunks_make_room_for_more_and_read_back_as_one() {
 }
 
 #[test]
+fn impossible_options_are_refused() {
+    assert_eq!(CookieStore::builder([]).build().unwrap_err(), ConfigError::NoKey);
+    for chunks in [0, 4, 255] {
+        let refused = CookieStore::builder([key(NEW)]).max_chunks(chunks).build();
+        assert_eq!(refused.unwrap_err(), ConfigError::MaxChunks(chunks));
+    }
+}
+
+#[test]
 fn long_attributes_leave_less_room() {
     let (path, domain) = (format!("/{}", "p".repeat(1_023)), "d".repeat(1_024));
     let cookie = SessionCookie::builder().name("n".repeat(1_024)).path(path).domain(domain).build().unwrap();
@@ -92,13 +82,4 @@ fn authentic_text_too_long_for_the_cookie_is_absence() {
     let token = create(&chunked, &record_of_len(2_917)).unwrap();
     assert!(matches!(load_at(&chunked, &token, start()), Loaded::Live(_)));
     assert_eq!(load_at(&store(&[NEW]), &token, start()), Loaded::Absent);
-}
-
-#[test]
-fn impossible_options_are_refused() {
-    assert_eq!(CookieStore::builder([]).build().unwrap_err(), ConfigError::NoKey);
-    for chunks in [0, 4, 255] {
-        let refused = CookieStore::builder([key(NEW)]).max_chunks(chunks).build();
-        assert_eq!(refused.unwrap_err(), ConfigError::MaxChunks(chunks));
-    }
 }

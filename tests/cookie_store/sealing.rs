@@ -1,13 +1,6 @@
-//! What the seal keeps out, and how its keys rotate.
+//! What a sealed value gives away, and what opens it.
 
-use std::collections::HashSet;
-
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use tower_session_layer::store::{Change, Deadline, Loaded};
-use tower_session_layer::{CookieStore, SessionStore, SessionToken, TokenShape};
-
-use crate::support::*;
+use super::*;
 
 #[test]
 fn sealed_session_is_read_back_and_holds_nothing_readable() {
@@ -131,6 +124,18 @@ fn removed_and_unknown_keys_open_nothing() {
     let text = sealed(&store(&[OLD]));
     assert!(matches!(load(&store(&[OLD]), &text), Loaded::Live(_)));
     assert_eq!(load(&store(&[NEW, 3, 4]), &text), Loaded::Absent);
+}
+
+#[test]
+fn small_differences_do_not_show_in_the_length() {
+    let store = store(&[NEW]);
+    let len = |json| text(&create(&store, &record_of(1, json)).unwrap()).len();
+    assert_eq!(len(r#""abcdefgh""#), len(r#""abcdefghijklmnop""#));
+    let len = |count| text(&create(&store, &record_of_len(count)).unwrap()).len();
+    let lens: HashSet<_> = (200..456).map(len).collect();
+    assert!(lens.len() <= 9, "{} lengths in 256 bytes", lens.len());
+    // Nothing is compressed: what repeats takes as much room as what does not.
+    assert!(len(2_200) > len(200) + 2_000);
 }
 
 #[test]

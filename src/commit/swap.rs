@@ -1,0 +1,181 @@
+//! Writing what is there already: compare-and-swap, and a replay on whatever another request stored first.
+
+use std::time::Duration;
+
+use tokio::sync::MutexGuard;
+
+use super::execute::Commit;
+use super::retreat::{is_successor, retreat};
+use super::{Settled, refusal};
+use crate::error::Error;
+use crate::record::{Record, TombstoneKind};
+use crate::session::{Base, Live, Reply, blank};
+use crate::store::{Change, Deadline, Loaded, SessionStore, Updated};
+use crate::token::SessionToken;
+
+/// What a renewal stored under a token that nobody knows yet.
+struct Fresh {
+    token: SessionToken,
+    record: Record,
+    /// Whether the store was asked to retire the old record and has not said that it did not.
+    is_retiring: bool,
+}
+
+impl<'a, S: SessionStore> Commit<'a, S> {
+    /// Writes a live session, under a fresh token if it is to be renewed.
+    pub(super) async fn change(&mut self, live: Live) -> Result<Settled, Error> {
+        let Live { token, record: mut from, .. } = live;
+        let mut fresh = None;
+        let result = self.swap(&token, &mut from, &mut fresh).await;
+        if let (Err(_), Some(Fresh { token: fresh, record, is_retiring })) = (&result, fresh) {
+            let settled = retreat(self.store, self.shared, &token, fresh.clone(), from, self.now());
+            // Only where the old token may have died is the answer worth waiting for: the client has to be sent the one
+            // that lives.
+            if is_retiring && settled.wait().await {
+                return Ok(Settled::live(fresh, record, true));
+            }
+        }
+        result
+    }
+
+    /// Writes by compare-and-swap, playing the changes again on whatever another request stored first. For a renewal
+    /// the new record is durable before the old one becomes a tombstone, by compare-and-swap as well: what others
+    /// commit until then is carried over.
+    async fn swap(
+        &mut self,
+        token: &SessionToken,
+        from: &mut Record,
+        fresh: &mut Option<Fresh>,
+    ) -> Result<Settled, Error> {
+        let mut next = self.job.draft.clone();
+        let mut queue = None;
+        loop {
+            self.limit.check()?;
+            let is_empty = next.is_empty();
+            let renews = self.job.intent.renew.is_some() && !self.shared.is_sealed() && !is_empty;
+            let (record, rule) = self.stamp(next, Some(from))?;
+            if renews && !self.job.can_send {
+                return self.cannot_send(Base::Live(Live {
+                    token: token.clone(),
+                    record: from.clone(),
+                    outdated: false,
+                }));
+            }
+            if !self.prepare_fresh(fresh, renews.then_some(&record)).await? {
+                return Ok(Settled::gone(Some(token.clone())));
+            }
+            let change = match fresh.as_mut() {
+                Some(fresh) => {
+                    let stone = self.tombstone(TombstoneKind::Renewed);
+                    let stone = stone.with_successor(token, &fresh.token, self.shared.random.bytes()?);
+                    fresh.is_retiring = true;
+                    Change::Retire(stone)
+                }
+                None if is_empty => Change::Retire(self.tombstone(TombstoneKind::Emptied)),
+                None => Change::Replace(record.clone(), rule),
+            };
+            if fresh.is_none() && !is_empty {
+                self.attempt(token, record.version, rule != Deadline::Keep);
+            }
+            let updated = self.wait(self.store.update(token, from.version, &change, self.now())).await?;
+            self.attempt = None;
+            let found = match updated {
+                Updated::Done if is_empty => {
+                    tracing::debug!(key = ?token.key(), "a session that was left empty was removed");
+                    return Ok(Settled { reply: Reply::Remove, ..Settled::unchanged(Base::New) });
+                }
+                Updated::Done => {
+                    let is_same = fresh.is_none() && rule == Deadline::Keep;
+                    let renewed = fresh.take().map(|fresh| fresh.token);
+                    let is_renewed = renewed.is_some();
+                    let token = renewed.unwrap_or_else(|| token.clone());
+                    tracing::debug!(key = ?token.key(), is_renewed, "a session was committed");
+                    return Ok(Settled::live(token, record, !is_same));
+                }
+                Updated::Instead(token) => {
+                    tracing::debug!(key = ?token.key(), "a session was committed");
+                    return Ok(Settled::live(token, record, true));
+                }
+                Updated::Conflict => {
+                    if let Some(fresh) = fresh {
+                        fresh.is_retiring = false;
+                    }
+                    self.reread(token, &mut queue).await?
+                }
+                Updated::Gone => self.wait(self.store.load(token, self.now())).await?,
+            };
+            match found {
+                Loaded::Live(newer) | Loaded::Outdated(newer) => {
+                    next = self.replay(&newer)?;
+                    *from = newer;
+                }
+                found => {
+                    // The store sent the retiring again, since its first answer was lost.
+                    if let Some(fresh) = fresh.take_if(|fresh| is_successor(&found, token, &fresh.token)) {
+                        return Ok(Settled::live(fresh.token, fresh.record, true));
+                    }
+                    self.prepare_fresh(fresh, None).await?;
+                    return self.begin_anew(token, &found).await;
+                }
+            }
+        }
+    }
+
+    /// Stores what a renewal is to bring under a fresh token, or removes it if there is nothing to renew after all.
+    /// `false` if the owner's sessions were revoked meanwhile.
+    async fn prepare_fresh(&mut self, fresh: &mut Option<Fresh>, record: Option<&Record>) -> Result<bool, Error> {
+        match (fresh.as_mut(), record) {
+            (None, None) => {}
+            (None, Some(record)) => {
+                let token = self.insert(record).await?;
+                *fresh = token.map(|token| Fresh { token, record: record.clone(), is_retiring: false });
+                return Ok(fresh.is_some());
+            }
+            (Some(Fresh { token, record: stored, .. }), Some(record)) => {
+                let change = Change::Replace(record.clone(), Deadline::Set);
+                let updated = self.wait(self.store.update(token, stored.version, &change, self.now())).await?;
+                *stored = record.clone();
+                if updated != Updated::Done {
+                    // Nobody else knows the fresh token: only a revocation of its owner can have ended it.
+                    refusal::came_too_late();
+                    *fresh = None;
+                    return Ok(false);
+                }
+            }
+            (Some(Fresh { token, .. }), None) => {
+                self.wait(self.store.delete(token, Duration::ZERO, self.now())).await?;
+                *fresh = None;
+            }
+        }
+        Ok(true)
+    }
+
+    /// The session ended under this request. One that renews, or that meets a session another emptied, begins anew with
+    /// nothing but its own changes; any other lets them go.
+    async fn begin_anew(&mut self, token: &SessionToken, found: &Loaded) -> Result<Settled, Error> {
+        let was_emptied = matches!(found, Loaded::Tombstone(stone) if stone.kind() == TombstoneKind::Emptied);
+        if was_emptied || self.job.intent.renew.is_some() {
+            let own = self.replay(&blank())?;
+            if !own.is_empty() {
+                return self.create(own).await;
+            }
+        }
+        if was_emptied {
+            return Ok(Settled::unchanged(Base::New));
+        }
+        tracing::debug!(key = ?token.key(), "a session ended while a request held it, whose changes are dropped");
+        Ok(Settled::gone(Some(token.clone())))
+    }
+
+    /// Loads after a conflict. From the first one on, commits of one session queue, lest some starve.
+    async fn reread(&self, token: &SessionToken, queue: &mut Option<MutexGuard<'a, ()>>) -> Result<Loaded, Error> {
+        tracing::debug!(key = ?token.key(), "two requests changed one session at once");
+        self.limit.check()?;
+        // An immediate store must not wait here: its future is polled once.
+        if queue.is_none() && !self.shared.is_immediate {
+            let waiting = self.shared.queue(token).lock();
+            *queue = Some(self.wait(async { Ok(waiting.await) }).await?);
+        }
+        self.wait(self.store.load(token, self.now())).await
+    }
+}
