@@ -8,10 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime as Time};
 
 use tower_session_layer::store::{
-    Change, Created, Deleted, Loaded, OwnedSession, Revocation, RevocationMark, SessionStore, Updated,
-};
-use tower_session_layer::{
-    Head, Record, SessionToken, StoreError, StoreKey, TokenShape, Tombstone, TombstoneKind, Version,
+    Change, Created, Deleted, Head, Loaded, OwnedSession, Record, Revocation, RevocationMark, SessionStore,
+    SessionToken, StoreError, StoreKey, TokenShape, Tombstone, TombstoneKind, Updated, Version,
 };
 
 type Answer<T> = Result<T, StoreError>;

@@ -8,7 +8,8 @@ type Source = Box<dyn StdError + Send + Sync>;
 
 /// Why a session could not be read, changed or committed.
 ///
-/// Opaque, so that causes can be added; ask it with the `is_*` methods. No message holds a token or a value.
+/// Opaque, so that causes can be added; ask it with the `is_*` methods, and answer what they all deny with 500. No
+/// message holds a token or a value.
 #[derive(Debug)]
 pub struct Error(Box<Kind>);
 

@@ -112,4 +112,6 @@
 //! | `useSession` in components | [`SessionView`](crate::SessionView) |
 
 #[cfg(doc)]
-use crate::{Head, ManualClock, Record, Session, SessionLayer, SessionStore};
+use crate::store::{Head, Record};
+#[cfg(doc)]
+use crate::{ManualClock, Session, SessionLayer, SessionStore};

@@ -109,7 +109,7 @@ pub use self::cookie::{SessionCookie, SessionCookieBuilder};
 pub use self::error::{ConfigError, Error, StoreError};
 pub use self::future::ResponseFuture;
 pub use self::layer::{Owners, SessionLayer};
-pub use self::record::{DecodeError, Head, Record, SessionHandle, Tombstone, TombstoneKind, Version};
+pub use self::record::SessionHandle;
 pub use self::service::SessionService;
 pub use self::session::{Readable, Session, SessionKey, SessionView};
 #[cfg(feature = "cookie")]

@@ -1,4 +1,7 @@
 //! What a session store is, and the stores of this crate.
+//!
+//! Everything that an implementation of [`SessionStore`] names is here; a program that uses sessions finds all it
+//! names at the crate's root.
 
 // The layer's view of any store, with its type erased.
 mod erased;
@@ -20,12 +23,13 @@ use std::time::{Duration, SystemTime};
 
 pub(crate) use self::erased::{Answer, Boxed, Erased, ErasedStore, poll_once};
 pub use self::revocation::{Revocation, RevocationMark, Revoke};
-use crate::cookie::SessionCookie;
-// Whoever writes a store finds everything here.
+#[doc(no_inline)]
+pub use crate::cookie::SessionCookie;
 #[doc(no_inline)]
 pub use crate::error::StoreError;
 #[doc(no_inline)]
-pub use crate::record::{DecodeError, Head, Record, SessionHandle, Tombstone, TombstoneKind, Version};
+pub use crate::record::SessionHandle;
+pub use crate::record::{DecodeError, Head, Record, Tombstone, TombstoneKind, Version};
 #[doc(no_inline)]
 pub use crate::token::{SessionToken, StoreKey, TokenShape};
 
@@ -169,8 +173,6 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// none for a duration of zero.
     ///
     /// What is not there stays not there, and a tombstone that stands already stays as it is and is returned.
-    ///
-    /// [`TombstoneKind::Destroyed`]: crate::TombstoneKind::Destroyed
     ///
     /// # Errors
     ///

@@ -13,13 +13,14 @@ use http_body_util::{Empty, Full};
 use support::{Backend, Fault, Op};
 use tower::{Layer, Service, ServiceExt as _};
 use tower_session_layer::store::{
-    Change, Created, Deadline, Deleted, Loaded, OwnedSession, Revocation, Revoke, Updated,
+    Change, Created, Deadline, Deleted, Loaded, OwnedSession, Record, Revocation, Revoke, Tombstone, TombstoneKind,
+    Updated, Version,
 };
 use tower_session_layer::{
     CacheHeaders, ConfigError, CookieKey, CookieStore, CookieStoreBuilder, Error, FileStore, ManualClock, MemoryStore,
-    MemoryStoreBuilder, OnStoreFailure, Owners, Record, ResponseFuture, Session, SessionCookie, SessionCookieBuilder,
+    MemoryStoreBuilder, OnStoreFailure, Owners, ResponseFuture, Session, SessionCookie, SessionCookieBuilder,
     SessionHandle, SessionKey, SessionLayer, SessionLayerBuilder, SessionService, SessionToken, SessionView,
-    StoreError, StoreKey, SystemClock, TokenShape, Tombstone, TombstoneKind, Version,
+    StoreError, StoreKey, SystemClock, TokenShape,
 };
 
 fn free<T: Send + Sync + Unpin + Debug + 'static>() {}

@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::task::{Context, Poll, Waker};
 
 use axum::body::Body;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use http::header::COOKIE;
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use support::direct::{act, at_once, begin, hold, respond, send, settle, values};
-use support::{Backend, Setup};
+use support::{Answer, Backend, Setup};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_session_layer::{Error, Session, SessionLayer};
 
@@ -188,26 +188,42 @@ async fn service_that_fails_commits_nothing_but_a_destroy() {
     }
 }
 
+/// Sends a request that counts up and whose commit will meet a conflict, since a rival writes `b` meanwhile. Then it does
+/// as told, with the rival's layer and the token at hand. Returns the answer, and the values that are left.
+async fn overtaken<F, A, R>(then: F) -> (Answer, Value)
+where
+    F: FnOnce(Session, SessionLayer, String) -> A + Send + 'static,
+    A: Future<Output = R> + Send + 'static,
+    R: IntoResponse + 'static,
+{
+    let Setup { layer, store, .. } = &Setup::new(Backend::Remote);
+    let rival = Setup::on(store.direct(), |builder| builder).layer;
+    let token = begin(layer, |session| session.insert("a", 1)).await;
+    let others = token.clone();
+    let answer = send(layer, Some(&token), move |session| {
+        increment(&session).unwrap();
+        at_once(act(&rival, Some(&others), |session| session.insert("b", 2)));
+        then(session, rival, others)
+    });
+    let answer = answer.await;
+    (answer, values(layer, &token).await.unwrap())
+}
+
 #[tokio::test(start_paused = true)]
 async fn explicit_commit_that_has_begun_goes_on_and_applies_an_increment_once() {
     for polls in 0..40 {
         for (status, is_kept) in [(StatusCode::OK, true), (StatusCode::INTERNAL_SERVER_ERROR, polls > 0)] {
-            let Setup { layer, store, .. } = &Setup::new(Backend::Remote);
-            let rival = Setup::on(store.direct(), |builder| builder).layer;
-            let token = begin(layer, |session| session.insert("a", 1)).await;
-            let others = token.clone();
-            let answer = send(layer, Some(&token), move |session| async move {
-                increment(&session).unwrap();
-                at_once(act(&rival, Some(&others), |session| session.insert("b", 2)));
+            let (answer, found) = overtaken(move |session, _, _| async move {
                 poll_times(session.commit(), polls).await;
                 status
-            });
-            assert_eq!(answer.await.status, status, "{polls}");
+            })
+            .await;
+            assert_eq!(answer.status, status, "{polls}");
             let mut expected = json!({ "a": 1, "b": 2 });
             if is_kept {
                 expected["count"] = json!(1);
             }
-            assert_eq!(values(layer, &token).await, Some(expected), "{polls} polls, then {status}");
+            assert_eq!(found, expected, "{polls} polls, then {status}");
         }
     }
 }
@@ -215,20 +231,15 @@ async fn explicit_commit_that_has_begun_goes_on_and_applies_an_increment_once() 
 #[tokio::test(start_paused = true)]
 async fn dropped_reload_leaves_the_session_as_it_was_or_reloaded() {
     for polls in 0..8 {
-        let Setup { layer, store, .. } = &Setup::new(Backend::Remote);
-        let rival = Setup::on(store.direct(), |builder| builder).layer;
-        let token = begin(layer, |session| session.insert("a", 1)).await;
-        let others = token.clone();
-        let answer = send(layer, Some(&token), move |session| async move {
-            increment(&session).unwrap();
-            at_once(act(&rival, Some(&others), |session| session.insert("b", 2)));
+        let (answer, found) = overtaken(move |session, _, _| async move {
             let reloaded = poll_times(session.reload(), polls).await;
             let found = (session.get::<u32>("a").unwrap(), session.get::<u32>("count").unwrap());
             assert_eq!(found, (Some(1), Some(1)), "{polls}");
             assert!(reloaded.is_none() || session.contains("b"), "{polls}");
-        });
-        assert!(answer.await.leaves_cookie());
-        assert_eq!(values(layer, &token).await, Some(json!({ "a": 1, "b": 2, "count": 1 })), "{polls}");
+        })
+        .await;
+        assert!(answer.leaves_cookie());
+        assert_eq!(found, json!({ "a": 1, "b": 2, "count": 1 }), "{polls}");
     }
 }
 
@@ -265,20 +276,15 @@ async fn commits_at_once_on_one_handle_apply_each_increment_once() {
 #[tokio::test(start_paused = true)]
 async fn commit_beside_another_returns_when_the_changes_of_both_are_durable() {
     for polls in 1..10 {
-        let Setup { layer, store, .. } = &Setup::new(Backend::Remote);
-        let direct = Setup::on(store.direct(), |builder| builder).layer;
-        let token = begin(layer, |session| session.insert("a", 1)).await;
-        let own = token.clone();
-        let answer = send(layer, Some(&token), move |session| async move {
-            increment(&session).unwrap();
-            // The first commit meets a conflict, so that the second has time to overtake it.
-            at_once(act(&direct, Some(&own), |session| session.insert("b", 2)));
+        // The first commit meets a conflict, so that the second has time to overtake it.
+        let (answer, found) = overtaken(move |session, direct, token| async move {
             poll_times(session.commit(), polls).await;
             session.commit().await.unwrap();
-            let found = at_once(values(&direct, &own));
+            let found = at_once(values(&direct, &token));
             assert_eq!(found, Some(json!({ "a": 1, "b": 2, "count": 1 })), "{polls} polls");
-        });
-        assert!(answer.await.leaves_cookie());
-        assert_eq!(values(layer, &token).await.unwrap()["count"], json!(1));
+        })
+        .await;
+        assert!(answer.leaves_cookie());
+        assert_eq!(found["count"], json!(1));
     }
 }

@@ -9,8 +9,7 @@ use std::time::Duration;
 use http::StatusCode;
 use support::direct::{act, begin, send};
 use support::{Answer, Backend, DAY, Fault, HOUR, MINUTE, Op, Setup};
-use tower_session_layer::store::OwnedSession;
-use tower_session_layer::{Clock as _, Session, SessionHandle};
+use tower_session_layer::{Clock as _, OwnedSession, Session, SessionHandle};
 
 const INSTANT: Duration = Duration::from_micros(1);
 
@@ -276,6 +275,25 @@ async fn a_sign_in_that_waits_a_day_for_its_commit_is_refused() {
             assert_eq!(answer.status == StatusCode::INTERNAL_SERVER_ERROR, is_refused, "{backend:?}");
             assert_eq!((answer.token().is_none(), setup.store.calls(Op::Create) == 0), (is_refused, is_refused));
         }
+    }
+}
+
+#[tokio::test]
+async fn a_program_can_ask_for_an_empty_name_and_for_a_sign_in_that_is_too_old() {
+    for backend in Backend::ALL {
+        let setup = Setup::new(backend);
+        let clock = setup.clock.clone();
+        let answer = send(&setup.layer, None, move |session| async move {
+            let empty = session.sign_in("").unwrap_err();
+            assert!(empty.is_no_owner() && !empty.is_stale() && !session.is_changed());
+            session.sign_in("ada").unwrap();
+            clock.advance(DAY);
+            let late = session.commit().await.unwrap_err();
+            assert!(late.is_stale() && !late.is_no_owner());
+            session.destroy()
+        });
+        let answer = answer.await;
+        assert!(answer.status == StatusCode::OK && answer.leaves_cookie(), "{backend:?}: {answer:?}");
     }
 }
 

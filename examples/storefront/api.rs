@@ -8,14 +8,12 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, JsonRejection};
-use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::extract::rejection::{JsonRejection, PathRejection, StringRejection};
+use axum::extract::{FromRequest, Path, Request};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use http::StatusCode;
-use http::request::Parts;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -36,11 +34,15 @@ pub(crate) fn routes() -> Router {
         .route("/logout", post(logout))
         .route("/devices", get(devices).delete(revoke_others))
         .route("/flash", get(read_flash).post(leave_flash))
-        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "no such route"))
+        .fallback(nothing)
         .method_not_allowed_fallback(async || Problem::new(StatusCode::METHOD_NOT_ALLOWED, "not with this method"))
 }
 
 type Answer<T> = Result<T, Problem>;
+
+pub(crate) async fn nothing() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "no such route")
+}
 
 #[derive(Serialize, Deserialize)]
 struct Choice {
@@ -54,7 +56,7 @@ async fn country(view: SessionView) -> Answer<Json<Choice>> {
 
 async fn choose_country(session: Session, Body(choice): Body<Choice>) -> Answer<Json<Choice>> {
     let Some(code) = &choice.country_code else {
-        return Err(Problem::new(StatusCode::BAD_REQUEST, "expected a `countryCode`"));
+        return Err(Problem::bad("expected a `countryCode`"));
     };
     COUNTRY.insert(&session, code)?;
     Ok(Json(choice))
@@ -94,15 +96,19 @@ async fn destroy(session: Session) -> Answer<StatusCode> {
 }
 
 /// The value stays the text that it came as: no number loses digits.
-async fn insert(session: Session, Key(key): Key, body: Result<Bytes, BytesRejection>) -> Answer<StatusCode> {
-    let body = body.map_err(|error| Problem::new(error.status(), error.body_text()))?;
-    let value: Box<RawValue> =
-        serde_json::from_slice(&body).map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+async fn insert(
+    session: Session,
+    key: Result<Path<String>, PathRejection>,
+    body: Result<String, StringRejection>,
+) -> Answer<StatusCode> {
+    let (Path(key), body) = (key?, body?);
+    let value: Box<RawValue> = serde_json::from_str(&body).map_err(|error| Problem::bad(error.to_string()))?;
     session.insert(&key, value)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn remove(session: Session, Key(key): Key) -> Answer<StatusCode> {
+async fn remove(session: Session, key: Result<Path<String>, PathRejection>) -> Answer<StatusCode> {
+    let Path(key) = key?;
     session.remove(&key)?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -114,7 +120,7 @@ struct Line {
 }
 
 async fn add(session: Session, Body(Line { sku, quantity }): Body<Line>) -> Answer<Json<Cart>> {
-    CART.update(&session, move |cart| Some(added(cart, &sku, quantity.get())))?;
+    CART.update(&session, move |cart| Some(added(cart, &sku, quantity.get(), u32::MAX)))?;
     // What is answered is what is stored, even if a neighbour added something at the same time.
     session.commit().await?;
     Ok(Json(CART.get(&session)?.unwrap_or_default()))
@@ -132,7 +138,7 @@ struct SignedIn {
 
 async fn login(session: Session, Body(Login { user }): Body<Login>) -> Answer<Json<SignedIn>> {
     if user.is_empty() {
-        return Err(Problem::new(StatusCode::BAD_REQUEST, "expected a `user` that is not empty"));
+        return Err(Problem::bad("expected a `user` that is not empty"));
     }
     session.sign_in(&user)?;
     Ok(Json(SignedIn { owner: user }))
@@ -196,7 +202,7 @@ struct Flash {
 
 async fn leave_flash(session: Session, Body(flash): Body<Flash>) -> Answer<StatusCode> {
     let Some(message) = flash.message else {
-        return Err(Problem::new(StatusCode::BAD_REQUEST, "expected a `message`"));
+        return Err(Problem::bad("expected a `message`"));
     };
     session.flash(MESSAGE, message)?;
     Ok(StatusCode::NO_CONTENT)
@@ -204,20 +210,6 @@ async fn leave_flash(session: Session, Body(flash): Body<Flash>) -> Answer<Statu
 
 async fn read_flash(session: Session) -> Answer<Json<Flash>> {
     Ok(Json(Flash { message: session.take_flash(MESSAGE)? }))
-}
-
-/// A session key out of the path, whose refusal is JSON too.
-struct Key(String);
-
-impl<S: Send + Sync> FromRequestParts<S> for Key {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Answer<Self> {
-        match Path::from_request_parts(parts, state).await {
-            Ok(Path(key)) => Ok(Self(key)),
-            Err(error) => Err(Problem::new(error.status(), error.body_text())),
-        }
-    }
 }
 
 /// A JSON body whose refusal is JSON too.
@@ -230,21 +222,25 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         match Json::from_request(request, state).await {
             Ok(Json(body)) => Ok(Self(body)),
             // JSON of another shape is as bad as no JSON.
-            Err(JsonRejection::JsonDataError(error)) => Err(Problem::new(StatusCode::BAD_REQUEST, error.body_text())),
+            Err(JsonRejection::JsonDataError(error)) => Err(Problem::bad(error.body_text())),
             Err(error) => Err(Problem::new(error.status(), error.body_text())),
         }
     }
 }
 
 /// An error as `{"error": "…"}`.
-struct Problem {
+pub(crate) struct Problem {
     status: StatusCode,
     error: String,
 }
 
 impl Problem {
-    fn new(status: StatusCode, error: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, error: impl Into<String>) -> Self {
         Self { status, error: error.into() }
+    }
+
+    fn bad(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, error)
     }
 
     fn signed_out() -> Self {
@@ -264,6 +260,18 @@ impl From<Error> for Problem {
             error.into_response().status()
         };
         Self::new(status, message)
+    }
+}
+
+impl From<PathRejection> for Problem {
+    fn from(error: PathRejection) -> Self {
+        Self::new(error.status(), error.body_text())
+    }
+}
+
+impl From<StringRejection> for Problem {
+    fn from(error: StringRejection) -> Self {
+        Self::new(error.status(), error.body_text())
     }
 }
 

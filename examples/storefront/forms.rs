@@ -5,10 +5,12 @@ use axum::response::Redirect;
 use axum::routing::post;
 use axum::{RequestExt, Router};
 use serde::Deserialize;
+use serde_json::Value;
 use tower_session_layer::{Error, Session, SessionHandle};
 
 use crate::problem::Failure;
-use crate::shop::{CART, COUNTRY, Cart, Country, MOST, NOTICE, Product, added, changed};
+use crate::shop::{CART, COUNTRY, Cart, Country, MOST, NOTICE, Product, added, changed, has_room};
+use crate::shopper::readable;
 
 pub(crate) fn routes() -> Router {
     Router::new()
@@ -37,7 +39,7 @@ struct Fields {
     csrf: String,
     back: String,
     sku: String,
-    quantity: u32,
+    quantity: Option<u32>,
     country: String,
     name: String,
     handle: String,
@@ -73,26 +75,24 @@ async fn choose_country(posted: Posted) -> Result<Redirect, Failure> {
 async fn add(posted: Posted) -> Result<Redirect, Failure> {
     let Fields { sku, quantity, .. } = &posted.fields;
     let product = Product::find(sku).ok_or(Failure::FORM)?;
-    if !(1..=MOST).contains(quantity) {
-        return Err(Failure::FORM);
+    let more = quantity.filter(|more| (1..=MOST).contains(more)).ok_or(Failure::FORM)?;
+    if !has_room(&readable(CART.get(&posted.session))?, sku, more) {
+        return posted.back(&format!("A cart holds at most {MOST} of each, so {} was not added.", product.name));
     }
-    let more = *quantity;
-    edit(&posted.session, move |cart| {
-        let mut cart = added(cart, product.sku, more);
-        cart.entry(product.sku.to_owned()).and_modify(|line| *line = MOST.min(*line));
-        cart
-    })?;
+    edit(&posted.session, move |cart| added(cart, product.sku, more, MOST))?;
     posted.back(&format!("{more} × {} added to your cart.", product.name))
 }
 
 async fn change(posted: Posted) -> Result<Redirect, Failure> {
     let Fields { sku, quantity, .. } = &posted.fields;
-    if *quantity > MOST {
+    let new = quantity.filter(|new| *new <= MOST).ok_or(Failure::FORM)?;
+    let product = Product::find(sku);
+    if product.is_none() && new > 0 {
         return Err(Failure::FORM);
     }
-    let (line, new) = (sku.clone(), *quantity);
+    let line = sku.clone();
     edit(&posted.session, move |cart| changed(cart, &line, new))?;
-    let name = Product::find(sku).map_or(sku.as_str(), |product| product.name);
+    let name = product.map_or(sku.as_str(), |product| product.name);
     posted.back(&match new {
         0 => format!("{name} removed from your cart."),
         more => format!("{name}: now {more} in your cart."),
@@ -135,13 +135,12 @@ async fn revoke_others(posted: Posted) -> Result<Redirect, Failure> {
 }
 
 /// Changes the cart whatever else changes it meanwhile. One that is not a cart, which only the API can have written,
-/// is replaced.
-fn edit(session: &Session, how: impl Fn(Option<Cart>) -> Cart + Clone + Send + Sync + 'static) -> Result<(), Error> {
-    let again = how.clone();
-    match CART.update(session, move |cart| Some(how(cart)).filter(|cart| !cart.is_empty())) {
-        Err(error) if error.is_decode() => CART.insert(session, &again(None)),
-        done => done,
-    }
+/// is replaced: `CART.update` would refuse it, now or at the commit.
+fn edit(session: &Session, how: impl Fn(Option<Cart>) -> Cart + Send + Sync + 'static) -> Result<(), Error> {
+    session.update(CART.name(), move |found: Option<Value>| {
+        let cart = how(found.and_then(|found| serde_json::from_value(found).ok()));
+        Some(cart).filter(|cart| !cart.is_empty()).and_then(|cart| serde_json::to_value(cart).ok())
+    })
 }
 
 /// Returns a path of this shop, or the front page: what a form says must not lead to another site.
@@ -152,7 +151,50 @@ fn local(path: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::local;
+    use std::convert::Infallible;
+
+    use axum::body::Body;
+    use http::header::{COOKIE, SET_COOKIE};
+    use http::{Request, Response};
+    use tower::{Layer as _, ServiceExt as _, service_fn};
+    use tower_session_layer::{MemoryStore, SessionLayer};
+
+    use super::*;
+
+    /// Sends one request with these cookies and returns the status and the cookie that came back.
+    async fn visit<F>(sessions: &SessionLayer, cookie: Option<&str>, visit: F) -> (u16, Option<String>)
+    where
+        F: AsyncFn(Session) + 'static,
+    {
+        let shop = sessions.layer(service_fn(async |request: Request<Body>| {
+            visit(Session::from_extensions(request.extensions()).unwrap()).await;
+            Ok::<_, Infallible>(Response::new(Body::empty()))
+        }));
+        let request = cookie.into_iter().fold(Request::builder(), |request, cookie| request.header(COOKIE, cookie));
+        let answer = shop.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let cookie = answer.headers().get(SET_COOKIE).and_then(|cookie| cookie.to_str().ok()?.split(';').next());
+        (answer.status().as_u16(), cookie.map(str::to_owned))
+    }
+
+    #[tokio::test]
+    async fn what_is_no_cart_is_replaced_even_if_it_comes_while_the_form_is_carried_out() {
+        let sessions = SessionLayer::new(MemoryStore::new());
+        let (_, cookie) = visit(&sessions, None, async |session| session.insert("cart", "junk").unwrap()).await;
+        let add = |session: &Session| edit(session, |cart| added(cart, "mug", 1, MOST)).unwrap();
+        let (status, _) = visit(&sessions, cookie.as_deref(), async move |session| add(&session)).await;
+        assert_eq!(status, 200);
+        let (layer, cookies) = (sessions.clone(), cookie.clone());
+        let overtaken = visit(&sessions, cookie.as_deref(), async move |session| {
+            assert_eq!(CART.get(&session).unwrap().unwrap()["mug"], 1);
+            add(&session);
+            visit(&layer, cookies.as_deref(), async |session| session.insert("cart", -1).unwrap()).await;
+        });
+        assert_eq!(overtaken.await.0, 200);
+        visit(&sessions, cookie.as_deref(), async |session| {
+            assert_eq!(CART.get(&session).unwrap().unwrap(), Cart::from([("mug".to_owned(), 1)]));
+        })
+        .await;
+    }
 
     #[test]
     fn redirects_stay_in_the_shop() {

@@ -4,8 +4,9 @@ use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, ORIGIN, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 
+use crate::api::Problem;
 use crate::problem::Failure;
 
 /// Turns away what another site's page sends, before the session is even looked at.
@@ -14,7 +15,13 @@ use crate::problem::Failure;
 /// protect; signing in has none yet.
 pub(crate) async fn same_origin(request: Request, next: Next) -> Response {
     let is_safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    if is_safe || is_own(request.headers()) { next.run(request).await } else { Failure::FOREIGN.into_response() }
+    if is_safe || is_own(request.headers()) {
+        return next.run(request).await;
+    }
+    if request.uri().path().starts_with("/api/") {
+        return Problem::new(StatusCode::FORBIDDEN, "another site's page may not ask this").into_response();
+    }
+    Failure::FOREIGN.into_response()
 }
 
 /// Every browser of this decade sends one of the two headers with what changes something; a client that sends neither

@@ -10,12 +10,12 @@ use tower_session_layer::CookieKey;
 pub(crate) fn from_file(path: &Path) -> Result<Vec<CookieKey>, String> {
     let text = match fs::read_to_string(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            create(path).map_err(|error| format!("cannot make the key file {}: {error}", path.display()))?
+            create(path).map_err(|error| format!("--key-file {}: cannot make it: {error}", path.display()))?
         }
-        read => read.map_err(|error| format!("cannot read the key file {}: {error}", path.display()))?,
+        read => read.map_err(|error| format!("--key-file {}: cannot read it: {error}", path.display()))?,
     };
     warn_if_others_read(path);
-    parse(&text).map_err(|error| format!("key file {}: {error}", path.display()))
+    parse(&text).map_err(|error| format!("--key-file {}: {error}", path.display()))
 }
 
 /// Writes the key before the file has its name: nobody finds half a key, and where another process was faster, its
@@ -64,7 +64,7 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 fn warn_if_others_read(path: &Path) {
     use std::os::unix::fs::PermissionsExt;
     if fs::metadata(path).is_ok_and(|file| Permissions::mode(&file.permissions()) & 0o077 != 0) {
-        crate::warnings::add(format!("others than its owner can read or write {}", path.display()));
+        crate::warnings::add(format!("--key-file {}: others than its owner can read or write it", path.display()));
     }
 }
 

@@ -51,7 +51,7 @@ async fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("storefront: {}", in_one_line(&error));
+            eprintln!("storefront: {}", one_line(&error));
             ExitCode::from(2)
         }
     }
@@ -59,7 +59,7 @@ async fn main() -> ExitCode {
 
 async fn serve(options: &Options) -> Result<(), String> {
     let sessions = sessions::layer(options)?;
-    let cannot = |error| format!("cannot listen on {}: {error}", options.listen);
+    let cannot = |error| format!("--listen {}: cannot listen there: {error}", options.listen);
     let listener = TcpListener::bind(&options.listen).await.map_err(cannot)?;
     let address = listener.local_addr().map_err(cannot)?;
     warnings::print();
@@ -95,17 +95,19 @@ fn greeting(options: &Options, port: u16) -> String {
              not keep them (Safari does not), start with --insecure-cookies"
         )
     };
+    let store = one_line(&store);
     format!("store: {store}\nhint: {hint}\nCtrl-C stops\n")
-}
-
-/// What a file's name or an argument has in control characters does not break the line.
-fn in_one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
 /// Writes in one piece, and goes on if nobody listens: `storefront | head -1` is a fair use.
 fn say(text: &str) {
     let _ = stdout().write_all(text.as_bytes());
+}
+
+/// Escapes line breaks and other control characters, which what was typed may hold.
+fn one_line(text: &str) -> String {
+    let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(escape).collect()
 }
 
 async fn stop_signal() {
@@ -126,5 +128,16 @@ async fn stop_signal() {
     tokio::select! {
         () = interrupt => {}
         () = terminate => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::one_line;
+
+    #[test]
+    fn what_was_typed_stays_on_one_line() {
+        let typed = "--store file:/a\nb\r\u{1b}[31m\u{85}: ☕ \"\\";
+        assert_eq!(one_line(typed), "--store file:/a\\nb\\r\\u{1b}[31m\\u{85}: ☕ \"\\");
     }
 }

@@ -19,6 +19,9 @@ Usage: storefront [OPTIONS]
   --help               this text
 ";
 
+/// No cookie lives longer (RFC 6265bis), and the layer takes no more.
+const LONGEST: u64 = 400 * 24 * 60 * 60;
+
 /// What the program is asked to do.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
@@ -68,7 +71,10 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
         };
         let mut value = || match attached.clone() {
             Some(value) => Ok(value),
-            None => arguments.next().map_or_else(|| Err(format!("{name} needs a value")), text),
+            None => match arguments.next() {
+                Some(value) => text(value).map_err(|error| format!("{name} {error}")),
+                None => Err(format!("{name} needs a value")),
+            },
         };
         match name {
             "--listen" => options.listen = value()?,
@@ -103,7 +109,10 @@ fn store(text: &str) -> Result<StoreChoice, String> {
 }
 
 fn seconds(name: &str, text: &str) -> Result<Duration, String> {
-    text.parse().map(Duration::from_secs).map_err(|_| format!("{name} {text:?}: expected a whole number of seconds"))
+    let seconds = text.parse().ok().filter(|seconds| (1..=LONGEST).contains(seconds));
+    seconds.map(Duration::from_secs).ok_or_else(|| {
+        format!("{name} {text}: expected a whole number of seconds from 1 to {LONGEST}, which are 400 days")
+    })
 }
 
 #[cfg(test)]
@@ -146,8 +155,11 @@ mod tests {
             ("--store memory:x", "expected cookie:, memory: or file:DIR"),
             ("--store file:", "needs a directory"),
             ("--store carrier-pigeon:", "carrier-pigeon: is not in this build"),
-            ("--idle soon", "expected a whole number of seconds"),
-            ("--absolute -1", "expected a whole number of seconds"),
+            ("--idle soon", "--idle soon: expected a whole number of seconds"),
+            ("--idle=0", "--idle 0: expected a whole number of seconds from 1 to 34560000"),
+            ("--idle 34560001", "--idle 34560001: expected"),
+            ("--absolute -1", "--absolute -1: expected a whole number of seconds"),
+            ("--absolute 18446744073709551616", "--absolute 18446744073709551616: expected"),
         ] {
             let error = parsed(line).unwrap_err();
             assert!(error.contains(said) && !error.contains('\n'), "{line}: {error}");

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
 use axum::routing::get;
 use tower_session_layer::{OwnedSession, Session};
 
@@ -54,8 +55,8 @@ async fn home(shopper: Shopper) -> Html {
     )
 }
 
-async fn product(shopper: Shopper, Path(sku): Path<String>) -> Result<Html, Failure> {
-    let product = Product::find(&sku).ok_or(Failure::NOT_FOUND)?;
+async fn product(shopper: Shopper, sku: Result<Path<String>, PathRejection>) -> Result<Html, Failure> {
+    let product = sku.ok().and_then(|Path(sku)| Product::find(&sku)).ok_or(Failure::NOT_FOUND)?;
     let main = html!(
         r#"<article class="product">
 <div class="art" aria-hidden="true">{art}</div>
@@ -70,13 +71,13 @@ async fn product(shopper: Shopper, Path(sku): Path<String>) -> Result<Html, Fail
 </article>"#,
         art = product.art(),
         sku = product.sku,
+        most = MOST,
         name = product.name,
         tagline = product.tagline,
         story = product.story,
         made = product.made,
         hidden = shopper.hidden(),
         price = shopper.country.money(shopper.country.price(product)),
-        most = MOST,
         name_of_country = shopper.country.name,
         promise = shopper.country.promise(),
     );
@@ -97,9 +98,9 @@ async fn cart(shopper: Shopper) -> Html {
         .iter()
         .map(|(sku, &quantity)| {
             let product = Product::find(sku);
-            let price = product.map_or(0, |product| country.price(product).saturating_mul(quantity.into()));
-            goods = goods.saturating_add(price);
-            cart_line(&shopper, sku, quantity, product, &country.money(price))
+            let price = product.map(|product| country.price(product).saturating_mul(quantity.into()));
+            goods = goods.saturating_add(price.unwrap_or_default());
+            cart_line(&shopper, sku, quantity, product, price.map(|price| country.money(price)).as_deref())
         })
         .collect();
     let shipping = country.shipping(goods);
@@ -126,20 +127,31 @@ async fn cart(shopper: Shopper) -> Html {
 }
 
 /// A product that is no longer sold stays visible until it is removed.
-fn cart_line(shopper: &Shopper, sku: &str, quantity: u32, product: Option<&Product>, price: &str) -> Html {
+fn cart_line(shopper: &Shopper, sku: &str, quantity: u32, product: Option<&Product>, price: Option<&str>) -> Html {
     let name = product.map_or(sku, |product| product.name);
     let title = match product {
         Some(product) => html!(r#"<a href="/product/{sku}">{name}</a>"#, sku = product.sku, name = name),
         None => html!(r#"{name} <span class="made">no longer sold</span>"#, name = name),
     };
+    // Less of what is not sold is not to be had either.
+    let quantity = product.map(|product| {
+        html!(
+            r#"<form class="row" method="post" action="/cart/change">{hidden}<input type="hidden" name="sku" value="{sku}">
+<label>Quantity<span class="unseen"> of {name}</span>
+<input name="quantity" type="number" inputmode="numeric" min="0" max="{most}" value="{quantity}" required></label>
+<button class="quiet">Update<span class="unseen"> {name}</span></button></form>"#,
+            hidden = shopper.hidden(),
+            sku = product.sku,
+            name = name,
+            most = MOST,
+            quantity = quantity,
+        )
+    });
     html!(
         r#"<li>
 <div class="art" aria-hidden="true">{art}</div>
 <h2>{title}</h2>
-<form class="row" method="post" action="/cart/change">{hidden}<input type="hidden" name="sku" value="{sku}">
-<label>Quantity<span class="unseen"> of {name}</span>
-<input name="quantity" type="number" inputmode="numeric" min="0" max="{most}" value="{quantity}" required></label>
-<button class="quiet">Update<span class="unseen"> {name}</span></button></form>
+{quantity}
 <form class="remove" method="post" action="/cart/change">{hidden}<input type="hidden" name="sku" value="{sku}">
 <input type="hidden" name="quantity" value="0"><button class="link">Remove<span class="unseen"> {name}</span></button></form>
 <p class="price">{price}</p>
@@ -149,7 +161,6 @@ fn cart_line(shopper: &Shopper, sku: &str, quantity: u32, product: Option<&Produ
         hidden = shopper.hidden(),
         sku = sku,
         name = name,
-        most = MOST,
         quantity = quantity,
         price = price,
     )

@@ -16,10 +16,9 @@ pub(crate) fn layer(options: &Options) -> Result<SessionLayer, String> {
         StoreChoice::Cookie => build(cookie_store(options.key_file.as_deref())?, options),
         StoreChoice::Memory => build(MemoryStore::new(), options),
         #[cfg(unix)]
-        StoreChoice::File(directory) => build(
-            tower_session_layer::FileStore::new(directory).map_err(|error| format!("--store file: {error}"))?,
-            options,
-        ),
+        StoreChoice::File(directory) => {
+            build(tower_session_layer::FileStore::new(directory).map_err(|error| as_typed(&error))?, options)
+        }
         #[cfg(not(unix))]
         StoreChoice::File(_) => Err("--store file: is for Unix only".to_owned()),
     }
@@ -46,18 +45,18 @@ fn build(store: impl SessionStore, options: &Options) -> Result<SessionLayer, St
     if options.insecure_cookies {
         builder = builder.insecure_http();
     }
-    builder.build().map_err(|error| explain(&error))
+    builder.build().map_err(|error| as_typed(&error))
 }
 
-/// Says it in the words of the command line.
-fn explain(error: &ConfigError) -> String {
-    const DAYS: &str = "expected 1 to 34560000 seconds, which is 400 days";
+/// Names the options of the command line, not those of the builders.
+fn as_typed(error: &ConfigError) -> String {
     match error {
-        ConfigError::IdleTimeout(is) => format!("--idle {}: {DAYS}", is.as_secs()),
-        ConfigError::AbsoluteTimeout(is) => format!("--absolute {}: {DAYS}", is.as_secs()),
         ConfigError::IdleOverAbsolute { idle, absolute } => {
             let (idle, absolute) = (idle.as_secs(), absolute.as_secs());
-            format!("--idle {idle}: expected at most --absolute, which is {absolute} seconds")
+            format!("--idle {idle}: expected at most the absolute timeout, --absolute {absolute}")
+        }
+        ConfigError::Directory { path, reason } => {
+            format!("--store file:{}: expected a directory that can be written: {reason}", path.display())
         }
         other => other.to_string(),
     }

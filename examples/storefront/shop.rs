@@ -13,16 +13,21 @@ pub(crate) const CART: SessionKey<Cart> = SessionKey::new("cart");
 /// The flash that the next page shows.
 pub(crate) const NOTICE: &str = "notice";
 
-/// The most of one product that a form can ask for, and that a cart comes to by forms.
-pub(crate) const MOST: u32 = 99;
+/// The most of one product that the forms bring a cart to. The API takes any quantity, and any article.
+pub(crate) const MOST: u32 = 999;
 
 pub(crate) type Cart = BTreeMap<String, u32>;
 
-/// Returns the cart with `quantity` more of a product.
-pub(crate) fn added(cart: Option<Cart>, sku: &str, quantity: u32) -> Cart {
+/// Returns whether the cart can hold `quantity` more of a product.
+pub(crate) fn has_room(cart: &Cart, sku: &str, quantity: u32) -> bool {
+    cart.get(sku).copied().unwrap_or_default().saturating_add(quantity) <= MOST
+}
+
+/// Returns the cart with `quantity` more of a product, as far as there is room: another request may have taken it.
+pub(crate) fn added(cart: Option<Cart>, sku: &str, quantity: u32, most: u32) -> Cart {
     let mut cart = cart.unwrap_or_default();
     let line = cart.entry(sku.to_owned()).or_default();
-    *line = line.saturating_add(quantity);
+    *line = line.saturating_add(quantity).min(most);
     cart
 }
 
@@ -213,9 +218,10 @@ mod tests {
 
     #[test]
     fn cart_counts_and_forgets() {
-        let cart = added(Some(added(None, "mug", 1)), "mug", 2);
+        let cart = added(Some(added(None, "mug", 1, MOST)), "mug", 2, MOST);
         assert_eq!(cart, Cart::from([("mug".to_owned(), 3)]));
-        assert_eq!(added(Some(cart.clone()), "mug", u32::MAX)["mug"], u32::MAX);
+        assert!(has_room(&cart, "mug", MOST - 3) && !has_room(&cart, "mug", MOST - 2) && has_room(&cart, "bowl", MOST));
+        assert_eq!(added(Some(cart.clone()), "mug", u32::MAX, MOST)["mug"], MOST);
         assert_eq!(changed(Some(cart.clone()), "mug", 7)["mug"], 7);
         assert!(changed(Some(cart), "mug", 0).is_empty());
     }

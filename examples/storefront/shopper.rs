@@ -123,7 +123,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Shopper {
 }
 
 /// Takes a value of another type for none: the API writes what it is given under any key, and the pages go on.
-fn readable<T: DeserializeOwned + Default>(found: Result<Option<T>, Error>) -> Result<T, Error> {
+pub(crate) fn readable<T: DeserializeOwned + Default>(found: Result<Option<T>, Error>) -> Result<T, Error> {
     match found {
         Err(error) if error.is_decode() => Ok(T::default()),
         found => Ok(found?.unwrap_or_default()),

@@ -10,6 +10,6 @@ pub(crate) fn add(warning: String) {
 
 pub(crate) fn print() {
     for warning in WAITING.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-        eprintln!("storefront: warning: {warning}");
+        eprintln!("storefront: warning: {}", crate::one_line(&warning));
     }
 }

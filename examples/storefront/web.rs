@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::middleware::from_fn;
-use axum::routing::get;
+use axum::routing::{any, get};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use tower_session_layer::SessionLayer;
 
@@ -13,6 +13,8 @@ pub(crate) fn app(sessions: SessionLayer) -> Router {
     let shop = pages::routes()
         .merge(forms::routes())
         .nest("/api", api::routes())
+        // The one path below `/api` that `nest` leaves out.
+        .route("/api/", any(api::nothing))
         .fallback(async || Failure::NOT_FOUND)
         .method_not_allowed_fallback(async || Failure::WRONG_METHOD)
         .layer(sessions);

@@ -15,7 +15,7 @@
 //!
 //! ```
 //! # use std::time::{Duration, SystemTime};
-//! # use tower_session_layer::{SessionStore, SessionToken, StoreError, TokenShape, Version, Record, store::*};
+//! # use tower_session_layer::store::*;
 //! # #[derive(Debug)] struct MyStore;
 //! # impl MyStore { async fn connect(_: &str) -> Self { Self } }
 //! # impl SessionStore for MyStore {

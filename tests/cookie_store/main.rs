@@ -12,10 +12,12 @@ use std::time::{Duration, SystemTime};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderMap;
-use tower_session_layer::store::{Change, Created, Deadline, Deleted, Loaded, Revocation, Revoke, Updated};
+use tower_session_layer::store::{
+    Change, Created, Deadline, Deleted, Head, Loaded, Record, Revocation, Revoke, Tombstone, TombstoneKind, Updated,
+    Version,
+};
 use tower_session_layer::{
-    ConfigError, CookieKey, CookieStore, Head, Record, SessionCookie, SessionStore, SessionToken, StoreError,
-    TokenShape, Tombstone, TombstoneKind, Version,
+    ConfigError, CookieKey, CookieStore, SessionCookie, SessionStore, SessionToken, StoreError, TokenShape,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use tower_session_layer::store::{Change, Created, Deadline, Deleted, Loaded, Updated};
-use tower_session_layer::{SessionStore, TokenShape, Tombstone, TombstoneKind};
+use tower_session_layer::store::{Change, Created, Deadline, Deleted, Loaded, Tombstone, TombstoneKind, Updated};
+use tower_session_layer::{SessionStore, TokenShape};
 
 use crate::support::*;
 

@@ -3,9 +3,8 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
-use tower_session_layer::store::file::Durability;
 use tower_session_layer::store::{Created, Deleted, Loaded, Updated};
-use tower_session_layer::{ConfigError, FileStore, SessionStore};
+use tower_session_layer::{ConfigError, Durability, FileStore, SessionStore};
 
 use crate::support::*;
 

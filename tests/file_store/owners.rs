@@ -3,8 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
-use tower_session_layer::store::{Change, Created, Loaded, RevocationMark, Revoke, Updated};
-use tower_session_layer::{FileStore, SessionHandle, SessionStore, Tombstone, TombstoneKind};
+use tower_session_layer::store::{Change, Created, Loaded, RevocationMark, Revoke, Tombstone, TombstoneKind, Updated};
+use tower_session_layer::{FileStore, SessionHandle, SessionStore};
 
 use crate::support::*;
 

@@ -3,9 +3,10 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use tower_session_layer::store::file::Durability;
-use tower_session_layer::store::{Change, Created, Deadline, Deleted, Loaded, Revoke, Updated};
-use tower_session_layer::{FileStore, SessionStore, Tombstone, TombstoneKind};
+use tower_session_layer::store::{
+    Change, Created, Deadline, Deleted, Loaded, Revoke, Tombstone, TombstoneKind, Updated,
+};
+use tower_session_layer::{Durability, FileStore, SessionStore};
 
 use crate::support::*;
 

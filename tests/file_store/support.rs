@@ -7,9 +7,8 @@ use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
-use tower_session_layer::store::file::Durability;
-use tower_session_layer::store::{Created, Loaded, Revocation, Revoke, Updated};
-use tower_session_layer::{FileStore, Head, Record, SessionHandle, SessionStore, SessionToken, Version};
+use tower_session_layer::store::{Created, Head, Loaded, Record, Revocation, Revoke, Updated, Version};
+use tower_session_layer::{Durability, FileStore, SessionHandle, SessionStore, SessionToken};
 
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 

@@ -24,9 +24,9 @@ use http::{Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 use tower_session_layer::store::Loaded;
+use tower_session_layer::store::Record;
 use tower_session_layer::{
-    Clock as _, ManualClock, Record, Session, SessionCookie, SessionLayer, SessionLayerBuilder, SessionStore as _,
-    SessionToken,
+    Clock as _, ManualClock, Session, SessionCookie, SessionLayer, SessionLayerBuilder, SessionStore as _, SessionToken,
 };
 
 pub use self::log::Log;

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use tower_session_layer::store::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, Updated};
+use tower_session_layer::store::{
+    Change, Created, Deleted, Loaded, OwnedSession, Record, Revocation, Updated, Version,
+};
 use tower_session_layer::{
-    CookieKey, CookieStore, FileStore, MemoryStore, Record, SessionCookie, SessionStore, SessionToken, StoreError,
-    TokenShape, Version,
+    CookieKey, CookieStore, FileStore, MemoryStore, SessionCookie, SessionStore, SessionToken, StoreError, TokenShape,
 };
 
 /// Which store is tested.
