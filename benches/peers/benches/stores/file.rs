@@ -22,8 +22,8 @@ pub(crate) fn report(options: &Options) {
     heading("Overhead over the bare service, file store, one thread, ns a request");
     columns(&["work", "Durability::Process", "Durability::System"]);
     for (name, work, session) in ROWS {
-        if options.wants(name) {
-            measure(options, name, Case { work, session: Some(session) }, directory.path());
+        if options.wants(&format!("file store, {name}")) {
+            measure(options, &format!("file store, {name}"), Case { work, session: Some(session) }, directory.path());
         }
     }
 }

@@ -11,79 +11,76 @@ use peers::system::{AxumSession, Ours, TowerSessions};
 use peers::{Options, Shape, System, browser, runtime};
 use tokio::runtime::Runtime;
 
-/// Each with how many threads read, and whether all of one session.
-const COLUMNS: [(usize, bool); 3] = [(1, true), (2, false), (2, true)];
+/// How many threads read, and whether all of one session.
+const ROWS: [(&str, usize, bool); 3] =
+    [("1 thread", 1, true), ("2 threads on distinct sessions", 2, false), ("2 threads on one session", 2, true)];
+
+/// At least so many times what one thread reads, two threads read of one session.
+const BOUND: f64 = 1.0;
 
 pub(crate) fn report(options: &Options) {
+    if !options.wants("threads") {
+        return;
+    }
     let runtime = runtime();
     let ours = Ours::new();
     let tower_sessions = TowerSessions::new();
     let axum_session = runtime.block_on(AxumSession::new());
-    let mut systems = [
-        Reader::new("ours", &runtime, &ours, Some(1.0)),
-        Reader::new("tower-sessions", &runtime, &tower_sessions, None),
-        Reader::new("axum_session", &runtime, &axum_session, None),
-    ];
+    let mut systems =
+        [Reader::new(&runtime, &ours), Reader::new(&runtime, &tower_sessions), Reader::new(&runtime, &axum_session)];
     for _ in 0..options.rounds.div_ceil(3) {
-        for column in 0..COLUMNS.len() {
-            for system in systems.iter_mut().filter(|system| options.wants(system.name)) {
-                system.sample(column, options.requests);
+        for at in 0..ROWS.len() {
+            for system in &mut systems {
+                system.sample(at, options.requests);
             }
         }
     }
     heading("Reads of one key of a small session, memory stores, requests a second, the bare service included");
-    columns(&["system", "1 thread", "2, distinct sessions", "ratio", "2, one session", "ratio", "bound", ""]);
-    for system in systems.iter().filter(|system| options.wants(system.name)) {
-        system.print();
+    columns(&["threads", "ours", "tower-sessions", "axum_session", "bound", ""]);
+    let rates = systems.map(|system| system.rates.map(median));
+    let print = |name: &str, cells: [String; 3], bound: [&str; 2]| {
+        row(&[&[name.to_owned()], &cells[..], &bound.map(str::to_owned)].concat());
+    };
+    for (at, (name, ..)) in ROWS.into_iter().enumerate() {
+        print(name, rates.map(|rates| format!("{:.0}", rates[at])), [""; 2]);
     }
+    let (one, verdict) = (rates.map(|rates| rates[2] / rates[0]), rates[0][2] >= BOUND * rates[0][0]);
+    let verdict = if verdict { "ok" } else { "missed" };
+    print("2 threads on distinct sessions / 1 thread", rates.map(|rates| ratio(rates[1] / rates[0])), [""; 2]);
+    print("2 threads on one session / 1 thread", one.map(ratio), [&format!("{BOUND:.1}"), verdict]);
 }
+
+/// Has one thread for each cookie send so many requests, and returns how many all of them sent a second.
+type Read<'a> = dyn Fn(&[HeaderValue], u32) -> f64 + 'a;
 
 /// A system with a session for each thread.
 struct Reader<'a> {
-    name: &'static str,
-    read: Box<dyn Fn(&[HeaderValue], u32) -> f64 + 'a>,
+    read: Box<Read<'a>>,
     cookies: [HeaderValue; 2],
-    bound: Option<f64>,
-    rates: [Vec<f64>; COLUMNS.len()],
+    rates: [Vec<f64>; ROWS.len()],
 }
 
 impl<'a> Reader<'a> {
-    fn new<S: System + Sync>(name: &'static str, runtime: &Runtime, system: &'a S, bound: Option<f64>) -> Self {
+    fn new<S: System + Sync>(runtime: &Runtime, system: &'a S) -> Self {
         let cookies = runtime.block_on(async {
             browser::verify(system, Shape::Small).await;
             [browser::sign_up(system, Shape::Small).await, browser::sign_up(system, Shape::Small).await]
         });
         let read = Box::new(move |cookies: &[_], requests| rate(system, cookies, requests));
-        Self { name, read, cookies, bound, rates: Default::default() }
+        Self { read, cookies, rates: Default::default() }
     }
 
-    fn sample(&mut self, column: usize, requests: u32) {
+    fn sample(&mut self, at: usize, requests: u32) {
         let [first, second] = &self.cookies;
-        let cookies = match COLUMNS[column] {
-            (1, _) => &[first.clone()][..],
-            (_, true) => &[first.clone(), first.clone()],
-            (_, false) => &[first.clone(), second.clone()],
+        let cookies = match ROWS[at] {
+            (_, 1, _) => &[first.clone()][..],
+            (_, _, true) => &[first.clone(), first.clone()],
+            (_, _, false) => &[first.clone(), second.clone()],
         };
-        self.rates[column].push((self.read)(cookies, requests));
-    }
-
-    fn print(&self) {
-        let [one, distinct, same] = self.rates.each_ref().map(|rates| median(rates.iter().copied()));
-        let holds = |bound| if distinct.min(same) >= bound * one { "ok" } else { "missed" };
-        row(&[
-            self.name.to_owned(),
-            format!("{one:.0}"),
-            format!("{distinct:.0}"),
-            ratio(distinct / one),
-            format!("{same:.0}"),
-            ratio(same / one),
-            self.bound.map(|bound| format!("{bound:.1}")).unwrap_or_default(),
-            self.bound.map(holds).unwrap_or_default().to_owned(),
-        ]);
+        self.rates[at].push((self.read)(cookies, requests));
     }
 }
 
-/// Has one thread for each cookie send so many requests, and returns how many all of them sent a second.
 fn rate(system: &(impl System + Sync), cookies: &[HeaderValue], requests: u32) -> f64 {
     let barrier = &Barrier::new(cookies.len());
     let spans = thread::scope(|scope| {
