@@ -73,6 +73,6 @@ for run in $(seq "$runs"); do
 done
 
 awk -v with="$(median "$work/with")" -v without="$(median "$work/without")" -v runs="$runs" 'BEGIN {
-    printf "| requests a second, median of %d | with the layer | ratio | bound | |\n|---|---|---|---|---|\n", runs
-    printf "| %.0f without | %.0f | %.3f | 0.95 | %s |\n", without, with, with / without, with >= 0.95 * without ? "ok" : "missed"
+    printf "| requests a second, median of %d runs | with the layer | ratio | bound | |\n|---|---|---|---|---|\n", runs
+    printf "| %.0f without the layer | %.0f | %.3f | 0.95 | %s |\n", without, with, with / without, (with >= 0.95 * without ? "ok" : "missed")
 }'
