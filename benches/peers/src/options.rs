@@ -7,7 +7,8 @@ use std::time::Duration;
 pub struct Options {
     /// How many rounds, an odd number.
     pub rounds: usize,
-    /// How long one batch of one system takes, about.
+    /// How long one batch of one system takes, about: less than a scheduler's slice, so that on a busy machine most
+    /// batches run undisturbed.
     pub batch: Duration,
     /// How many requests a thread sends in one round where that is fixed.
     pub requests: u32,
@@ -17,7 +18,7 @@ pub struct Options {
 impl Options {
     /// Reads the arguments that `cargo bench -- [--quick] [FILTER]` passes on.
     pub fn from_args() -> Self {
-        let mut options = Self { rounds: 101, batch: Duration::from_millis(2), requests: 20_000, filter: None };
+        let mut options = Self { rounds: 201, batch: Duration::from_micros(500), requests: 20_000, filter: None };
         for argument in std::env::args().skip(1) {
             match argument.as_str() {
                 // Cargo's own.
