@@ -32,7 +32,9 @@ impl Options {
                     options.filter = Some(argument);
                 }
                 _ => {
-                    eprintln!("expected [--quick] [FILTER], a part of a row's name; got {argument}");
+                    eprintln!(
+                        "expected [--quick] [FILTER], a part of a row of `table` or of cookie store, file store, threads; got {argument}"
+                    );
                     std::process::exit(2);
                 }
             }

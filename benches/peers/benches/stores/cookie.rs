@@ -11,17 +11,17 @@ const SIZES: [(&str, usize, u8); 3] =
     [("200 B", 200, 1), ("2.7 kB", 2_700, 1), ("3 kB (ours in two cookies)", 3_000, 2)];
 
 pub(crate) fn report(options: &Options) {
+    if !options.wants("cookie store") {
+        return;
+    }
     heading("Overhead over the bare service, sealed cookies, one thread, ns a request");
-    columns(&["work", "ours", "PrivateJar", "ratio"]);
+    columns(&["cookie store", "ours", "PrivateJar", "ratio"]);
     for (size, bytes, cookies) in SIZES {
-        let name = format!("cookie store, {size}");
-        if options.wants(&name) {
-            let measure = |work| measure(options, Case { work, session: Some(Shape::Text(bytes)) }, cookies);
-            let (read, write) = (measure(Work::Read), measure(Work::Write));
-            print(&format!("{name}: open and read"), read);
-            print(&format!("{name}: open, write and seal"), write);
-            print(&format!("{name}: a write and a read"), [read[0] + write[0], read[1] + write[1]]);
-        }
+        let measure = |work| measure(options, Case { work, session: Some(Shape::Text(bytes)) }, cookies);
+        let (read, write) = (measure(Work::Read), measure(Work::Write));
+        print(&format!("{size}: open and read"), read);
+        print(&format!("{size}: open, write and seal"), write);
+        print(&format!("{size}: a write and a read"), [read[0] + write[0], read[1] + write[1]]);
     }
 }
 

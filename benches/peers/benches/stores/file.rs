@@ -17,14 +17,15 @@ const ROWS: [(&str, Work, Shape); 6] = [
 ];
 
 pub(crate) fn report(options: &Options) {
+    if !options.wants("file store") {
+        return;
+    }
     // Beside what cargo builds, since a temporary directory may well be in memory.
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
     heading("Overhead over the bare service, file store, one thread, ns a request");
-    columns(&["work", "Durability::Process", "Durability::System"]);
+    columns(&["file store", "Durability::Process", "Durability::System"]);
     for (name, work, session) in ROWS {
-        if options.wants(&format!("file store, {name}")) {
-            measure(options, &format!("file store, {name}"), Case { work, session: Some(session) }, directory.path());
-        }
+        measure(options, name, Case { work, session: Some(session) }, directory.path());
     }
 }
 
