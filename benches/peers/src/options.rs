@@ -33,7 +33,7 @@ impl Options {
                 }
                 _ => {
                     eprintln!(
-                        "expected [--quick] [FILTER], a part of a row of `table` or of cookie store, file store, threads; got {argument}"
+                        "expected [--quick] [FILTER], part of a row of `table` or one of cookie, file, threads; got {argument}"
                     );
                     std::process::exit(2);
                 }
