@@ -1,0 +1,49 @@
+//! What the command line says.
+
+use std::time::Duration;
+
+/// How thoroughly to measure, and what.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How many rounds, an odd number.
+    pub rounds: usize,
+    /// How long one batch of one system takes, about: less than a scheduler's slice, so that on a busy machine most
+    /// batches run undisturbed.
+    pub batch: Duration,
+    /// How many requests a thread sends in one round where that is fixed.
+    pub requests: u32,
+    filter: Option<String>,
+}
+
+impl Options {
+    /// Reads the arguments that `cargo bench -- [--quick] [FILTER]` passes on.
+    pub fn from_args() -> Self {
+        let mut options = Self { rounds: 201, batch: Duration::from_micros(500), requests: 20_000, filter: None };
+        for argument in std::env::args().skip(1) {
+            match argument.as_str() {
+                // Cargo's own.
+                "--bench" => {}
+                "--quick" => {
+                    options.rounds = 5;
+                    options.batch = Duration::from_micros(200);
+                    options.requests = 1_000;
+                }
+                filter if !filter.starts_with('-') && options.filter.is_none() => {
+                    options.filter = Some(argument);
+                }
+                _ => {
+                    eprintln!(
+                        "expected [--quick] [FILTER], part of a row of `table` or one of cookie, file, threads; got {argument}"
+                    );
+                    std::process::exit(2);
+                }
+            }
+        }
+        options
+    }
+
+    /// Returns whether a row is to be measured.
+    pub fn wants(&self, row: &str) -> bool {
+        self.filter.as_deref().is_none_or(|filter| row.contains(filter))
+    }
+}
