@@ -12,33 +12,32 @@ pub(super) const SUFFIXES: [&str; 3] = ["", ".1", ".2"];
 
 /// The tokens to try, in order.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Candidates([Option<SessionToken>; MAX_CANDIDATES]);
+pub(crate) struct Candidates {
+    first: Option<SessionToken>,
+    // Apart, since there is hardly ever another.
+    others: Vec<SessionToken>,
+}
 
 impl Candidates {
     pub(crate) fn is_empty(&self) -> bool {
-        self.0[0].is_none()
+        self.first.is_none()
     }
 
     fn is_full(&self) -> bool {
-        self.0[MAX_CANDIDATES - 1].is_some()
+        self.others.len() == MAX_CANDIDATES - 1
     }
 
     /// Adds a token; one that is there already takes no second place.
     fn push(&mut self, token: SessionToken) {
-        for slot in &mut self.0 {
-            match slot {
-                Some(known) if *known == token => return,
-                Some(_) => {}
-                None => {
-                    *slot = Some(token);
-                    return;
-                }
-            }
+        match &self.first {
+            None => self.first = Some(token),
+            Some(first) if *first == token || self.others.contains(&token) => {}
+            Some(_) => self.others.push(token),
         }
     }
 
     pub(crate) fn into_iter(self) -> impl Iterator<Item = SessionToken> {
-        self.0.into_iter().flatten()
+        self.first.into_iter().chain(self.others)
     }
 }
 
@@ -88,7 +87,16 @@ fn values<'a>(request: &'a HeaderMap, name: &'a [u8]) -> impl Iterator<Item = &'
 
 /// All `;`-separated pairs of all `Cookie` headers, without the white space around them.
 fn pairs(request: &HeaderMap) -> impl Iterator<Item = &[u8]> {
-    request.get_all(COOKIE).iter().flat_map(|header| header.as_bytes().split(|byte| *byte == b';')).map(trim)
+    request.get_all(COOKIE).iter().flat_map(|header| {
+        let mut rest = Some(header.as_bytes());
+        std::iter::from_fn(move || {
+            let bytes = rest?;
+            let Some(end) = memchr::memchr(b';', bytes) else { return rest.take() };
+            rest = Some(&bytes[end + 1..]);
+            Some(&bytes[..end])
+        })
+        .map(trim)
+    })
 }
 
 /// Only SP and HTAB count as white space (RFC 6265bis); other kinds in names have hidden cookies before.
