@@ -4,7 +4,7 @@
 #![allow(clippy::print_stdout)]
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime as Time};
 
 use tower_session_layer::store::{
@@ -61,7 +61,7 @@ impl Tables {
     }
 
     /// An owner's live sessions. A database has an index for this.
-    fn owned(&mut self, owner: &str, now: Time) -> Vec<(StoreKey, Record)> {
+    fn owned(&mut self, owner: &str, now: Time) -> Vec<(StoreKey, Arc<Record>)> {
         let is_owned = |row: &Row| row.head.owner.as_deref() == Some(owner);
         self.sessions.retain(|_, row| !is_owned(row) || row.head.deadline > now);
         let rows = self.sessions.iter().filter(|(_, row)| is_owned(row));
@@ -143,7 +143,7 @@ impl SessionStore for TableStore {
     }
 
     async fn owned(&self, owner: &str, now: Time) -> Answer<Vec<OwnedSession>> {
-        Ok(self.tables().owned(owner, now).iter().map(|(_, record)| record.into()).collect())
+        Ok(self.tables().owned(owner, now).iter().map(|(_, record)| (&**record).into()).collect())
     }
 
     async fn revoke(&self, owner: &str, revocation: &Revocation, now: Time) -> Answer<usize> {

@@ -7,6 +7,8 @@ mod refusal;
 mod retreat;
 mod swap;
 
+use std::sync::Arc;
+
 use crate::error::{Error, Kind};
 use crate::layer::Shared;
 use crate::record::Record;
@@ -204,7 +206,7 @@ enum Fate {
 
 impl Settled {
     /// The session is live; `is_news` to the client if its token or deadline changed.
-    fn live(token: SessionToken, record: Record, is_news: bool) -> Self {
+    fn live(token: SessionToken, record: Arc<Record>, is_news: bool) -> Self {
         let live = Live { token, record, outdated: false };
         let reply = if is_news { Reply::set(&live) } else { Reply::Leave };
         Self { base: Base::Live(live), reply, fate: Fate::Stored }

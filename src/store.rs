@@ -19,6 +19,7 @@ pub mod memory;
 
 use std::fmt::Debug;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 pub(crate) use self::erased::{Answer, Boxed, Erased, ErasedStore, poll_once};
@@ -245,9 +246,9 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
 #[non_exhaustive]
 pub enum Loaded {
     /// A live session.
-    Live(Record),
+    Live(Arc<Record>),
     /// A live session in an outdated form, as one sealed with an old key: it is touched when it is next accessed.
-    Outdated(Record),
+    Outdated(Arc<Record>),
     /// The inert rest of a session that ended.
     Tombstone(Tombstone),
     /// Nothing that counts.
@@ -299,7 +300,7 @@ pub enum Deleted {
 #[non_exhaustive]
 pub enum Change {
     /// The same session with other contents, at the record's version.
-    Replace(Record, Deadline),
+    Replace(Arc<Record>, Deadline),
     /// The end of the session.
     Retire(Tombstone),
 }
@@ -318,13 +319,16 @@ pub enum Deadline {
 
 impl Deadline {
     /// Returns `next` with the deadline that it gets when it replaces `stored`.
-    pub fn apply(self, stored: SystemTime, mut next: Record) -> Record {
+    pub fn apply(self, stored: SystemTime, mut next: Arc<Record>) -> Arc<Record> {
         let stored = crate::clock::micros(stored);
-        next.deadline = match self {
+        let deadline = match self {
             Self::Keep => stored,
             Self::Extend => next.deadline.max(stored),
             Self::Set => next.deadline,
         };
+        if deadline != next.deadline {
+            Arc::make_mut(&mut next).deadline = deadline;
+        }
         next
     }
 }

@@ -24,7 +24,7 @@ pub(crate) async fn settle<S: SessionStore>(store: &Arc<S>, session: &Session, e
     let shared = &*inner.shared;
     let now = micros(shared.clock.now());
     if ending == Ending::Reload {
-        return reload(store, session, now).await;
+        return Box::pin(reload(store, session, now)).await;
     }
     let job = Job::take(&mut inner.lock(), shared, ending, now)?;
     let mut commit = Commit { limit: Limit::new(shared), store, shared, job, attempt: None, resumed: Reply::Leave };
@@ -132,7 +132,7 @@ impl<S: SessionStore> Commit<'_, S> {
             }
         }
         if let Some(earlier) = self.job.intent.pending.take()
-            && let Some(settled) = self.resume(*earlier).await?
+            && let Some(settled) = Box::pin(self.resume(*earlier)).await?
         {
             return Ok(settled);
         }
@@ -147,7 +147,7 @@ impl<S: SessionStore> Commit<'_, S> {
         if let Base::Retired(Some(token)) = &self.job.base
             && self.job.intent.destroy
         {
-            self.destroy(token.clone(), Base::Retired(None)).await?;
+            Box::pin(self.destroy(token.clone(), Base::Retired(None))).await?;
             if self.job.plan == Plan::Destroy {
                 let fate = if self.job.intent.edited { Fate::Gone } else { Fate::Stored };
                 return Ok(Settled { fate, ..Settled::unchanged(Base::Retired(None)) });
@@ -155,17 +155,17 @@ impl<S: SessionStore> Commit<'_, S> {
         }
         match (self.job.plan, live) {
             (Plan::Destroy, Some(live)) => {
-                let reply = self.destroy(live.token, Base::New).await?;
+                let reply = Box::pin(self.destroy(live.token, Base::New)).await?;
                 Ok(Settled { reply, ..Settled::unchanged(Base::New) })
             }
             (Plan::Create, Some(live)) => {
-                let reply = self.destroy(live.token, Base::New).await?;
+                let reply = Box::pin(self.destroy(live.token, Base::New)).await?;
                 let created = self.create(self.job.draft.clone()).await?;
                 Ok(Settled { reply: created.reply.or_keep(reply), ..created })
             }
             (Plan::Create, None) => self.create(self.job.draft.clone()).await,
             (Plan::Write, Some(live)) => self.change(live).await,
-            (Plan::Touch(deadline), Some(live)) => Ok(self.touch(live, deadline).await),
+            (Plan::Touch(deadline), Some(live)) => Ok(Box::pin(self.touch(live, deadline)).await),
             (Plan::Refuse, _) => {
                 tracing::debug!("changes to a session that has ended are dropped");
                 Ok(Settled { fate: Fate::Gone, ..Settled::unchanged(self.job.base.clone()) })
@@ -180,6 +180,7 @@ impl<S: SessionStore> Commit<'_, S> {
             return self.cannot_send(self.job.base.clone());
         }
         let (record, _) = self.stamp(record, None)?;
+        let record = Arc::new(record);
         Ok(match self.insert(&record).await? {
             Some(token) => {
                 tracing::debug!(key = ?token.key(), "a session began");
@@ -235,7 +236,7 @@ impl<S: SessionStore> Commit<'_, S> {
         };
         tracing::debug!(key = ?token.key(), "a session's deadline was moved");
         let mut record = live.record;
-        record.touch(time(deadline), self.now());
+        Arc::make_mut(&mut record).touch(time(deadline), self.now());
         Settled::live(token, record, true)
     }
 

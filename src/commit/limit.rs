@@ -8,7 +8,8 @@ use crate::layer::Shared;
 /// How long all store calls of one commit may take together.
 pub(crate) struct Limit {
     timeout: Duration,
-    began: Instant,
+    /// When the first conflict was met, after which a loop of calls could go on.
+    contended: Option<Instant>,
     /// None for an immediate store, which needs no timer.
     deadline: Option<tokio::time::Instant>,
 }
@@ -17,12 +18,12 @@ impl Limit {
     pub(crate) fn new(shared: &Shared) -> Self {
         let timeout = shared.store_timeout;
         let deadline = (!shared.is_immediate).then(|| tokio::time::Instant::now() + timeout);
-        Self { timeout, began: Instant::now(), deadline }
+        Self { timeout, contended: None, deadline }
     }
 
     /// Ends a loop of calls that are answered at once, each in time and all together too late.
-    pub(super) fn check(&self) -> Result<(), Error> {
-        if self.began.elapsed() > self.timeout {
+    pub(super) fn check(&mut self) -> Result<(), Error> {
+        if self.contended.get_or_insert_with(Instant::now).elapsed() > self.timeout {
             return Err(Kind::TimedOut(self.timeout).into());
         }
         Ok(())

@@ -18,7 +18,7 @@ pub(super) fn retreat<S: SessionStore>(
     shared: &Shared,
     old: &SessionToken,
     fresh: SessionToken,
-    from: Record,
+    from: Arc<Record>,
     now: SystemTime,
 ) -> Answer<bool> {
     let store = Arc::clone(store);
@@ -28,7 +28,7 @@ pub(super) fn retreat<S: SessionStore>(
         // The retiring of the old record may have been applied although its answer never came, or may yet be. Writing
         // the old record once more, by compare-and-swap, settles which: only if it was not may the new one go.
         let Ok(version) = version else { return Ok(false) };
-        let fence = Change::Replace(Record { version, ..from.clone() }, Deadline::Keep);
+        let fence = Change::Replace(Record { version, ..(*from).clone() }.into(), Deadline::Keep);
         let is_retired = match store.update(&old, from.version, &fence, now).await? {
             Updated::Gone => is_successor(&store.load(&old, now).await?, &old, &fresh),
             _ => false,

@@ -1,5 +1,6 @@
 //! Writing what is there already: compare-and-swap, and a replay on whatever another request stored first.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::MutexGuard;
@@ -16,7 +17,7 @@ use crate::token::SessionToken;
 /// What a renewal stored under a token that nobody knows yet.
 struct Fresh {
     token: SessionToken,
-    record: Record,
+    record: Arc<Record>,
     /// Whether the store was asked to retire the old record and has not said that it did not.
     is_retiring: bool,
 }
@@ -44,16 +45,16 @@ impl<'a, S: SessionStore> Commit<'a, S> {
     async fn swap(
         &mut self,
         token: &SessionToken,
-        from: &mut Record,
+        from: &mut Arc<Record>,
         fresh: &mut Option<Fresh>,
     ) -> Result<Settled, Error> {
         let mut next = self.job.draft.clone();
         let mut queue = None;
         loop {
-            self.limit.check()?;
             let is_empty = next.is_empty();
             let renews = self.job.intent.renew.is_some() && !self.shared.is_sealed() && !is_empty;
             let (record, rule) = self.stamp(next, Some(from))?;
+            let record = Arc::new(record);
             if renews && !self.job.can_send {
                 return self.cannot_send(Base::Live(Live {
                     token: token.clone(),
@@ -61,7 +62,9 @@ impl<'a, S: SessionStore> Commit<'a, S> {
                     outdated: false,
                 }));
             }
-            if !self.prepare_fresh(fresh, renews.then_some(&record)).await? {
+            // The rare ways are boxed, or every commit would have to move what they might need.
+            let is_fresh = renews || fresh.is_some();
+            if is_fresh && !Box::pin(self.prepare_fresh(fresh, renews.then_some(&record))).await? {
                 // Only the new record was refused. What it was to replace lives on, unless it was the owner's as well.
                 let live = Live { token: token.clone(), record: from.clone(), outdated: false };
                 return Ok(Settled::refused(Base::Live(live)));
@@ -74,7 +77,7 @@ impl<'a, S: SessionStore> Commit<'a, S> {
                     Change::Retire(stone)
                 }
                 None if is_empty => Change::Retire(self.tombstone(TombstoneKind::Emptied)),
-                None => Change::Replace(record.clone(), rule),
+                None => Change::Replace(Arc::clone(&record), rule),
             };
             if fresh.is_none() && !is_empty {
                 self.attempt(token, record.version, rule != Deadline::Keep);
@@ -102,12 +105,13 @@ impl<'a, S: SessionStore> Commit<'a, S> {
                     if let Some(fresh) = fresh {
                         fresh.is_retiring = false;
                     }
-                    self.reread(token, &mut queue).await?
+                    Box::pin(self.reread(token, &mut queue)).await?
                 }
                 Updated::Gone => self.wait(self.store.load(token, self.now())).await?,
             };
             match found {
                 Loaded::Live(newer) | Loaded::Outdated(newer) => {
+                    self.limit.check()?;
                     next = self.replay(&newer)?;
                     *from = newer;
                 }
@@ -116,8 +120,8 @@ impl<'a, S: SessionStore> Commit<'a, S> {
                     if let Some(fresh) = fresh.take_if(|fresh| is_successor(&found, token, &fresh.token)) {
                         return Ok(Settled::live(fresh.token, fresh.record, true));
                     }
-                    self.prepare_fresh(fresh, None).await?;
-                    return self.begin_anew(token, &found).await;
+                    Box::pin(self.prepare_fresh(fresh, None)).await?;
+                    return Box::pin(self.begin_anew(token, &found)).await;
                 }
             }
         }
@@ -125,7 +129,7 @@ impl<'a, S: SessionStore> Commit<'a, S> {
 
     /// Stores what a renewal is to bring under a fresh token, or removes it if there is nothing to renew after all.
     /// `false` if the owner's sessions were revoked meanwhile.
-    async fn prepare_fresh(&mut self, fresh: &mut Option<Fresh>, record: Option<&Record>) -> Result<bool, Error> {
+    async fn prepare_fresh(&mut self, fresh: &mut Option<Fresh>, record: Option<&Arc<Record>>) -> Result<bool, Error> {
         match (fresh.as_mut(), record) {
             (None, None) => {}
             (None, Some(record)) => {
@@ -134,7 +138,7 @@ impl<'a, S: SessionStore> Commit<'a, S> {
                 return Ok(fresh.is_some());
             }
             (Some(Fresh { token, record: stored, .. }), Some(record)) => {
-                let change = Change::Replace(record.clone(), Deadline::Set);
+                let change = Change::Replace(Arc::clone(record), Deadline::Set);
                 let updated = self.wait(self.store.update(token, stored.version, &change, self.now())).await?;
                 *stored = record.clone();
                 if updated != Updated::Done {
@@ -172,7 +176,6 @@ impl<'a, S: SessionStore> Commit<'a, S> {
     /// Loads after a conflict. From the first one on, commits of one session queue, lest some starve.
     async fn reread(&self, token: &SessionToken, queue: &mut Option<MutexGuard<'a, ()>>) -> Result<Loaded, Error> {
         tracing::debug!(key = ?token.key(), "two requests changed one session at once");
-        self.limit.check()?;
         // An immediate store must not wait here: its future is polled once.
         if queue.is_none() && !self.shared.is_immediate {
             let waiting = self.shared.queue(token).lock();

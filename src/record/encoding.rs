@@ -125,7 +125,7 @@ impl Loaded {
             return Ok(Self::Absent);
         }
         match head.version {
-            Some(_) => Record::decode(head, body).map(Self::Live),
+            Some(_) => Record::decode(head, body).map(|record| Self::Live(record.into())),
             None => Tombstone::decode(head.deadline, body).map(Self::Tombstone),
         }
     }

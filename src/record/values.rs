@@ -13,7 +13,7 @@ const MAX_DEPTH: usize = 32;
 /// cost of a request follows what it touches, not how big the session is.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Values {
-    entries: Option<Arc<Vec<Entry>>>,
+    entries: Option<Arc<[Entry]>>,
     bytes: usize,
 }
 
@@ -79,11 +79,11 @@ impl Values {
     /// Makes values of entries that are sorted by key and unique.
     pub(crate) fn from_sorted(entries: Vec<Entry>) -> Self {
         let bytes = entries.iter().map(|entry| entry.text.len()).sum();
-        Self { entries: (!entries.is_empty()).then(|| Arc::new(entries)), bytes }
+        Self { entries: (!entries.is_empty()).then(|| entries.into()), bytes }
     }
 
     pub(crate) fn entries(&self) -> &[Entry] {
-        self.entries.as_ref().map_or(&[], |entries| entries.as_slice())
+        self.entries.as_deref().unwrap_or_default()
     }
 
     pub(crate) fn get(&self, key: &str) -> Option<&Entry> {
@@ -101,25 +101,28 @@ impl Values {
 
     pub(crate) fn insert(&mut self, entry: Entry) {
         self.bytes += entry.text.len();
-        let at = self.find(entry.key());
-        let entries = Arc::make_mut(self.entries.get_or_insert_default());
-        match at {
-            Ok(at) => {
+        match (self.find(entry.key()), &mut self.entries) {
+            (Ok(at), Some(entries)) => {
+                let entries = Arc::make_mut(entries);
                 self.bytes -= entries[at].text.len();
                 entries[at] = entry;
             }
-            Err(at) => entries.insert(at, entry),
+            (Ok(at) | Err(at), _) => {
+                let (before, after) = self.entries().split_at(at);
+                // One allocation, since the length of the chain is known.
+                self.entries = Some(before.iter().cloned().chain([entry]).chain(after.iter().cloned()).collect());
+            }
         }
     }
 
     pub(crate) fn remove(&mut self, key: &str) -> Option<Entry> {
         let at = self.find(key).ok()?;
-        let entries = Arc::make_mut(self.entries.as_mut()?);
-        let removed = entries.remove(at);
+        let (before, rest) = self.entries().split_at(at);
+        let (removed, after) = rest.split_first()?;
+        let removed = removed.clone();
+        let kept: Arc<[Entry]> = before.iter().chain(after).cloned().collect();
+        self.entries = (!kept.is_empty()).then_some(kept);
         self.bytes -= removed.text.len();
-        if entries.is_empty() {
-            self.entries = None;
-        }
         Some(removed)
     }
 

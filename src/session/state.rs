@@ -59,7 +59,7 @@ pub(crate) enum Base {
 #[derive(Debug, Clone)]
 pub(crate) struct Live {
     pub(crate) token: SessionToken,
-    pub(crate) record: Record,
+    pub(crate) record: Arc<Record>,
     /// Whether it is to be rewritten although nothing changed, as after a change of keys.
     pub(crate) outdated: bool,
 }

@@ -180,8 +180,8 @@ impl SessionStore for CookieStore {
 
     async fn load(&self, token: &SessionToken, now: SystemTime) -> Result<Loaded, StoreError> {
         Ok(match self.open(token, now) {
-            Some((record, true)) => Loaded::Live(record),
-            Some((record, false)) => Loaded::Outdated(record),
+            Some((record, true)) => Loaded::Live(record.into()),
+            Some((record, false)) => Loaded::Outdated(record.into()),
             None => Loaded::Absent,
         })
     }

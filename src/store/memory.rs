@@ -212,7 +212,7 @@ impl SessionStore for MemoryStore {
         Ok(self.inner.step(key, micros(now), |shard| match shard.get_mut(key) {
             Some(Slot { state: State::Live(record), token }) if token.is(secret) => {
                 if record.version == version {
-                    record.touch(deadline, now);
+                    Arc::make_mut(record).touch(deadline, now);
                     Updated::Done
                 } else {
                     Updated::Conflict
@@ -227,10 +227,10 @@ impl SessionStore for MemoryStore {
         let since = micros(now);
         Ok(self.inner.step(key, since, |shard| match shard.get(key).filter(|slot| slot.is_of(secret)) {
             None => Deleted::Absent,
-            Some(Slot { state: State::Retired { stone, .. }, .. }) => Deleted::Retired(stone.clone()),
+            Some(Slot { state: State::Retired(rest), .. }) => Deleted::Retired(rest.stone.clone()),
             Some(_) => {
                 let stone = Tombstone::new(TombstoneKind::Destroyed, tombstone, now);
-                shard.replace(key, State::Retired { stone, since }, since);
+                shard.replace(key, State::retired(stone, since), since);
                 Deleted::Done
             }
         }))

@@ -17,7 +17,7 @@ fn ended_session_is_absent_and_a_clock_that_steps_back_revives_nothing() {
     assert_eq!(load_at(&store.clone(), &token, start()), Loaded::Absent);
     assert!(matches!(load_at(&store, &later, start()), Loaded::Live(_)));
 
-    let change = Change::Replace(record(3), Deadline::Extend);
+    let change = Change::Replace(record(3).into(), Deadline::Extend);
     assert_eq!(now(store.update(&token, version(1), &change, start())).unwrap(), Updated::Gone);
     assert_eq!(now(store.touch(&token, version(1), end + MINUTE, start())).unwrap(), Updated::Gone);
     assert_eq!(now(store.delete(&token, MINUTE, start())).unwrap(), Deleted::Absent);
@@ -30,7 +30,7 @@ fn deadline_itself_is_already_too_late_for_every_method() {
     // A store each: the first that finds it ended would remember.
     let token = create(&store(&[NEW]), &record(1)).unwrap();
     assert_eq!(load_at(&store(&[NEW]), &token, end), Loaded::Absent);
-    let change = Change::Replace(record(2), Deadline::Set);
+    let change = Change::Replace(record(2).into(), Deadline::Set);
     assert_eq!(now(store(&[NEW]).update(&token, version(1), &change, end)).unwrap(), Updated::Gone);
     assert_eq!(now(store(&[NEW]).touch(&token, version(1), end + MINUTE, end)).unwrap(), Updated::Gone);
     assert_eq!(now(store(&[NEW]).delete(&token, MINUTE, end)).unwrap(), Deleted::Absent);
@@ -43,7 +43,7 @@ fn update_compares_versions_and_moves_the_deadline_as_asked() {
     let mut next = record_of(2, "\"next\"");
     next.touch(start() + 90 * MINUTE, start());
     for (deadline, minutes) in [(Deadline::Keep, 60), (Deadline::Extend, 90), (Deadline::Set, 90)] {
-        let change = Change::Replace(next.clone(), deadline);
+        let change = Change::Replace(next.clone().into(), deadline);
         assert_eq!(now(store.update(&token, version(9), &change, start())).unwrap(), Updated::Conflict);
         let written = instead(now(store.update(&token, version(1), &change, start())));
         let Loaded::Live(loaded) = load_at(&store, &written, start()) else { panic!("{deadline:?}") };
@@ -53,7 +53,7 @@ fn update_compares_versions_and_moves_the_deadline_as_asked() {
         assert_eq!(instead(now(store.update(&written, version(1), &change, start()))), written);
     }
     let forged = SessionToken::from_sealed("AAAA".into()).unwrap();
-    let change = Change::Replace(next, Deadline::Set);
+    let change = Change::Replace(next.into(), Deadline::Set);
     assert_eq!(now(store.update(&forged, version(1), &change, start())).unwrap(), Updated::Gone);
 }
 
@@ -68,7 +68,7 @@ fn retiring_and_deleting_answer_for_what_is_live_and_a_copy_survives() {
     assert_eq!(now(store.update(&token, version(1), &retire, start())).unwrap(), Updated::Done);
     assert_eq!(now(store.delete(&token, MINUTE, start())).unwrap(), Deleted::Done);
     assert_eq!(now(store.delete(&forged, MINUTE, start())).unwrap(), Deleted::Absent);
-    assert_eq!(load_at(&store, &token, start()), Loaded::Live(record(1)));
+    assert_eq!(load_at(&store, &token, start()), Loaded::Live(record(1).into()));
 }
 
 #[test]
@@ -79,9 +79,9 @@ fn touch_moves_the_deadline_later_and_nothing_else() {
     let mut touched = record(1);
     touched.touch(later, sooner);
     let moved = instead(now(store.touch(&token, version(1), later, sooner)));
-    assert_eq!(load_at(&store, &moved, start()), Loaded::Live(touched.clone()));
+    assert_eq!(load_at(&store, &moved, start()), Loaded::Live(touched.clone().into()));
     let again = instead(now(store.touch(&moved, version(1), sooner, sooner)));
-    assert_eq!(load_at(&store, &again, start()), Loaded::Live(touched));
+    assert_eq!(load_at(&store, &again, start()), Loaded::Live(touched.into()));
     assert_eq!(now(store.touch(&token, version(9), later, sooner)).unwrap(), Updated::Conflict);
 }
 

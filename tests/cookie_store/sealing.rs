@@ -6,7 +6,7 @@ use super::*;
 fn sealed_session_is_read_back_and_holds_nothing_readable() {
     let store = store(&[NEW]);
     let token = create(&store, &record(1)).unwrap();
-    assert_eq!(load_at(&store, &token, start()), Loaded::Live(record(1)));
+    assert_eq!(load_at(&store, &token, start()), Loaded::Live(record(1).into()));
     let bytes = URL_SAFE_NO_PAD.decode(text(&token)).unwrap();
     for secret in [b"marker".as_slice(), b"user", b"ada", &[NEW; 4]] {
         assert!(!bytes.windows(secret.len()).any(|window| window == secret));
@@ -99,10 +99,10 @@ fn another_cookie_or_audience_does_not_open_it() {
 fn old_key_opens_and_the_first_reseals() {
     let token = create(&store(&[OLD]), &record(1)).unwrap();
     let ring = store(&[NEW, OLD]);
-    assert_eq!(load_at(&ring, &token, start()), Loaded::Outdated(record(1)));
+    assert_eq!(load_at(&ring, &token, start()), Loaded::Outdated(record(1).into()));
     let token = instead(now(ring.touch(&token, version(1), start(), start())));
-    assert_eq!(load_at(&ring, &token, start()), Loaded::Live(record(1)));
-    assert_eq!(load_at(&store(&[NEW]), &token, start()), Loaded::Live(record(1)));
+    assert_eq!(load_at(&ring, &token, start()), Loaded::Live(record(1).into()));
+    assert_eq!(load_at(&store(&[NEW]), &token, start()), Loaded::Live(record(1).into()));
     assert_eq!(load_at(&store(&[OLD]), &token, start()), Loaded::Absent);
 }
 
@@ -110,7 +110,7 @@ fn old_key_opens_and_the_first_reseals() {
 fn fresh_cookie_is_sealed_with_the_first_key_only() {
     let ring = store(&[NEW, OLD, 3]);
     let token = create(&ring, &record(1)).unwrap();
-    let change = Change::Replace(record(2), Deadline::Keep);
+    let change = Change::Replace(record(2).into(), Deadline::Keep);
     let written = instead(now(ring.update(&token, version(1), &change, start())));
     for token in [token, written] {
         assert!(matches!(load_at(&store(&[NEW]), &token, start()), Loaded::Live(_)));

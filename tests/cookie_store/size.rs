@@ -12,13 +12,13 @@ fn largest_record_fits_its_cookie_and_one_more_byte_is_refused() {
         let token = create(&store, &record_of_len(max)).unwrap();
         let header = cookie.set(&token, forty_days);
         assert!(header.len() <= 4_096 && header.len() > 4_096 - 48, "{} bytes", header.len());
-        assert_eq!(load_at(&store, &token, start()), Loaded::Live(record_of_len(max)));
+        assert_eq!(load_at(&store, &token, start()), Loaded::Live(record_of_len(max).into()));
 
         let refused = create(&store, &record_of_len(max + 1)).unwrap_err();
         assert!(refused.is_too_large());
         let sizes = format!("the session would take {} bytes where the store allows {max}", max + 1);
         assert_eq!(refused.to_string(), sizes);
-        let change = Change::Replace(record_of_len(max + 1), Deadline::Set);
+        let change = Change::Replace(record_of_len(max + 1).into(), Deadline::Set);
         let token = create(&store, &record(2)).unwrap();
         assert!(now(store.update(&token, version(2), &change, start())).unwrap_err().is_too_large());
     }
@@ -51,7 +51,7 @@ fn chunks_make_room_for_more_and_read_back_as_one() {
         let mut request = HeaderMap::new();
         request.insert("cookie", sent.parse().unwrap());
         let tokens = cookie.tokens(&request, store.token_shape());
-        assert_eq!(load_at(&store, &tokens[0], start()), Loaded::Live(record_of_len(max)));
+        assert_eq!(load_at(&store, &tokens[0], start()), Loaded::Live(record_of_len(max).into()));
     }
 }
 

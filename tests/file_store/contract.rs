@@ -20,7 +20,7 @@ async fn what_was_created_is_loaded() {
     for (n, value) in [(1, "1".to_owned()), (2, "\"é\"".to_owned()), (3, format!("\"{}\"", "x".repeat(300_000)))] {
         let record = record(u64::from(n), &value);
         put(&store, &token(n), &record).await;
-        assert_eq!(store.load(&token(n), at(0)).await.unwrap(), Loaded::Live(record));
+        assert_eq!(store.load(&token(n), at(0)).await.unwrap(), Loaded::Live(record.into()));
     }
     let ada = owned(4, "ada", 0);
     put(&store, &token(4), &ada).await;
@@ -70,7 +70,7 @@ async fn the_deadline_moves_as_the_change_says() {
     ];
     put(&store, &token(1), &record(1, "1")).await;
     for (n, (deadline, asked, becomes)) in (1..).zip(cases) {
-        let change = Change::Replace(until(record(n + 1, "1"), asked), deadline);
+        let change = Change::Replace(until(record(n + 1, "1"), asked).into(), deadline);
         assert_eq!(store.update(&token(1), version(n), &change, at(0)).await.unwrap(), Updated::Done);
         assert_eq!(live(&store, &token(1), at(0)).await.deadline(), at(becomes), "{deadline:?} {asked}");
     }
@@ -125,7 +125,7 @@ async fn the_expired_is_absent_for_every_method_and_a_clock_that_steps_back_revi
         }),
         ("update", |(store, at)| {
             Box::pin(async move {
-                let change = Change::Replace(record(2, "2"), Deadline::Keep);
+                let change = Change::Replace(record(2, "2").into(), Deadline::Keep);
                 assert_eq!(store.update(&token(1), version(1), &change, at).await.unwrap(), Updated::Gone);
             })
         }),

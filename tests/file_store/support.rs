@@ -89,15 +89,17 @@ pub(crate) async fn put(store: &FileStore, token: &SessionToken, record: &Record
 /// The live record, which must be there.
 pub(crate) async fn live(store: &FileStore, token: &SessionToken, now: SystemTime) -> Record {
     match store.load(token, now).await.unwrap() {
-        Loaded::Live(record) => record,
+        Loaded::Live(record) => (*record).clone(),
         other => panic!("expected a live record, got {other:?}"),
     }
 }
 
 /// Writes `value` at `to` where `from` is live.
 pub(crate) async fn replace(store: &FileStore, token: &SessionToken, from: u64, to: u64, value: &str) -> Updated {
-    let change =
-        tower_session_layer::store::Change::Replace(record(to, value), tower_session_layer::store::Deadline::Keep);
+    let change = tower_session_layer::store::Change::Replace(
+        record(to, value).into(),
+        tower_session_layer::store::Deadline::Keep,
+    );
     store.update(token, version(from), &change, at(1)).await.unwrap()
 }
 

@@ -72,7 +72,7 @@ impl Setup {
         store.bind(&SessionCookie::builder().name("sid").build().unwrap());
         let token = SessionToken::parse(browser.token()?.as_bytes(), store.token_shape())?;
         match store.load(&token, self.clock.now()).await.unwrap() {
-            Loaded::Live(record) => Some(record),
+            Loaded::Live(record) => Some((*record).clone()),
             _ => None,
         }
     }

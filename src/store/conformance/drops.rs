@@ -25,15 +25,15 @@ pub(super) async fn dropped_call_leaves_the_old_state_or_the_new(lab: Lab) {
             let mut touched = record.clone();
             touched.touch(at(1) + IDLE, at(1));
             let ended = |kind| Loaded::Tombstone(Tombstone::new(kind, MINUTE, at(1)));
-            let old = Loaded::Live(record.clone());
+            let old = Loaded::Live(record.clone().into());
             let revoke = Call::Revoke(owner.clone(), Revoke::All, MINUTE);
             let (call, old, new) = match kind {
                 0 => (Call::Create(token.clone(), record.clone()), Loaded::Absent, old),
-                1 => (Call::Update(token.clone(), version, replace(&next)), old, Loaded::Live(next)),
+                1 => (Call::Update(token.clone(), version, replace(&next)), old, Loaded::Live(next.into())),
                 2 => {
                     (Call::Update(token.clone(), version, Change::Retire(stone.clone())), old, Loaded::Tombstone(stone))
                 }
-                3 => (Call::Touch(token.clone(), version, at(1) + IDLE), old, Loaded::Live(touched)),
+                3 => (Call::Touch(token.clone(), version, at(1) + IDLE), old, Loaded::Live(touched.into())),
                 4 => (Call::Delete(token.clone(), MINUTE), old, ended(TombstoneKind::Destroyed)),
                 5 => (revoke, old, ended(TombstoneKind::Revoked)),
                 6 => (Call::Owned(owner.clone()), old.clone(), old),
@@ -46,7 +46,7 @@ pub(super) async fn dropped_call_leaves_the_old_state_or_the_new(lab: Lab) {
                     "a load after a dropped call answers for its own token",
                     token,
                     at(1),
-                    &Loaded::Live(canary.clone()),
+                    &Loaded::Live(canary.clone().into()),
                 )
                 .await;
             }
@@ -58,7 +58,7 @@ pub(super) async fn dropped_call_leaves_the_old_state_or_the_new(lab: Lab) {
             call.run(&lab, at(1)).await;
             let rule = format!("a dropped call is brought to its end by sending it again: {call:?}");
             lab.expect(&rule, &token, at(1), &new).await;
-            let listed = if let Loaded::Live(record) = &new { vec![record] } else { Vec::new() };
+            let listed = if let Loaded::Live(record) = &new { vec![&**record] } else { Vec::new() };
             lab.expect_owned(&rule, &owner, at(1), &listed).await;
             if is_complete {
                 break;
@@ -68,7 +68,8 @@ pub(super) async fn dropped_call_leaves_the_old_state_or_the_new(lab: Lab) {
     for polls in 0.. {
         let is_complete = polled(polls, lab.sweep(1_000, at(1))).await.is_some();
         for (token, canary) in &canaries {
-            lab.expect("a dropped sweep removes nothing live", token, at(1), &Loaded::Live(canary.clone())).await;
+            lab.expect("a dropped sweep removes nothing live", token, at(1), &Loaded::Live(canary.clone().into()))
+                .await;
         }
         if is_complete {
             break;

@@ -237,7 +237,7 @@ pub(super) fn values<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) ->
 }
 
 pub(super) fn replace(next: &Record) -> Change {
-    Change::Replace(next.clone(), crate::store::Deadline::Extend)
+    Change::Replace(next.clone().into(), crate::store::Deadline::Extend)
 }
 
 fn answer<T>(call: &str, answer: Result<T, StoreError>) -> T {

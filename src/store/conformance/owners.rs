@@ -64,7 +64,7 @@ pub(super) async fn owners_are_told_apart(lab: Lab) {
         let rule = format!("revoking an owner's sessions leaves everybody else's ({owner:?})");
         same(&rule, &lab.revoke(owner, Revoke::All, MINUTE, at(1)).await, &1);
         for (_, token, record) in &sessions[index + 1..] {
-            lab.expect(&rule, token, at(1), &Loaded::Live(record.clone())).await;
+            lab.expect(&rule, token, at(1), &Loaded::Live(record.clone().into())).await;
         }
     }
 }
@@ -78,7 +78,7 @@ pub(super) async fn revocation_ends_what_it_names(lab: Lab) {
     }
     let anonymous = lab.record();
     sessions.push((lab.stored(&anonymous).await, anonymous));
-    let mut states: Vec<_> = sessions.iter().map(|(_, record)| Loaded::Live(record.clone())).collect();
+    let mut states: Vec<_> = sessions.iter().map(|(_, record)| Loaded::Live(record.clone().into())).collect();
     let handle = |index: usize| sessions[index].1.handle();
     let stone = |lasting, now| Loaded::Tombstone(Tombstone::new(TombstoneKind::Revoked, lasting, now));
     let unknown = SessionHandle::from_bytes(lab.bytes());
@@ -154,7 +154,7 @@ pub(super) async fn revocation_refuses_sign_ins_that_began_before(lab: Lab) {
             let rule = format!("create honours a revocation at {now} s ({name}): signed in at {second} s");
             let token = lab.token();
             honours(&rule, &lab.create(&token, &record, at(55)).await, &record, counts);
-            let state = if counts { Loaded::Live(record.clone()) } else { Loaded::Absent };
+            let state = if counts { Loaded::Live(record.clone().into()) } else { Loaded::Absent };
             lab.expect(&rule, &token, at(55), &state).await;
             let listed = if counts { vec![&record] } else { Vec::new() };
             lab.expect_owned(&rule, &owner, at(55), &listed).await;
@@ -207,10 +207,10 @@ pub(super) async fn revocation_ahead_of_the_clock_ends_no_more(lab: Lab) {
         same(&rule, &lab.revoke_as(&ada, &revocation, at(1)).await, &counts);
         let stone = Loaded::Tombstone(Tombstone::new(TombstoneKind::Revoked, MINUTE, at(1)));
         lab.expect(&rule, &tokens[0], at(1), &stone).await;
-        let second = if name == "All" { stone } else { Loaded::Live(records[1].clone()) };
+        let second = if name == "All" { stone } else { Loaded::Live(records[1].clone().into()) };
         lab.expect(&rule, &tokens[1], at(1), &second).await;
-        lab.expect(&rule, &tokens[2], at(1), &Loaded::Live(records[2].clone())).await;
-        lab.expect(&rule, &other, at(1), &Loaded::Live(anonymous)).await;
+        lab.expect(&rule, &tokens[2], at(1), &Loaded::Live(records[2].clone().into())).await;
+        lab.expect(&rule, &other, at(1), &Loaded::Live(anonymous.into())).await;
         let live: &[&Record] = if name == "All" { &[] } else { &[&records[1]] };
         lab.expect_owned(&rule, &ada, at(1), live).await;
     }
@@ -230,7 +230,7 @@ pub(super) async fn revocation_ahead_of_the_clock_refuses_sign_ins_up_to_its_tim
             let token = lab.token();
             let rule = "a sign-in that began before a revocation is refused although the clock is before both";
             honours(rule, &lab.create(&token, &record, now).await, &record, counts);
-            let state = if counts { Loaded::Live(record) } else { Loaded::Absent };
+            let state = if counts { Loaded::Live(record.into()) } else { Loaded::Absent };
             lab.expect(rule, &token, now, &state).await;
         }
     }

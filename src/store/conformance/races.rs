@@ -30,7 +30,8 @@ impl Stage {
         let (now, late) = (at(60), at(0) + IDLE);
         // Signed in after the revocation, which therefore does not concern it.
         let other = lab.owned_record(&owner, at(61));
-        let update = |deadline| Call::Update(token.clone(), version, Change::Replace(lab.next(&record, now), deadline));
+        let update =
+            |deadline| Call::Update(token.clone(), version, Change::Replace(lab.next(&record, now).into(), deadline));
         let retire = || Call::Update(token.clone(), version, Change::Retire(lab.renewed(&token, now)));
         let calls = vec![
             ("update", update(Deadline::Keep), now),
@@ -218,8 +219,9 @@ async fn increment(lab: &Lab, token: &SessionToken, now: SystemTime, attempts: u
         let Loaded::Live(mut record) = lab.load(token, now).await else { return false };
         let from = record.version();
         let counter = counter(&record) + 1;
-        record.version = lab.version();
-        record.values.insert(Entry::new("counter", &counter.to_string()));
+        let next = Arc::make_mut(&mut record);
+        next.version = lab.version();
+        next.values.insert(Entry::new("counter", &counter.to_string()));
         match lab.update(token, from, &Change::Replace(record, Deadline::Keep), now).await {
             Updated::Done => return true,
             Updated::Conflict => {}

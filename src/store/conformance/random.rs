@@ -61,11 +61,11 @@ impl History {
             Loaded::Live(record) => Some(record),
             _ => None,
         };
-        let record = live.clone().unwrap_or_else(|| self.record());
+        let record = live.clone().unwrap_or_else(|| self.record().into());
         let version = if self.lab.below(5) > 0 { record.version() } else { self.lab.version() };
         let call = match self.lab.below(21) {
             0..3 => Call::Create(token, self.record()),
-            3..7 => Call::Update(token, version, Change::Replace(self.next(&record), self.deadline())),
+            3..7 => Call::Update(token, version, Change::Replace(self.next(&record).into(), self.deadline())),
             7 => Call::Update(token, version, Change::Retire(self.tombstone())),
             8 | 9 => Call::Touch(token, version, self.now + self.lifetime()),
             10 => Call::Delete(token, [Duration::ZERO, MINUTE][self.lab.below(2)]),

@@ -16,8 +16,8 @@ pub(super) async fn record_is_loaded_as_it_was_created(lab: Lab) {
         }
         let token = lab.stored(&record).await;
         let rule = format!("a record ({name}) is loaded as it was created");
-        lab.expect(&rule, &token, at(0), &Loaded::Live(record.clone())).await;
-        lab.expect(&rule, &token, at(60), &Loaded::Live(record)).await;
+        lab.expect(&rule, &token, at(0), &Loaded::Live(record.clone().into())).await;
+        lab.expect(&rule, &token, at(60), &Loaded::Live(record.into())).await;
     }
     lab.expect("a token that nothing is stored for is absent", &lab.token(), at(0), &Loaded::Absent).await;
 }
@@ -57,14 +57,14 @@ pub(super) async fn create_never_overwrites(lab: Lab) {
     let (first, other) = (lab.record(), lab.record());
     let token = lab.stored(&first).await;
     same("create on a live session is Taken", &lab.create(&token, &other, at(1)).await, &Created::Taken);
-    lab.expect("create leaves a live session alone", &token, at(1), &Loaded::Live(first.clone())).await;
+    lab.expect("create leaves a live session alone", &token, at(1), &Loaded::Live(first.clone().into())).await;
 
     let rule = "a create that is sent again is Stored and changes nothing";
     let mut touched = first.clone();
     touched.touch(at(60) + IDLE, at(60));
     same("touch of a live session", &lab.touch(&token, first.version(), at(60) + IDLE, at(60)).await, &Updated::Done);
     same(rule, &lab.create(&token, &first, at(61)).await, &Created::Stored);
-    lab.expect(rule, &token, at(61), &Loaded::Live(touched)).await;
+    lab.expect(rule, &token, at(61), &Loaded::Live(touched.into())).await;
 
     let stone = Tombstone::new(TombstoneKind::Destroyed, MINUTE, at(62));
     same("delete of a live session", &lab.delete(&token, MINUTE, at(62)).await, &Deleted::Done);
@@ -88,15 +88,15 @@ pub(super) async fn update_replaces_the_record_once(lab: Lab) {
         next.seen = micros(at(5));
         let rule = format!("update at the current version replaces the whole record ({name})");
         same(&rule, &lab.update(&token, record.version(), &replace(&next), at(5)).await, &Updated::Done);
-        lab.expect(&rule, &token, at(5), &Loaded::Live(next.clone())).await;
+        lab.expect(&rule, &token, at(5), &Loaded::Live(next.clone().into())).await;
 
         let rule = "an update that is sent again is Done and not applied twice";
         same("touch", &lab.touch(&token, next.version(), at(9) + IDLE, at(9)).await, &Updated::Done);
-        let again = Change::Replace(next.clone(), Deadline::Set);
+        let again = Change::Replace(next.clone().into(), Deadline::Set);
         same(rule, &lab.update(&token, record.version(), &again, at(10)).await, &Updated::Done);
         next.touch(at(9) + IDLE, at(9));
-        lab.expect(rule, &token, at(10), &Loaded::Live(next)).await;
-        lab.expect("a change concerns its own token only", &other, at(10), &Loaded::Live(bystander)).await;
+        lab.expect(rule, &token, at(10), &Loaded::Live(next.into())).await;
+        lab.expect("a change concerns its own token only", &other, at(10), &Loaded::Live(bystander.into())).await;
     }
 }
 
@@ -132,7 +132,7 @@ pub(super) async fn update_at_another_version_changes_nothing(lab: Lab) {
         for change in [replace(&lab.next(&record, at(2))), Change::Retire(lab.renewed(&token, at(2)))] {
             let rule = "update from another version is a Conflict and changes nothing";
             same(rule, &lab.update(&token, version, &change, at(2)).await, &Updated::Conflict);
-            lab.expect(rule, &token, at(2), &Loaded::Live(second.clone())).await;
+            lab.expect(rule, &token, at(2), &Loaded::Live(second.clone().into())).await;
         }
     }
 }
@@ -152,11 +152,11 @@ pub(super) async fn deadline_moves_only_as_the_change_says(lab: Lab) {
         // A touch moves the stored deadline away from that of the record which the change was made of.
         same("touch", &lab.touch(&token, record.version(), stored, at(100)).await, &Updated::Done);
         let mut next = Record { deadline: micros(asked), ..lab.next(&record, at(101)) };
-        let change = Change::Replace(next.clone(), deadline);
+        let change = Change::Replace(next.clone().into(), deadline);
         same("update", &lab.update(&token, record.version(), &change, at(101)).await, &Updated::Done);
         next.deadline = micros(expected);
         let rule = format!("the deadline of an update moves as the change says ({name})");
-        lab.expect(&rule, &token, at(101), &Loaded::Live(next)).await;
+        lab.expect(&rule, &token, at(101), &Loaded::Live(next.into())).await;
         lab.expect(&rule, &token, expected - INSTANT, &lab.load(&token, at(101)).await).await;
         lab.expect(&rule, &token, expected, &Loaded::Absent).await;
     }
@@ -174,10 +174,15 @@ pub(super) async fn touch_moves_the_deadline_and_nothing_else(lab: Lab) {
             let rule = format!("{rule} ({name})");
             same(&rule, &lab.touch(&token, record.version(), deadline, now).await, &Updated::Done);
             record.touch(deadline, now);
-            lab.expect(&rule, &token, at(62), &Loaded::Live(record.clone())).await;
+            lab.expect(&rule, &token, at(62), &Loaded::Live(record.clone().into())).await;
         }
-        lab.expect("a touched session lives until its new deadline", &token, at(61) + IDLE, &Loaded::Live(record))
-            .await;
+        lab.expect(
+            "a touched session lives until its new deadline",
+            &token,
+            at(61) + IDLE,
+            &Loaded::Live(record.into()),
+        )
+        .await;
         lab.expect("a touched session ends at its new deadline", &token, at(62) + IDLE, &Loaded::Absent).await;
     }
 }
@@ -192,7 +197,7 @@ pub(super) async fn touch_of_anything_else_does_nothing(lab: Lab) {
     let token = lab.stored(&record).await;
     let rule = "touch of another version is a Conflict and moves nothing";
     same(rule, &lab.touch(&token, version, later, at(1)).await, &Updated::Conflict);
-    lab.expect(rule, &token, at(1), &Loaded::Live(record.clone())).await;
+    lab.expect(rule, &token, at(1), &Loaded::Live(record.clone().into())).await;
 
     let stone = lab.renewed(&token, at(2));
     let change = Change::Retire(stone.clone());
@@ -229,7 +234,7 @@ pub(super) async fn delete_ends_a_session_once(lab: Lab) {
     same(rule, &lab.delete(&token, Duration::ZERO, at(4)).await, &Deleted::Done);
     lab.expect(rule, &token, at(4), &Loaded::Absent).await;
     same(rule, &lab.delete(&token, Duration::ZERO, at(4)).await, &Deleted::Absent);
-    lab.expect("delete concerns its own token only", &other, at(4), &Loaded::Live(bystander)).await;
+    lab.expect("delete concerns its own token only", &other, at(4), &Loaded::Live(bystander.into())).await;
 }
 
 pub(super) async fn tombstone_survives_unchanged(lab: Lab) {
@@ -264,7 +269,8 @@ pub(super) async fn record_over_the_limit_is_a_typed_error(lab: Lab) {
     let max = limit.unwrap_or(1 << 20);
     let largest = lab.record_of_len(max);
     let token = lab.stored(&largest).await;
-    lab.expect("a record of the greatest length is loaded whole", &token, at(0), &Loaded::Live(largest.clone())).await;
+    lab.expect("a record of the greatest length is loaded whole", &token, at(0), &Loaded::Live(largest.clone().into()))
+        .await;
     if limit.is_none() {
         return;
     }
@@ -276,7 +282,7 @@ pub(super) async fn record_over_the_limit_is_a_typed_error(lab: Lab) {
     let change = replace(&Record { version: lab.version(), ..larger });
     let refused = lab.store().update(&token, largest.version(), &change, at(1)).await;
     too_large("update to a record over max_record_len", &refused);
-    lab.expect("an update that was refused changes nothing", &token, at(1), &Loaded::Live(largest)).await;
+    lab.expect("an update that was refused changes nothing", &token, at(1), &Loaded::Live(largest.into())).await;
 }
 
 pub(super) fn too_large<T: std::fmt::Debug>(what: &str, answer: &Result<T, StoreError>) {

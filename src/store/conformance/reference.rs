@@ -100,7 +100,7 @@ impl Slot {
 impl State {
     pub(super) fn load(&mut self, token: &SessionToken, now: SystemTime) -> Loaded {
         match self.find(token, now) {
-            Some(Slot::Live(record)) => Loaded::Live(record.clone()),
+            Some(Slot::Live(record)) => Loaded::Live(record.clone().into()),
             Some(Slot::Tombstone(stone)) => Loaded::Tombstone(stone.clone()),
             None => Loaded::Absent,
         }
@@ -126,7 +126,7 @@ impl State {
         match change {
             Change::Replace(next, _) if stored.version() == next.version() => {}
             _ if stored.version() != from => return Updated::Conflict,
-            Change::Replace(next, deadline) => *stored = deadline.apply(stored.deadline(), next.clone()),
+            Change::Replace(next, deadline) => *stored = (*deadline.apply(stored.deadline(), next.clone())).clone(),
             Change::Retire(stone) => *slot = Slot::Tombstone(stone.clone()),
         }
         Updated::Done

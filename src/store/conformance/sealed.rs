@@ -56,7 +56,7 @@ pub(super) async fn record_is_loaded_as_it_was_sealed(lab: Lab) {
         let token = sealed(&lab, &record, at(0)).await;
         let rule = format!("a record ({name}) is loaded as it was sealed");
         for now in [at(0), at(60)] {
-            lab.expect(&rule, &token, now, &Loaded::Live(record.clone())).await;
+            lab.expect(&rule, &token, now, &Loaded::Live(record.clone().into())).await;
         }
     }
 }
@@ -67,11 +67,11 @@ pub(super) async fn update_seals_the_new_record(lab: Lab) {
             let record = lab.record();
             let token = sealed(&lab, &record, at(0)).await;
             let next = Record { deadline: micros(asked), ..lab.next(&record, at(1)) };
-            let change = Change::Replace(next.clone(), deadline);
+            let change = Change::Replace(next.clone().into(), deadline);
             let rule = format!("update seals the new record, with the deadline as the change says ({name})");
             let updated = lab.update(&token, record.version(), &change, at(1)).await;
             let fresh = instead(&lab, &rule, &updated);
-            let expected = deadline.apply(record.deadline(), next);
+            let expected = deadline.apply(record.deadline(), next.into());
             lab.expect(&rule, &fresh, at(1), &Loaded::Live(expected)).await;
 
             let rule = "update from another version is a Conflict";
@@ -99,7 +99,7 @@ pub(super) async fn touch_seals_the_new_deadline(lab: Lab) {
     ] {
         token = instead(&lab, rule, &lab.touch(&token, record.version(), deadline, at(60)).await);
         record.touch(deadline, at(60));
-        lab.expect(rule, &token, at(61), &Loaded::Live(record.clone())).await;
+        lab.expect(rule, &token, at(61), &Loaded::Live(record.clone().into())).await;
     }
     let rule = "touch of another version is a Conflict";
     same(rule, &lab.touch(&token, lab.version(), at(90) + IDLE, at(61)).await, &Updated::Conflict);
@@ -109,7 +109,8 @@ pub(super) async fn what_ends_now_is_absent_for_every_method(lab: Lab) {
     let record = lab.record();
     let token = sealed(&lab, &record, at(0)).await;
     let end = at(0) + IDLE;
-    lab.expect("a session is live until its deadline", &token, end - INSTANT, &Loaded::Live(record.clone())).await;
+    lab.expect("a session is live until its deadline", &token, end - INSTANT, &Loaded::Live(record.clone().into()))
+        .await;
     for late in [Duration::ZERO, INSTANT, 100 * IDLE] {
         is_absent(&lab, &format!("a session is absent {late:?} after its deadline"), &token, &record, end + late).await;
     }
@@ -143,7 +144,7 @@ pub(super) async fn clock_that_goes_back_revives_nothing(lab: Lab) {
     let record = lab.record();
     let fresh = sealed(&lab, &record, at(0)).await;
     let rule = "a session that begins after a step back lives, whatever was found expired before";
-    lab.expect(rule, &fresh, at(1), &Loaded::Live(record)).await;
+    lab.expect(rule, &fresh, at(1), &Loaded::Live(record.into())).await;
 }
 
 async fn is_absent(lab: &Lab, rule: &str, token: &SessionToken, record: &Record, now: SystemTime) {
@@ -162,7 +163,7 @@ pub(super) async fn times_from_1970_to_9999_are_exact(lab: Lab) {
         let record = record_at(lab.record(), now);
         let token = sealed(&lab, &record, now).await;
         let rule = format!("times are kept to the microsecond ({name})");
-        lab.expect(&rule, &token, record.deadline() - INSTANT, &Loaded::Live(record.clone())).await;
+        lab.expect(&rule, &token, record.deadline() - INSTANT, &Loaded::Live(record.clone().into())).await;
         lab.expect(&rule, &token, record.deadline(), &Loaded::Absent).await;
     }
 }
@@ -221,7 +222,8 @@ pub(super) async fn record_over_the_limit_is_a_typed_error(lab: Lab) {
     let Some(max) = lab.store().max_record_len() else { return };
     let largest = lab.record_of_len(max);
     let token = sealed(&lab, &largest, at(0)).await;
-    lab.expect("a record of the greatest length is sealed whole", &token, at(0), &Loaded::Live(largest.clone())).await;
+    lab.expect("a record of the greatest length is sealed whole", &token, at(0), &Loaded::Live(largest.clone().into()))
+        .await;
     let larger = lab.record_of_len(max + 1);
     let refused = lab.store().create(&lab.token(), &larger, at(1)).await;
     too_large("create of a record over max_record_len", &refused);
@@ -234,7 +236,7 @@ pub(super) async fn owners_are_unsupported(lab: Lab) {
     let owner = lab.owner();
     let record = lab.owned_record(&owner, at(0));
     let token = sealed(&lab, &record, at(0)).await;
-    lab.expect("a record with an owner is sealed whole", &token, at(0), &Loaded::Live(record.clone())).await;
+    lab.expect("a record with an owner is sealed whole", &token, at(0), &Loaded::Live(record.clone().into())).await;
     let owned = lab.store().owned(&owner, at(1)).await;
     let is_unsupported = owned.as_ref().is_err_and(StoreError::is_unsupported);
     assert!(is_unsupported, "broken: `owned` is StoreError::unsupported\n  got: {owned:?}");
@@ -267,10 +269,10 @@ pub(super) async fn answers_are_those_of_the_model(lab: Lab) {
         } else {
             let next = Record { deadline: micros(deadline), ..lab.next(&record, now) };
             let moves = [Deadline::Keep, Deadline::Extend, Deadline::Set][lab.below(3)];
-            let change = Change::Replace(next.clone(), moves);
+            let change = Change::Replace(next.clone().into(), moves);
             token = instead(&lab, &rule, &lab.update(&token, record.version(), &change, now).await);
-            record = moves.apply(record.deadline(), next);
+            record = (*moves.apply(record.deadline(), next.into())).clone();
         }
-        lab.expect(&rule, &token, now, &Loaded::Live(record.clone())).await;
+        lab.expect(&rule, &token, now, &Loaded::Live(record.clone().into())).await;
     }
 }

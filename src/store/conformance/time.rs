@@ -38,7 +38,7 @@ pub(super) async fn what_ends_now_is_absent_for_every_method(lab: Lab) {
             let token = lab.stored(&record).await;
             let rule = "a session is live until its deadline, and loading moves no deadline";
             for _ in 0..2 {
-                lab.expect(rule, &token, end - INSTANT, &Loaded::Live(record.clone())).await;
+                lab.expect(rule, &token, end - INSTANT, &Loaded::Live(record.clone().into())).await;
             }
             let (call, expected) = calls(&lab, &token, &record, end + late).swap_remove(call);
             let rule = format!("a session is absent {late:?} after its deadline, swept or not, for {call:?}");
@@ -47,7 +47,7 @@ pub(super) async fn what_ends_now_is_absent_for_every_method(lab: Lab) {
             let next = Record { deadline: micros(end + 200 * IDLE), ..lab.record() };
             let rule = "the token of an expired session is free";
             same(rule, &lab.create(&token, &next, end + late).await, &Created::Stored);
-            lab.expect(rule, &token, end + late, &Loaded::Live(next)).await;
+            lab.expect(rule, &token, end + late, &Loaded::Live(next.into())).await;
         }
     }
     let record = Record { deadline: micros(at(0)), ..lab.record() };
@@ -91,7 +91,7 @@ pub(super) async fn tombstone_ends_at_its_time(lab: Lab) {
         lab.expect(rule, &token, at(61), &Loaded::Absent).await;
         let next = lab.record();
         same(rule, &lab.create(&token, &next, at(61)).await, &Created::Stored);
-        lab.expect(rule, &token, at(61), &Loaded::Live(next)).await;
+        lab.expect(rule, &token, at(61), &Loaded::Live(next.into())).await;
     }
 }
 
@@ -117,8 +117,8 @@ pub(super) async fn times_from_1970_to_9999_are_exact(lab: Lab) {
         let token = lab.token();
         let rule = format!("times are kept to the microsecond ({name})");
         same(&rule, &lab.create(&token, &record, now).await, &Created::Stored);
-        lab.expect(&rule, &token, now, &Loaded::Live(record.clone())).await;
-        lab.expect(&rule, &token, record.deadline() - INSTANT, &Loaded::Live(record.clone())).await;
+        lab.expect(&rule, &token, now, &Loaded::Live(record.clone().into())).await;
+        lab.expect(&rule, &token, record.deadline() - INSTANT, &Loaded::Live(record.clone().into())).await;
         lab.expect(&rule, &token, record.deadline(), &Loaded::Absent).await;
 
         let record = record_at(lab.record(), now);
@@ -134,7 +134,7 @@ pub(super) async fn times_from_1970_to_9999_are_exact(lab: Lab) {
     let token = lab.token();
     let rule = "a clock before 1970 counts as 1970";
     same(rule, &lab.create(&token, &record, before).await, &Created::Stored);
-    lab.expect(rule, &token, before, &Loaded::Live(record)).await;
+    lab.expect(rule, &token, before, &Loaded::Live(record.into())).await;
 }
 
 pub(super) async fn sweep_removes_what_expired_and_nothing_else(lab: Lab) {

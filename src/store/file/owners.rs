@@ -169,7 +169,7 @@ pub(super) fn digest(hex: &str) -> Option<[u8; 32]> {
 
 fn owned(standing: &Standing, owner: Owner) -> Option<OwnedSession> {
     match standing {
-        Standing::Live(record, _) if record.owner().map(Owner::of) == Some(owner) => Some(record.into()),
+        Standing::Live(record, _) if record.owner().map(Owner::of) == Some(owner) => Some((&**record).into()),
         _ => None,
     }
 }

@@ -1,6 +1,7 @@
 //! What is done with one session's file.
 
 use std::io::{self, Read as _};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::dir::{Dir, Found, Locked};
@@ -14,7 +15,7 @@ use crate::token::StoreKey;
 /// What stands under a session's name, once that is certain.
 pub(super) enum Standing {
     Nothing,
-    Live(Record, Header),
+    Live(Arc<Record>, Header),
     Retired(Tombstone),
     /// Nothing of ours, or damaged; why.
     Unreadable(String),
@@ -123,7 +124,7 @@ pub(super) fn touch(
     if record.version() != version {
         return Ok(Updated::Conflict);
     }
-    record.touch(deadline, now);
+    Arc::make_mut(&mut record).touch(deadline, now);
     let times = header.times(micros(record.deadline()), micros(record.seen()));
     shard.amend(&name(key), TIMES_AT as u64, &times)?;
     Ok(Updated::Done)

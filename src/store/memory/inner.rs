@@ -1,5 +1,6 @@
 //! The steps: each is atomic under its shard's lock.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::SystemTime;
 
@@ -36,8 +37,8 @@ impl Inner {
 
     pub(super) fn load(&self, key: Key, secret: &[u8; RANDOM_LEN], now: u64) -> Loaded {
         let answer = |slot: &Slot| match &slot.state {
-            State::Live(record) => Loaded::Live(record.clone()),
-            State::Retired { stone, .. } => Loaded::Tombstone(stone.clone()),
+            State::Live(record) => Loaded::Live(Arc::clone(record)),
+            State::Retired(rest) => Loaded::Tombstone(rest.stone.clone()),
         };
         match self.shards.read(key).get(&key).filter(|slot| slot.is_of(secret)) {
             None => return Loaded::Absent,
@@ -49,7 +50,7 @@ impl Inner {
     }
 
     pub(super) fn create(&self, key: Key, secret: &[u8; RANDOM_LEN], record: &Record, now: SystemTime) -> Created {
-        let slot = Box::new(Slot::new(secret, record.clone()));
+        let slot = Slot::new(secret, record.clone());
         let micros = micros(now);
         let insert = || {
             let mut shard = self.shards.write(key);
@@ -93,11 +94,13 @@ impl Inner {
                 Change::Replace(record, _) if stored.version == record.version => return Updated::Done,
                 _ if stored.version != from => return Updated::Conflict,
                 Change::Replace(record, deadline) => {
-                    let mut next = deadline.apply(stored.deadline(), record.clone());
-                    next.owner.clone_from(&stored.owner);
+                    let mut next = deadline.apply(stored.deadline(), Arc::clone(record));
+                    if next.owner != stored.owner {
+                        Arc::make_mut(&mut next).owner.clone_from(&stored.owner);
+                    }
                     State::Live(next)
                 }
-                Change::Retire(stone) => State::Retired { stone: stone.clone(), since: now },
+                Change::Retire(stone) => State::retired(stone.clone(), now),
             };
             shard.replace(key, state, now);
             Updated::Done

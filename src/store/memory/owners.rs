@@ -128,7 +128,7 @@ impl Owners {
                 let goes = handle.is_some_and(|handle| revocation.includes(handle));
                 if goes {
                     let stone = revocation.tombstone(now);
-                    shard.replace(key, State::Retired { stone, since }, since);
+                    shard.replace(key, State::retired(stone, since), since);
                     ended += 1;
                 }
                 taken.extend(shard.finish());

@@ -57,8 +57,7 @@ impl Hasher for Identity {
     }
 }
 
-// Boxed, so that a table that grows moves pointers while it holds up its shard.
-type Table = HashMap<Key, Box<Slot>, BuildIdentity>;
+type Table = HashMap<Key, Slot, BuildIdentity>;
 
 /// A shard on a cache line of its own, so that neighbours do not slow each other down.
 #[derive(Default)]
@@ -157,14 +156,14 @@ impl Shards {
     }
 
     /// Removes up to `limit` expired slots of a shard, and returns them with the number of slots that were looked at.
-    pub(super) fn purge(&self, at: usize, limit: usize, now: u64) -> (Vec<(Key, Box<Slot>)>, usize) {
+    pub(super) fn purge(&self, at: usize, limit: usize, now: u64) -> (Vec<(Key, Slot)>, usize) {
         if !self.is_due(at, now) {
             return (Vec::new(), 0);
         }
         let mut writer = self.write_at(at);
         let looked = writer.table.len();
         let (mut room, mut soonest) = (limit, u64::MAX);
-        let expired = |_: &Key, slot: &mut Box<Slot>| {
+        let expired = |_: &Key, slot: &mut Slot| {
             let goes = room > 0 && slot.is_expired(now);
             if goes {
                 room -= 1;
@@ -218,12 +217,12 @@ pub(super) struct Writer<'a> {
 
 impl Writer<'_> {
     pub(super) fn get(&self, key: Key) -> Option<&Slot> {
-        self.table.get(&key).map(|slot| &**slot)
+        self.table.get(&key)
     }
 
     /// For changes that neither move the deadline to an earlier time nor change what the slot weighs.
     pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Slot> {
-        self.table.get_mut(&key).map(|slot| &mut **slot)
+        self.table.get_mut(&key)
     }
 
     pub(super) fn remove_expired(&mut self, key: Key, now: u64) {
@@ -246,11 +245,11 @@ impl Writer<'_> {
         }
     }
 
-    pub(super) fn insert(&mut self, key: Key, slot: Box<Slot>) {
+    pub(super) fn insert(&mut self, key: Key, slot: Slot) {
         self.note(slot.deadline());
         let weight = slot.weight();
         let before = self.table.insert(key, slot);
-        self.all.recount(self.at, before.as_ref().map(|slot| slot.weight()).unwrap_or_default(), weight);
+        self.all.recount(self.at, before.as_ref().map(Slot::weight).unwrap_or_default(), weight);
         self.taken = before.map(|slot| slot.state).or(self.taken.take());
     }
 

@@ -1,8 +1,10 @@
 //! What stands under a key: a session, or the tombstone of one.
 
+use std::sync::Arc;
+
 use subtle::ConstantTimeEq as _;
 
-use super::shards::Class;
+use super::shards::{Class, Key};
 use crate::clock::micros;
 use crate::record::{Entry, Record, Tombstone};
 use crate::token::RANDOM_LEN;
@@ -25,15 +27,16 @@ impl Secret {
     }
 }
 
-// Tombstones are few and short-lived; a box around the record would cost each session an allocation.
-#[allow(clippy::large_enum_variant)]
 pub(super) enum State {
-    Live(Record),
-    Retired {
-        stone: Tombstone,
-        /// When the session ended, in microseconds since the Unix epoch.
-        since: u64,
-    },
+    Live(Arc<Record>),
+    Retired(Box<Retired>),
+}
+
+/// What is left of a session.
+pub(super) struct Retired {
+    pub(super) stone: Tombstone,
+    /// When the session ended, in microseconds since the Unix epoch.
+    pub(super) since: u64,
 }
 
 /// What a slot adds to each of the counts.
@@ -46,8 +49,8 @@ pub(super) struct Weight {
     pub(super) bytes: usize,
 }
 
-/// The slot itself, its allocation, and its place in a table that is between half and seven eighths full.
-const SLOT_BYTES: usize = size_of::<Slot>() + 64;
+/// The record, its allocation, and the slot's place in a table that is between half and seven eighths full.
+const SLOT_BYTES: usize = size_of::<Record>() + 32 + (size_of::<Key>() + size_of::<Slot>()) * 3 / 2;
 /// A value's pointer and the headers of its allocation.
 const ENTRY_BYTES: usize = size_of::<Entry>() + 32;
 /// The owner's place in the index, beside its name.
@@ -67,7 +70,7 @@ pub(super) fn longest_record(max_bytes: usize) -> usize {
 
 impl Slot {
     pub(super) fn new(token: &[u8; RANDOM_LEN], record: Record) -> Self {
-        Self { token: Secret(*token), state: State::Live(record) }
+        Self { token: Secret(*token), state: State::Live(Arc::new(record)) }
     }
 
     pub(super) fn is_of(&self, token: &[u8; RANDOM_LEN]) -> bool {
@@ -86,7 +89,7 @@ impl Slot {
     pub(super) fn seen(&self) -> u64 {
         match &self.state {
             State::Live(record) => record.seen,
-            State::Retired { since, .. } => *since,
+            State::Retired(rest) => rest.since,
         }
     }
 
@@ -102,7 +105,7 @@ impl Slot {
         match &self.state {
             State::Live(record) if record.owner.is_none() => Class::Loose,
             State::Live(_) => Class::Owned,
-            State::Retired { .. } => Class::Dead,
+            State::Retired(_) => Class::Dead,
         }
     }
 
@@ -111,24 +114,28 @@ impl Slot {
         let of = |one| usize::from(class == one);
         let bytes = match &self.state {
             State::Live(record) => bytes_of(record),
-            State::Retired { .. } => SLOT_BYTES,
+            State::Retired(_) => SLOT_BYTES,
         };
         Weight { slots: 1, tombstones: of(Class::Dead), loose: of(Class::Loose), owned: of(Class::Owned), bytes }
     }
 }
 
 impl State {
+    pub(super) fn retired(stone: Tombstone, since: u64) -> Self {
+        Self::Retired(Box::new(Retired { stone, since }))
+    }
+
     pub(super) fn deadline(&self) -> u64 {
         match self {
             Self::Live(record) => record.deadline,
-            Self::Retired { stone, .. } => micros(stone.until()),
+            Self::Retired(rest) => micros(rest.stone.until()),
         }
     }
 
     pub(super) fn owner(&self) -> Option<&str> {
         match self {
             Self::Live(record) => record.owner(),
-            Self::Retired { .. } => None,
+            Self::Retired(_) => None,
         }
     }
 }

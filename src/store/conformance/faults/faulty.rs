@@ -122,7 +122,7 @@ impl SessionStore for Faulty {
         let now = self.now(now);
         let fault = self.fault;
         if fault == Fault::AdoptsSealedTokens && token.random().is_none() {
-            return Ok(Loaded::Live(lab::Lab::new(Reference::default().into()).record()));
+            return Ok(Loaded::Live(lab::Lab::new(Reference::default().into()).record().into()));
         }
         let loaded = self.step(|state| match fault {
             Fault::LoadReturnsExpired => state.load(token, SystemTime::UNIX_EPOCH),
@@ -203,7 +203,7 @@ impl SessionStore for Faulty {
         let now = self.now(now);
         let mut change = change.clone();
         if let Change::Replace(record, deadline) = &mut change {
-            *record = self.limit(record)?;
+            *record = self.limit(record)?.into();
             record.owner = record.owner.take().map(|owner| self.owner(&owner).into());
             match self.fault {
                 Fault::DeadlineIsAlwaysSet => *deadline = Deadline::Set,
@@ -215,7 +215,7 @@ impl SessionStore for Faulty {
             Loaded::Live(record) => Some(record),
             _ => None,
         };
-        let version = found.as_ref().map(Record::version);
+        let version = found.as_ref().map(|record| record.version());
         match (self.fault, &mut change) {
             (Fault::UpdateIgnoresVersion, _) => {
                 let updated = self.step(|state| {
@@ -225,7 +225,7 @@ impl SessionStore for Faulty {
                 return Ok(updated.await);
             }
             (Fault::UpdateUpserts, Change::Replace(record, _)) if found.is_none() => {
-                self.step(|state| state.slots.insert(token.key(), Slot::Live(record.clone()))).await;
+                self.step(|state| state.slots.insert(token.key(), Slot::Live((**record).clone()))).await;
                 return Ok(Updated::Done);
             }
             (Fault::ResentUpdateIsConflict, Change::Replace(record, _)) if version == Some(record.version()) => {
@@ -236,7 +236,7 @@ impl SessionStore for Faulty {
             {
                 let stored = found.map_or(SystemTime::UNIX_EPOCH, |stored| stored.deadline());
                 let again = deadline.apply(stored, record.clone());
-                self.step(|state| state.slots.insert(token.key(), Slot::Live(again))).await;
+                self.step(|state| state.slots.insert(token.key(), Slot::Live((*again).clone()))).await;
                 return Ok(Updated::Done);
             }
             (Fault::LosesSuccessor, Change::Retire(stone)) => {
@@ -245,7 +245,7 @@ impl SessionStore for Faulty {
             (Fault::UpdateInTwoSteps, _) if version == Some(from) => {
                 let slot = match change {
                     Change::Replace(next, deadline) => {
-                        Slot::Live(deadline.apply(found.map_or(now, |stored| stored.deadline()), next))
+                        Slot::Live((*deadline.apply(found.map_or(now, |stored| stored.deadline()), next)).clone())
                     }
                     Change::Retire(stone) => Slot::Tombstone(stone),
                 };
