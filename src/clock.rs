@@ -75,18 +75,22 @@ impl Clock for ManualClock {
 }
 
 /// Microseconds since the Unix epoch: what records hold. Times before the epoch count as the epoch.
+#[inline]
 pub(crate) fn micros(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, span)
 }
 
 /// The time that is so many microseconds after the Unix epoch.
+#[inline]
 pub(crate) fn time(micros: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_micros(micros.min(MAX_MICROS))
 }
 
 /// A duration in whole microseconds.
+#[inline]
 pub(crate) fn span(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX).min(MAX_MICROS)
+    let micros = duration.as_secs().saturating_mul(1_000_000).saturating_add(duration.subsec_micros().into());
+    micros.min(MAX_MICROS)
 }
 
 /// What still fits into a `SystemTime` everywhere: the year 294,000 or so.

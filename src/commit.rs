@@ -228,6 +228,7 @@ impl Settled {
 /// Decides the end of a request that needs no store, which most do not: `None` if it needs one.
 ///
 /// Afterwards no token can be sent.
+#[inline]
 pub(crate) fn finish_at_once(inner: &Inner, loaded_at: u64) -> Option<Finish> {
     let mut state = inner.lock();
     let is_idle = match (&state.work, &state.base) {
@@ -248,6 +249,7 @@ pub(crate) struct Finish {
 }
 
 /// Ends the request: no token can be sent from now on.
+#[inline]
 pub(crate) fn finish(state: &mut State) -> Finish {
     state.head = Head::Sent;
     Finish { reply: std::mem::take(&mut state.reply), accessed: state.accessed }
@@ -267,7 +269,7 @@ mod tests {
     fn the_plan_follows_from_base_and_intent() {
         let filled = Record { values: Values::from_sorted(vec![Entry::new("a", "1")]), ..blank() };
         let live =
-            |outdated| Base::Live(Live { token: SessionToken::from_random([0; 24]), record: filled.clone(), outdated });
+            |outdated| Base::Live(Live { token: SessionToken::from_random([0; 24]), record: filled.clone().into(), outdated });
         let nothing = Intent::default;
         let edited = || Intent { edited: true, ..nothing() };
         let renewed = || Intent { renew: Some([0; 24]), ..nothing() };

@@ -57,6 +57,7 @@ impl SessionCookie {
     }
 
     /// Returns the name.
+    #[inline]
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -83,6 +84,7 @@ impl SessionCookie {
         self.render_removal("")
     }
 
+    #[inline]
     pub(crate) fn candidates(&self, request: &HeaderMap, shape: TokenShape) -> Candidates {
         parse::candidates(&self.name, request, shape)
     }

@@ -55,12 +55,14 @@ struct Answering {
 }
 
 impl Answering {
+    #[inline]
     fn new(session: Session) -> Self {
         Self { session, is_answered: false }
     }
 }
 
 impl Drop for Answering {
+    #[inline]
     fn drop(&mut self) {
         if !self.is_answered {
             self.session.inner().lose();
@@ -82,11 +84,13 @@ impl<S, ReqBody> ResponseFuture<S, ReqBody>
 where
     S: Service<Request<ReqBody>>,
 {
+    #[inline]
     pub(crate) fn refused(response: S::Response) -> Self {
         Self { state: State::Refused { answer: Some(Ok(response)) } }
     }
 
     /// Calls a service that is ready.
+    #[inline]
     pub(crate) fn run(
         service: &mut S,
         request: Request<ReqBody>,
@@ -116,6 +120,7 @@ where
     }
 }
 
+#[inline]
 fn call<S, ReqBody, W>(
     service: &mut S,
     mut request: Request<ReqBody>,
@@ -138,6 +143,7 @@ where
 {
     type Output = Result<S::Response, S::Error>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
         loop {
@@ -186,6 +192,7 @@ where
     }
 }
 
+#[inline]
 fn ending<B, E>(answer: &Result<Response<B>, E>) -> Ending {
     match answer {
         Ok(response) => Ending::Response {
@@ -197,6 +204,7 @@ fn ending<B, E>(answer: &Result<Response<B>, E>) -> Ending {
 }
 
 /// Puts the outcome of the commit on the response, or answers in its place.
+#[inline]
 fn conclude<B: Default, E>(
     mut answer: Result<Response<B>, E>,
     session: &mut Answering,

@@ -13,6 +13,8 @@ use crate::layer::Shared;
 use crate::session::Reply;
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
+const SURROGATE_CONTROL: HeaderName = HeaderName::from_static("surrogate-control");
 const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 /// gRPC's status codes.
 const INTERNAL: &str = "13";
@@ -26,6 +28,7 @@ pub(crate) enum Protocol {
 }
 
 impl Protocol {
+    #[inline]
     pub(crate) fn of(request: &HeaderMap) -> Self {
         let kind = request.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
         match kind.strip_prefix(b"application/grpc") {
@@ -71,6 +74,7 @@ pub(crate) fn is_server_error<B>(response: &Response<B>) -> bool {
 }
 
 /// Writes the cookie and what caches must know.
+#[inline]
 pub(crate) fn write<B, E>(answer: &mut Result<Response<B>, E>, shared: &Shared, finish: Finish) {
     let Ok(response) = answer else { return };
     let headers = response.headers_mut();
@@ -122,7 +126,7 @@ fn vary_by_cookie(headers: &mut HeaderMap) {
 /// Makes sure of `no-store`, keeping only such directives of the handler as forbid more. What speaks to a CDN alone would
 /// outweigh that there (RFC 9213), and goes.
 fn forbid_storing(headers: &mut HeaderMap) {
-    for targeted in ["cdn-cache-control", "surrogate-control"] {
+    for targeted in [CDN_CACHE_CONTROL, SURROGATE_CONTROL] {
         headers.remove(targeted);
     }
     const STRICT: [&[u8]; 6] =

@@ -41,6 +41,7 @@ where
         self.inner.poll_ready(cx)
     }
 
+    #[inline]
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let shared = &self.shared;
         let protocol = Protocol::of(request.headers());
@@ -83,6 +84,7 @@ impl<S: fmt::Debug> fmt::Debug for SessionService<S> {
 }
 
 /// What a request goes on with; `None` if it must not.
+#[inline]
 pub(crate) fn base(shared: &Shared, loaded: Result<Base, Error>) -> Option<Base> {
     match loaded {
         Ok(base) => Some(base),

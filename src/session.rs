@@ -48,10 +48,12 @@ use crate::record::{CSRF_LEN, Record, SessionHandle};
 pub struct Session(Arc<Inner>);
 
 impl Session {
+    #[inline]
     pub(crate) fn new(shared: Arc<Shared>, base: Base, outer: Option<Self>) -> Self {
         Self(Arc::new(Inner::new(shared, base, outer)))
     }
 
+    #[inline]
     pub(crate) fn inner(&self) -> &Inner {
         &self.0
     }

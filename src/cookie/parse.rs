@@ -19,15 +19,18 @@ pub(crate) struct Candidates {
 }
 
 impl Candidates {
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.first.is_none()
     }
 
+    #[inline]
     fn is_full(&self) -> bool {
         self.others.len() == MAX_CANDIDATES - 1
     }
 
     /// Adds a token; one that is there already takes no second place.
+    #[inline]
     fn push(&mut self, token: SessionToken) {
         match &self.first {
             None => self.first = Some(token),
@@ -36,11 +39,13 @@ impl Candidates {
         }
     }
 
+    #[inline]
     pub(crate) fn into_iter(self) -> impl Iterator<Item = SessionToken> {
         self.first.into_iter().chain(self.others)
     }
 }
 
+#[inline]
 pub(super) fn candidates(name: &str, request: &HeaderMap, shape: TokenShape) -> Candidates {
     let (mut found, mut is_malformed) = (Candidates::default(), false);
     let chunks = (suffixes(shape).len() > 1).then(|| Chunks::collect(name, request, suffixes(shape).len()));
@@ -77,6 +82,7 @@ pub(super) fn suffixes(shape: TokenShape) -> &'static [&'static str] {
 }
 
 /// The values of all pairs with exactly this name.
+#[inline]
 fn values<'a>(request: &'a HeaderMap, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
     pairs(request).filter_map(move |pair| {
         // Most pairs are somebody else's: look at nothing but the name.
@@ -86,6 +92,7 @@ fn values<'a>(request: &'a HeaderMap, name: &'a [u8]) -> impl Iterator<Item = &'
 }
 
 /// All `;`-separated pairs of all `Cookie` headers, without the white space around them.
+#[inline]
 fn pairs(request: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     request.get_all(COOKIE).iter().flat_map(|header| {
         let mut rest = Some(header.as_bytes());
@@ -100,6 +107,7 @@ fn pairs(request: &HeaderMap) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Only SP and HTAB count as white space (RFC 6265bis); other kinds in names have hidden cookies before.
+#[inline]
 fn trim(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
         bytes = rest;

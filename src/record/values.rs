@@ -99,9 +99,15 @@ impl Values {
         self.bytes
     }
 
+    #[cfg(any(test, feature = "conformance"))]
     pub(crate) fn insert(&mut self, entry: Entry) {
+        self.put(self.find(entry.key()), entry);
+    }
+
+    /// Puts an entry at the place that [`find`](Self::find) gave for its key.
+    pub(crate) fn put(&mut self, place: Result<usize, usize>, entry: Entry) {
         self.bytes += entry.text.len();
-        match (self.find(entry.key()), &mut self.entries) {
+        match (place, &mut self.entries) {
             (Ok(at), Some(entries)) => {
                 let entries = Arc::make_mut(entries);
                 self.bytes -= entries[at].text.len();
@@ -126,7 +132,8 @@ impl Values {
         Some(removed)
     }
 
-    fn find(&self, key: &str) -> Result<usize, usize> {
+    /// Where a key is, or else belongs.
+    pub(crate) fn find(&self, key: &str) -> Result<usize, usize> {
         self.entries().binary_search_by(|entry| entry.key().cmp(key))
     }
 }

@@ -83,10 +83,11 @@ impl SignIn {
 
 /// Inserts an entry unless an equal one is there already.
 fn put(values: &mut Values, entry: &Entry) -> bool {
-    if values.get(entry.key()).is_some_and(|present| present.equals(entry)) {
+    let place = values.find(entry.key());
+    if place.is_ok_and(|at| values.entries()[at].equals(entry)) {
         return false;
     }
-    values.insert(entry.clone());
+    values.put(place, entry.clone());
     true
 }
 

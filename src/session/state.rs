@@ -103,12 +103,14 @@ impl Reply {
 }
 
 impl Inner {
+    #[inline]
     pub(crate) fn new(shared: Arc<Shared>, base: Base, outer: Option<Session>) -> Self {
         let state = State { base, accessed: false, head: Head::Open, dropped: false, work: None, reply: Reply::Leave };
         Self { shared, outer, state: Mutex::new(state), gate: tokio::sync::Mutex::new(()) }
     }
 
     /// Never held while user code runs or across an await; a panic elsewhere left the state whole.
+    #[inline]
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -93,6 +93,7 @@ impl<S: SessionStore> Erased<S> {
         Self { store: Arc::new(store), is_immediate, clock, sweeper: Sweeper::default() }
     }
 
+    #[inline]
     fn start_sweeper(&self) {
         if self.sweeper.status.is_running.load(Ordering::Relaxed) {
             return;
@@ -179,10 +180,11 @@ impl<S: SessionStore> ErasedStore for Erased<S> {
 /// Finds the first live candidate. A tombstone counts only if none is live.
 async fn open(store: &impl SessionStore, candidates: Candidates, now: SystemTime) -> Result<Base, StoreError> {
     let mut base = Base::New;
+    let micros = crate::clock::micros(now);
     for token in candidates.into_iter() {
         let (record, outdated) = match store.load(&token, now).await? {
-            Loaded::Live(record) if !record.is_expired(now) => (record, false),
-            Loaded::Outdated(record) if !record.is_expired(now) => (record, true),
+            Loaded::Live(record) if record.deadline > micros => (record, false),
+            Loaded::Outdated(record) if record.deadline > micros => (record, true),
             Loaded::Tombstone(stone) if stone.kind() != TombstoneKind::Emptied => {
                 tracing::debug!(key = ?token.key(), kind = ?stone.kind(), "a request came with a token that is dead");
                 if matches!(base, Base::New) {
@@ -202,6 +204,7 @@ async fn open(store: &impl SessionStore, candidates: Candidates, now: SystemTime
 }
 
 /// Polls a future that is said to be ready at once.
+#[inline]
 pub(crate) fn poll_once<F: Future>(future: F) -> Option<F::Output> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => Some(output),

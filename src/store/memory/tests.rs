@@ -79,7 +79,7 @@ impl MemoryStore {
     }
 
     fn replace(&self, n: u64, from: u64, record: &Record, deadline: Deadline, now: u64) -> Updated {
-        self.change(n, from, &Change::Replace(record.clone(), deadline), now)
+        self.change(n, from, &Change::Replace(record.clone().into(), deadline), now)
     }
 
     fn moved(&self, n: u64, of: u64, deadline: u64, now: u64) -> Updated {
@@ -140,10 +140,10 @@ fn a_created_session_loads_as_it_was_and_is_never_overwritten() {
     let store = MemoryStore::new();
     assert_eq!(store.at(1, 10), Loaded::Absent);
     assert_eq!(store.put(1, &record(10, 100), 10), Created::Stored);
-    assert_eq!(store.clone().at(1, 10), Loaded::Live(record(10, 100)), "a clone shows the same sessions");
+    assert_eq!(store.clone().at(1, 10), Loaded::Live(record(10, 100).into()), "a clone shows the same sessions");
     assert_eq!(store.put(1, &record(10, 100), 10), Created::Stored, "sent again");
     assert_eq!(store.put(1, &Record { version: version(2), ..record(10, 999) }, 10), Created::Taken);
-    assert_eq!(store.at(1, 10), Loaded::Live(record(10, 100)));
+    assert_eq!(store.at(1, 10), Loaded::Live(record(10, 100).into()));
     store.end(1, MINUTE, 20);
     assert_eq!(store.put(1, &record(10, 100), 21), Created::Taken, "a tombstone stands there");
     store.check();
@@ -159,13 +159,13 @@ fn half_a_token_opens_nothing() {
     let sealed = SessionToken::from_sealed("AAECAwQFBgcICQoLDA0ODxAREhMUFRYX".into()).unwrap();
     for token in [&other, &sealed] {
         assert_eq!(at_once(store.load(token, time(10))), Loaded::Absent);
-        let change = Change::Replace(Record { version: version(2), ..record(10, 100) }, Deadline::Set);
+        let change = Change::Replace(Record { version: version(2), ..record(10, 100) }.into(), Deadline::Set);
         assert_eq!(at_once(store.update(token, version(1), &change, time(10))), Updated::Gone);
         assert_eq!(at_once(store.touch(token, version(1), time(500), time(10))), Updated::Gone);
         assert_eq!(at_once(store.delete(token, MINUTE, time(10))), Deleted::Absent);
     }
     assert_eq!(at_once(store.create(&other, &record(10, 100), time(10))), Created::Taken);
-    assert_eq!(store.at(1, 10), Loaded::Live(record(10, 100)));
+    assert_eq!(store.at(1, 10), Loaded::Live(record(10, 100).into()));
 }
 
 #[test]
@@ -220,9 +220,9 @@ fn a_touch_moves_a_deadline_later_and_nothing_else() {
     store.put(1, &record(10, 100), 10);
     assert_eq!(store.moved(1, 2, 300, 20), Updated::Conflict);
     assert_eq!(store.moved(1, 1, 50, 20), Updated::Done);
-    assert_eq!(store.at(1, 20), Loaded::Live(record(20, 100)));
+    assert_eq!(store.at(1, 20), Loaded::Live(record(20, 100).into()));
     assert_eq!(store.moved(1, 1, 300, 30), Updated::Done);
-    assert_eq!(store.at(1, 200), Loaded::Live(record(30, 300)));
+    assert_eq!(store.at(1, 200), Loaded::Live(record(30, 300).into()));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The reference with a fault.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use tokio::task::yield_now as wait;
@@ -204,7 +204,8 @@ impl SessionStore for Faulty {
         let mut change = change.clone();
         if let Change::Replace(record, deadline) = &mut change {
             *record = self.limit(record)?.into();
-            record.owner = record.owner.take().map(|owner| self.owner(&owner).into());
+            let changed = Arc::make_mut(record);
+            changed.owner = changed.owner.take().map(|owner| self.owner(&owner).into());
             match self.fault {
                 Fault::DeadlineIsAlwaysSet => *deadline = Deadline::Set,
                 Fault::DeadlineIsAlwaysKept => *deadline = Deadline::Keep,
@@ -253,7 +254,7 @@ impl SessionStore for Faulty {
                 return Ok(Updated::Done);
             }
             (Fault::UpdateInHalves, Change::Replace(next, _)) if version == Some(from) => {
-                let half = Record { values: next.values.clone(), ..found.clone().unwrap() };
+                let half = Record { values: next.values.clone(), ..(**found.as_ref().unwrap()).clone() };
                 self.step(|state| state.slots.insert(token.key(), Slot::Live(half))).await;
             }
             _ => {}
@@ -275,8 +276,8 @@ impl SessionStore for Faulty {
         };
         let asked = if fault == Fault::TouchIgnoresVersion { stored.version() } else { version };
         if fault == Fault::TouchInTwoSteps && stored.version() == version {
-            stored.touch(deadline, now);
-            self.step(|state| state.slots.insert(token.key(), Slot::Live(stored))).await;
+            Arc::make_mut(&mut stored).touch(deadline, now);
+            self.step(|state| state.slots.insert(token.key(), Slot::Live((*stored).clone()))).await;
             return Ok(Updated::Done);
         }
         let updated = self.step(|state| {

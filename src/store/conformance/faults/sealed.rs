@@ -159,7 +159,7 @@ impl SessionStore for Sealed {
     }
 
     async fn load(&self, token: &SessionToken, now: SystemTime) -> Result<Loaded, StoreError> {
-        Ok(self.open(token, now).map_or(Loaded::Absent, Loaded::Live))
+        Ok(self.open(token, now).map_or(Loaded::Absent, |record| Loaded::Live(record.into())))
     }
 
     async fn create(&self, _: &SessionToken, record: &Record, _: SystemTime) -> Result<Created, StoreError> {
