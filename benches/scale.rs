@@ -175,7 +175,7 @@ fn round(scale: &Scale, filled: &Filled, work: Work, random: &mut Random) -> f64
         for request in requests {
             black_box(answer(&mut service, request));
         }
-        spent += processor_time() - start;
+        spent += processor_time().saturating_sub(start);
     }
     spent.as_nanos() as f64 / (scale.batch * scale.batches) as f64
 }
@@ -205,7 +205,7 @@ fn creates(layer: &SessionLayer, count: usize) -> f64 {
     for _ in 0..count {
         black_box(answer(&mut service, request(None)));
     }
-    (processor_time() - start).as_nanos() as f64 / count as f64
+    (processor_time().saturating_sub(start)).as_nanos() as f64 / count as f64
 }
 
 /// The longest request while half of all sessions are swept, and without a sweep for as long.
@@ -221,7 +221,7 @@ fn pauses(scale: &Scale) {
         for _ in 0..sessions / 2 {
             fill(&layer, 10);
         }
-        clock.advance(idle - Duration::from_secs(60));
+        clock.advance(Duration::from_secs(59 * 60));
         let mut cookies = Cookies::with_room(sessions / 2);
         for _ in 0..sessions / 2 {
             cookies.push(&fill(&layer, 10));
@@ -249,7 +249,7 @@ fn sweep(store: &MemoryStore, clock: &ManualClock, left: usize) -> f64 {
     while store.len() > left {
         let start = processor_time();
         at_once(store.sweep(256, clock.now())).expect("memory does not fail");
-        longest = longest.max(processor_time() - start);
+        longest = longest.max(processor_time().saturating_sub(start));
     }
     longest.as_secs_f64() * 1e3
 }
