@@ -74,7 +74,6 @@ fn test() {
         run(work, false, 3);
         println!("{}: ok", work.name());
     }
-    Ok(())
 }
 
 /// Instructions per request beyond the bare service, of each work.

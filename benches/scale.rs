@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench scale` prints each figure beside its bound; `-- --test` runs everything once, tiny. It needs
 //! about 2 GB of memory, and Linux, whose `/proc` tells how much is used. Times are processor time where one thread
-//! works, so that a busy machine matters little.
+//! works, so that a busy machine matters little; how long a request waits is told by the clock, and true on a quiet one.
 
 #![allow(clippy::print_stdout, reason = "the table is for people")]
 #![allow(clippy::cast_precision_loss, reason = "counts and times are far below 2^52")]
@@ -42,7 +42,7 @@ const TINY: Scale = Scale { sizes: [10, 100, 1_000], batch: 4, batches: 2, round
 
 fn main() {
     let scale = if std::env::args().any(|argument| argument == "--test") { TINY } else { FULL };
-    println!("{}; {}", compiler(), processor());
+    println!("{}; {}; load {}", compiler(), processor(), load());
     println!("{:<58}{:>12}  bound", "", "measured");
     memory(&scale);
     access(&scale);
@@ -55,7 +55,7 @@ impl Scale {
         let verdict = if bound.is_none_or(|bound| measured <= bound) { "ok" } else { "missed" };
         // Tiny stores are all table and no sessions.
         let bound = bound.filter(|_| self.is_measured).map(|bound| format!("  {bound}{unit}: {verdict}"));
-        println!("{what:<58}{measured:>9.1}{unit:<3}{}", bound.unwrap_or_default());
+        println!("{what:<58}{measured:>9.2}{unit:<3}{}", bound.unwrap_or_default());
     }
 }
 
@@ -175,7 +175,7 @@ fn round(scale: &Scale, filled: &Filled, work: Work, random: &mut Random) -> f64
         for request in requests {
             black_box(answer(&mut service, request));
         }
-        spent += processor_time() - start;
+        spent += processor_time().saturating_sub(start);
     }
     spent.as_nanos() as f64 / (scale.batch * scale.batches) as f64
 }
@@ -205,13 +205,13 @@ fn creates(layer: &SessionLayer, count: usize) -> f64 {
     for _ in 0..count {
         black_box(answer(&mut service, request(None)));
     }
-    (processor_time() - start).as_nanos() as f64 / count as f64
+    (processor_time().saturating_sub(start)).as_nanos() as f64 / count as f64
 }
 
 /// The longest request while half of all sessions are swept, and without a sweep for as long.
 fn pauses(scale: &Scale) {
     let sessions = scale.sizes[2];
-    let (mut quiet, mut swept, mut sweeps) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut quiet, mut swept, mut sweeps, mut steps) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..scale.rounds {
         let clock = ManualClock::default();
         let store = MemoryStore::new();
@@ -221,7 +221,7 @@ fn pauses(scale: &Scale) {
         for _ in 0..sessions / 2 {
             fill(&layer, 10);
         }
-        clock.advance(idle - Duration::from_secs(60));
+        clock.advance(Duration::from_secs(59 * 60));
         let mut cookies = Cookies::with_room(sessions / 2);
         for _ in 0..sessions / 2 {
             cookies.push(&fill(&layer, 10));
@@ -229,28 +229,32 @@ fn pauses(scale: &Scale) {
         // The first half has ended, and the second is too young to be touched.
         clock.advance(Duration::from_secs(120));
         let filled = Filled { layer, cookies };
-        let (longest, took) = longest_beside(&filled, || sweep(&store, &clock, sessions / 2));
+        let (longest, took) = longest_beside(&filled, || steps.push(sweep(&store, &clock, sessions / 2)));
         swept.push(longest);
         sweeps.push(took.as_secs_f64() * 1e3);
         quiet.push(longest_beside(&filled, || std::thread::sleep(took)).0);
     }
     scale.row(format!("sweep of {sessions} sessions, half of them expired"), median(sweeps), " ms", None);
+    scale.row("longest step of it, processor time, median of the runs", median(steps), " ms", Some(2.0));
     println!("  longest request of each run, in ms: {}", list(&swept));
     scale.row("longest request meanwhile, median of the runs", median(swept), " ms", Some(2.0));
     println!("  longest request of each run, in ms: {}", list(&quiet));
     scale.row("longest request without a sweep, median of the runs", median(quiet), " ms", None);
 }
 
-/// In the steps of the layer's sweeper, without its rests, until so many sessions are left.
-fn sweep(store: &MemoryStore, clock: &ManualClock, left: usize) {
+/// Sweeps as the layer's sweeper does, without its rests, until so many sessions are left; the longest step in
+/// milliseconds of processor time, and no lock is held for longer.
+fn sweep(store: &MemoryStore, clock: &ManualClock, left: usize) -> f64 {
+    let mut longest = Duration::ZERO;
     while store.len() > left {
+        let start = processor_time();
         at_once(store.sweep(256, clock.now())).expect("memory does not fail");
+        longest = longest.max(processor_time().saturating_sub(start));
     }
+    longest.as_secs_f64() * 1e3
 }
 
 /// The longest of the requests that another thread sends meanwhile, in milliseconds, and how long it all took.
-///
-/// Time in which either thread could run and had no processor is the machine's and not counted.
 fn longest_beside(filled: &Filled, busy: impl FnOnce()) -> (f64, Duration) {
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -259,16 +263,11 @@ fn longest_beside(filled: &Filled, busy: impl FnOnce()) -> (f64, Duration) {
             let (mut read, mut write) = (working(&filled.layer, Work::Read), working(&filled.layer, Work::Write));
             let mut longest = Duration::ZERO;
             while !is_over.load(Relaxed) {
-                let mut waited = without_processor();
                 for n in 0..64 {
                     let request = request(Some(&filled.cookies.random(&mut random)));
                     let start = Instant::now();
                     black_box(if n % 4 == 0 { answer(&mut write, request) } else { answer(&mut read, request) });
-                    let took = start.elapsed();
-                    if took > longest {
-                        let before = std::mem::replace(&mut waited, without_processor());
-                        longest = longest.max(took.saturating_sub(waited.saturating_sub(before)));
-                    }
+                    longest = longest.max(start.elapsed());
                 }
             }
             longest
@@ -284,17 +283,6 @@ fn longest_beside(filled: &Filled, busy: impl FnOnce()) -> (f64, Duration) {
 /// The time that this thread has computed, whoever else wants the processor.
 fn processor_time() -> Duration {
     clock_gettime(ClockId::ThreadCPUTime).try_into().expect("it is never negative")
-}
-
-/// The time that this thread and the main thread, which sweeps, have waited for a processor so far.
-fn without_processor() -> Duration {
-    let nanoseconds = |thread: String| -> Option<u64> {
-        let times = fs::read_to_string(format!("/proc/{thread}/schedstat")).ok()?;
-        times.split_ascii_whitespace().nth(1)?.parse().ok()
-    };
-    let process = std::process::id();
-    let waits = ["thread-self".to_owned(), format!("self/task/{process}")].map(nanoseconds);
-    Duration::from_nanos(waits.into_iter().flatten().sum())
 }
 
 fn median(mut figures: Vec<f64>) -> f64 {
@@ -318,6 +306,11 @@ fn processor() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split_once(": "));
     model.map_or("an unknown processor", |(_, name)| name).to_owned()
+}
+
+fn load() -> String {
+    let loads = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    loads.split(' ').next().unwrap_or_default().to_owned()
 }
 
 fn compiler() -> String {
