@@ -268,8 +268,9 @@ mod tests {
     #[test]
     fn the_plan_follows_from_base_and_intent() {
         let filled = Record { values: Values::from_sorted(vec![Entry::new("a", "1")]), ..blank() };
-        let live =
-            |outdated| Base::Live(Live { token: SessionToken::from_random([0; 24]), record: filled.clone().into(), outdated });
+        let live = |outdated| {
+            Base::Live(Live { token: SessionToken::from_random([0; 24]), record: filled.clone().into(), outdated })
+        };
         let nothing = Intent::default;
         let edited = || Intent { edited: true, ..nothing() };
         let renewed = || Intent { renew: Some([0; 24]), ..nothing() };

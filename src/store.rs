@@ -245,7 +245,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Loaded {
-    /// A live session.
+    /// A live session, shared: a store in memory hands out what it holds, and others make an `Arc` of what they read.
     Live(Arc<Record>),
     /// A live session in an outdated form, as one sealed with an old key: it is touched when it is next accessed.
     Outdated(Arc<Record>),
@@ -299,7 +299,7 @@ pub enum Deleted {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Change {
-    /// The same session with other contents, at the record's version.
+    /// The same session with other contents, at the record's version; shared, so that a store in memory need not copy it.
     Replace(Arc<Record>, Deadline),
     /// The end of the session.
     Retire(Tombstone),
@@ -318,7 +318,7 @@ pub enum Deadline {
 }
 
 impl Deadline {
-    /// Returns `next` with the deadline that it gets when it replaces `stored`.
+    /// Returns `next` with the deadline that it gets when it replaces a record whose deadline is `stored`.
     pub fn apply(self, stored: SystemTime, mut next: Arc<Record>) -> Arc<Record> {
         let stored = crate::clock::micros(stored);
         let deadline = match self {
