@@ -8,7 +8,10 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use super::slot::{Slot, State, Weight};
 use crate::token::{RANDOM_LEN, SessionToken};
 
-/// Half of a token: selects the slot, which holds the whole token to compare it in constant time.
+/// Bytes of a token that select its slot.
+pub(super) const KEY_LEN: usize = 12;
+
+/// Half of a token: selects the slot, which holds the other half to compare it in constant time.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Key {
     hash: [u8; 8],

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use subtle::ConstantTimeEq as _;
 
-use super::shards::{Class, Key};
+use super::shards::{Class, KEY_LEN, Key};
 use crate::clock::micros;
 use crate::record::{Entry, Record, Tombstone};
 use crate::token::RANDOM_LEN;
@@ -14,16 +14,20 @@ pub(super) struct Slot {
     pub(super) state: State,
 }
 
-/// A random token, compared in constant time.
-pub(super) struct Secret([u8; RANDOM_LEN]);
+/// The half of a token that its key does not hold, compared in constant time: 96 bits that no answer's time tells of.
+pub(super) struct Secret([u8; RANDOM_LEN - KEY_LEN]);
 
 impl Secret {
     pub(super) fn is(&self, token: &[u8; RANDOM_LEN]) -> bool {
         // In words, since `subtle` puts up a barrier for each element it compares.
-        let words = self.0.as_chunks().0.iter().zip(token.as_chunks().0);
+        let words = self.0.as_chunks().0.iter().zip(token[KEY_LEN..].as_chunks().0);
         let differing =
-            words.fold(0, |all, (one, other)| all | (u64::from_ne_bytes(*one) ^ u64::from_ne_bytes(*other)));
+            words.fold(0, |all, (one, other)| all | (u32::from_ne_bytes(*one) ^ u32::from_ne_bytes(*other)));
         differing.ct_eq(&0).into()
+    }
+
+    fn new(token: &[u8; RANDOM_LEN]) -> Self {
+        Self(std::array::from_fn(|at| token[KEY_LEN + at]))
     }
 }
 
@@ -50,7 +54,7 @@ pub(super) struct Weight {
 }
 
 /// The record, its allocation, and the slot's place in a table that is between half and seven eighths full.
-const SLOT_BYTES: usize = size_of::<Record>() + 32 + (size_of::<Key>() + size_of::<Slot>()) * 3 / 2;
+const SLOT_BYTES: usize = size_of::<Record>() + 32 + size_of::<(Key, Slot)>() * 3 / 2;
 /// A value's pointer and the headers of its allocation.
 const ENTRY_BYTES: usize = size_of::<Entry>() + 32;
 /// The owner's place in the index, beside its name.
@@ -70,7 +74,7 @@ pub(super) fn longest_record(max_bytes: usize) -> usize {
 
 impl Slot {
     pub(super) fn new(token: &[u8; RANDOM_LEN], record: Record) -> Self {
-        Self { token: Secret(*token), state: State::Live(Arc::new(record)) }
+        Self { token: Secret::new(token), state: State::Live(Arc::new(record)) }
     }
 
     pub(super) fn is_of(&self, token: &[u8; RANDOM_LEN]) -> bool {
