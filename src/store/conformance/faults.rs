@@ -87,7 +87,9 @@ fn each_fault_is_found_by_its_law() {
         .iter()
         .filter(|(fault, law)| {
             let checked = || check(Profile::ServerSide, law, async || Faulty::new(*fault));
-            catch_unwind(AssertUnwindSafe(checked)).is_ok()
+            // Of a rare kind of call, one random history may hold none that matters.
+            let histories = if *law == "answers_are_those_of_the_model" { 20 } else { 1 };
+            (0..histories).all(|_| catch_unwind(AssertUnwindSafe(checked)).is_ok())
         })
         .collect();
     assert!(missed.is_empty(), "not found: {missed:?}");
