@@ -216,8 +216,8 @@ impl Settled {
         Self { base, reply: Reply::Leave, fate: Fate::Stored }
     }
 
-    fn gone(token: Option<SessionToken>) -> Self {
-        Self { base: Base::Retired(token), reply: Reply::Leave, fate: Fate::Gone }
+    fn gone(token: SessionToken) -> Self {
+        Self { base: Base::Retired(Some(token)), reply: Reply::Leave, fate: Fate::Gone }
     }
 
     fn refused(base: Base) -> Self {

@@ -28,22 +28,18 @@ impl<S: SessionStore> Commit<'_, S> {
     pub(super) async fn resume(&mut self, earlier: Attempt) -> Result<Option<Settled>, Error> {
         if self.job.withdraws {
             let is_known = matches!(&self.job.base, Base::Live(live) if live.token == earlier.token);
-            if !is_known
-                && let Err(error) = self.wait(self.store.delete(&earlier.token, Duration::ZERO, self.now())).await
-            {
-                self.job.intent.pending = Some(Box::new(earlier));
-                return Err(error);
+            if !is_known {
+                self.wait(self.store.delete(&earlier.token, Duration::ZERO, self.now())).await?;
             }
+            self.job.intent.pending = None;
             return Ok(None);
         }
-        let found = self.wait(self.store.load(&earlier.token, self.now())).await;
+        let found = self.wait(self.store.load(&earlier.token, self.now())).await?;
+        // Pending until the store has answered, and no longer, since the log is cut below.
+        self.job.intent.pending = None;
         let record = match found {
-            Ok(Loaded::Live(record) | Loaded::Outdated(record)) if record.version() == earlier.version => record,
-            Ok(_) => return Ok(None),
-            Err(error) => {
-                self.job.intent.pending = Some(Box::new(earlier));
-                return Err(error);
-            }
+            Loaded::Live(record) | Loaded::Outdated(record) if record.version() == earlier.version => record,
+            _ => return Ok(None),
         };
         let intent = &mut self.job.intent;
         intent.log.drain(..earlier.ops.min(intent.log.len()));

@@ -131,7 +131,7 @@ impl<S: SessionStore> Commit<'_, S> {
                 return Err(Kind::Stale.into());
             }
         }
-        if let Some(earlier) = self.job.intent.pending.take()
+        if let Some(earlier) = self.job.intent.pending.clone()
             && let Some(settled) = Box::pin(self.resume(*earlier)).await?
         {
             return Ok(settled);

@@ -55,19 +55,15 @@ impl<'a, S: SessionStore> Commit<'a, S> {
             let renews = self.job.intent.renew.is_some() && !self.shared.is_sealed() && !is_empty;
             let (record, rule) = self.stamp(next, Some(from))?;
             let record = Arc::new(record);
+            let unchanged = || Base::Live(Live { token: token.clone(), record: Arc::clone(from), outdated: false });
             if renews && !self.job.can_send {
-                return self.cannot_send(Base::Live(Live {
-                    token: token.clone(),
-                    record: from.clone(),
-                    outdated: false,
-                }));
+                return self.cannot_send(unchanged());
             }
             // The rare ways are boxed, or every commit would have to move what they might need.
             let is_fresh = renews || fresh.is_some();
             if is_fresh && !Box::pin(self.prepare_fresh(fresh, renews.then_some(&record))).await? {
                 // Only the new record was refused. What it was to replace lives on, unless it was the owner's as well.
-                let live = Live { token: token.clone(), record: from.clone(), outdated: false };
-                return Ok(Settled::refused(Base::Live(live)));
+                return Ok(Settled::refused(unchanged()));
             }
             let change = match fresh.as_mut() {
                 Some(fresh) => {
@@ -170,7 +166,7 @@ impl<'a, S: SessionStore> Commit<'a, S> {
             return Ok(Settled::unchanged(Base::New));
         }
         tracing::debug!(key = ?token.key(), "a session ended while a request held it, whose changes are dropped");
-        Ok(Settled::gone(Some(token.clone())))
+        Ok(Settled::gone(token.clone()))
     }
 
     /// Loads after a conflict. From the first one on, commits of one session queue, lest some starve.

@@ -48,7 +48,8 @@ impl Candidates {
 #[inline]
 pub(super) fn candidates(name: &str, request: &HeaderMap, shape: TokenShape) -> Candidates {
     let (mut found, mut is_malformed) = (Candidates::default(), false);
-    let chunks = (suffixes(shape).len() > 1).then(|| Chunks::collect(name, request, suffixes(shape).len()));
+    let most = suffixes(shape).len();
+    let chunks = (most > 1).then(|| Chunks::collect(name, request, most));
     for value in values(request, name.as_bytes()) {
         let token = match (&chunks, value) {
             (Some(chunks), [count @ b'2'..=b'3', b'.', first @ ..]) => {
