@@ -168,8 +168,7 @@ where
                         session.is_answered = true;
                         return Poll::Ready(answer);
                     }
-                    let shared = Arc::clone(&inner.shared);
-                    match shared.store.commit(session.session.clone(), ending(&answer)) {
+                    match inner.shared.store.commit(&session.session, ending(&answer)) {
                         Answer::Ready(committed) => {
                             return Poll::Ready(conclude(answer, session, *protocol, committed));
                         }

@@ -59,11 +59,12 @@ where
             return ResponseFuture::run(&mut self.inner, request, session, protocol, 0);
         }
         let now = shared.clock.now();
-        match shared.store.open(candidates, now) {
+        let loaded_at = micros(now);
+        match shared.store.open(candidates, now, loaded_at) {
             Answer::Ready(loaded) => match base(shared, loaded.map_err(Error::from)) {
                 Some(base) => {
                     let session = Session::new(Arc::clone(shared), base, outer);
-                    ResponseFuture::run(&mut self.inner, request, session, protocol, micros(now))
+                    ResponseFuture::run(&mut self.inner, request, session, protocol, loaded_at)
                 }
                 None => ResponseFuture::refused(respond::unavailable(protocol)),
             },
@@ -71,7 +72,7 @@ where
                 // The service that is ready goes into the future, and its clone stays.
                 let clone = self.inner.clone();
                 let ready = std::mem::replace(&mut self.inner, clone);
-                ResponseFuture::load(loading, ready, request, outer, Arc::clone(shared), protocol, micros(now))
+                ResponseFuture::load(loading, ready, request, outer, Arc::clone(shared), protocol, loaded_at)
             }
         }
     }

@@ -319,8 +319,11 @@ pub enum Deadline {
 
 impl Deadline {
     /// Returns `next` with the deadline that it gets when it replaces a record whose deadline is `stored`.
-    pub fn apply(self, stored: SystemTime, mut next: Arc<Record>) -> Arc<Record> {
-        let stored = crate::clock::micros(stored);
+    pub fn apply(self, stored: SystemTime, next: Arc<Record>) -> Arc<Record> {
+        self.apply_micros(crate::clock::micros(stored), next)
+    }
+
+    pub(crate) fn apply_micros(self, stored: u64, mut next: Arc<Record>) -> Arc<Record> {
         let deadline = match self {
             Self::Keep => stored,
             Self::Extend => next.deadline.max(stored),

@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 
 use super::{Loaded, OwnedSession, Revocation, SessionStore};
 use crate::clock::Clock;
-use crate::commit::{Ending, has_destroy, settle};
+use crate::commit::{Ending, has_destroy, settle, settle_at_once, waited};
 use crate::cookie::Candidates;
 use crate::error::{Error, StoreError};
 use crate::record::TombstoneKind;
@@ -39,8 +39,9 @@ impl<T> Answer<T> {
 
 /// The object-safe twin of [`SessionStore`].
 pub(crate) trait ErasedStore: Debug + Send + Sync {
-    fn open(&self, candidates: Candidates, now: SystemTime) -> Answer<Result<Base, StoreError>>;
-    fn commit(&self, session: Session, ending: Ending) -> Answer<Result<(), Error>>;
+    /// `micros` is `now` as records have it.
+    fn open(&self, candidates: Candidates, now: SystemTime, micros: u64) -> Answer<Result<Base, StoreError>>;
+    fn commit(&self, session: &Session, ending: Ending) -> Answer<Result<(), Error>>;
     fn owned(&self, owner: String, now: SystemTime) -> Boxed<Result<Vec<OwnedSession>, StoreError>>;
     fn revoke(&self, owner: String, revocation: Revocation, now: SystemTime) -> Boxed<Result<usize, StoreError>>;
 }
@@ -125,31 +126,30 @@ impl<S> Drop for Erased<S> {
 }
 
 impl<S: SessionStore> ErasedStore for Erased<S> {
-    fn open(&self, candidates: Candidates, now: SystemTime) -> Answer<Result<Base, StoreError>> {
+    fn open(&self, candidates: Candidates, now: SystemTime, micros: u64) -> Answer<Result<Base, StoreError>> {
         self.start_sweeper();
         if self.is_immediate {
-            let answer = poll_once(open(&*self.store, candidates, now));
+            let answer = poll_once(open(&*self.store, candidates, now, micros));
             return Answer::Ready(answer.unwrap_or_else(|| Err(waited())));
         }
         let store = Arc::clone(&self.store);
-        Answer::Later(Box::pin(async move { open(&*store, candidates, now).await }))
+        Answer::Later(Box::pin(async move { open(&*store, candidates, now, micros).await }))
     }
 
-    fn commit(&self, session: Session, ending: Ending) -> Answer<Result<(), Error>> {
+    fn commit(&self, session: &Session, ending: Ending) -> Answer<Result<(), Error>> {
         self.start_sweeper();
         if self.is_immediate {
             // A commit of the same session that is under way on another thread is waited for, by the boxed future.
-            if let Ok(_gate) = session.inner().gate.try_lock() {
-                let answer = poll_once(settle(&self.store, &session, ending));
-                return Answer::Ready(answer.unwrap_or_else(|| Err(waited().into())));
+            if let Some(_closed) = session.inner().gate.try_close() {
+                return Answer::Ready(settle_at_once(&self.store, session, ending));
             }
         }
         // Whoever waits for another commit may be asked for a `destroy` meanwhile.
-        let is_queued = session.inner().gate.try_lock().is_err();
-        let must_finish = ending == Ending::Explicit || is_queued || has_destroy(&session);
-        let store = Arc::clone(&self.store);
+        let is_queued = session.inner().gate.is_closed();
+        let must_finish = ending == Ending::Explicit || is_queued || has_destroy(session);
+        let (store, session) = (Arc::clone(&self.store), session.clone());
         let committing = async move {
-            let _gate = session.inner().gate.lock().await;
+            let _closed = session.inner().gate.close().await;
             settle(&store, &session, ending).await
         };
         match tokio::runtime::Handle::try_current() {
@@ -178,9 +178,13 @@ impl<S: SessionStore> ErasedStore for Erased<S> {
 }
 
 /// Finds the first live candidate. A tombstone counts only if none is live.
-async fn open(store: &impl SessionStore, candidates: Candidates, now: SystemTime) -> Result<Base, StoreError> {
+async fn open(
+    store: &impl SessionStore,
+    candidates: Candidates,
+    now: SystemTime,
+    micros: u64,
+) -> Result<Base, StoreError> {
     let mut base = Base::New;
-    let micros = crate::clock::micros(now);
     for token in candidates.into_iter() {
         let (record, outdated) = match store.load(&token, now).await? {
             Loaded::Live(record) if record.deadline > micros => (record, false),
@@ -210,10 +214,6 @@ pub(crate) fn poll_once<F: Future>(future: F) -> Option<F::Output> {
         Poll::Ready(output) => Some(output),
         Poll::Pending => None,
     }
-}
-
-fn waited() -> StoreError {
-    StoreError::new("a store that is said to be immediate did not answer at once")
 }
 
 /// How many entries a sweep removes before it lets others run.
