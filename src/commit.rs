@@ -14,13 +14,13 @@ use std::sync::Arc;
 use crate::error::{Error, Kind};
 use crate::layer::Shared;
 use crate::record::Record;
-use crate::session::{Base, Head, Inner, Intent, Live, Reply, Session, State, blank};
+use crate::session::{Base, Head, Intent, Live, Reply, Session, State, blank};
 use crate::token::SessionToken;
 
 pub(crate) use self::attempt::Attempt;
 pub(crate) use self::execute::{TOMBSTONE, settle};
 pub(crate) use self::limit::Limit;
-pub(crate) use self::plain::{settle_at_once, waited};
+pub(crate) use self::plain::{Plain, settle_plainly, waited};
 
 /// On what occasion a session is committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -234,16 +234,19 @@ impl Settled {
 ///
 /// Afterwards no token can be sent.
 #[inline]
-pub(crate) fn finish_at_once(inner: &Inner, loaded_at: u64) -> Option<Finish> {
-    let mut state = inner.lock();
-    let is_idle = match (&state.work, &state.base) {
+pub(crate) fn finish_at_once(session: &mut Session, loaded_at: u64) -> Option<Finish> {
+    session.with_state(|shared, state| is_idle(shared, state, loaded_at).then(|| finish(state)))
+}
+
+#[inline]
+fn is_idle(shared: &Shared, state: &State, loaded_at: u64) -> bool {
+    match (&state.work, &state.base) {
         (Some(_), _) => false,
         (None, Base::Live(live)) if state.accessed => {
-            !live.outdated && inner.shared.lifetime.refresh(&live.record, loaded_at).is_none()
+            !live.outdated && shared.lifetime.refresh(&live.record, loaded_at).is_none()
         }
         (None, _) => true,
-    };
-    is_idle.then(|| finish(&mut state))
+    }
 }
 
 /// What the response has to show of the session.

@@ -30,10 +30,6 @@ impl Random {
         Self(Some(Arc::new(source)))
     }
 
-    pub(crate) fn is_custom(&self) -> bool {
-        self.0.is_some()
-    }
-
     pub(crate) fn bytes<const N: usize>(&self) -> Result<[u8; N], Error> {
         let mut bytes = [0; N];
         match &self.0 {

@@ -75,8 +75,7 @@ pub(crate) fn is_server_error<B>(response: &Response<B>) -> bool {
 
 /// Writes the cookie and what caches must know.
 #[inline]
-pub(crate) fn write<B, E>(answer: &mut Result<Response<B>, E>, shared: &Shared, finish: Finish) {
-    let Ok(response) = answer else { return };
+pub(crate) fn write<B>(response: &mut Response<B>, shared: &Shared, finish: Finish) {
     let headers = response.headers_mut();
     let automatic = shared.cache_headers == CacheHeaders::Automatic;
     if finish.accessed && automatic {

@@ -3,6 +3,7 @@
 mod changes;
 mod gate;
 mod key;
+mod log;
 mod state;
 mod values;
 mod view;
@@ -57,6 +58,24 @@ impl Session {
     #[inline]
     pub(crate) fn inner(&self) -> &Inner {
         &self.0
+    }
+
+    /// Works on the state, without a lock where nobody else holds the session.
+    #[inline]
+    pub(crate) fn with_state<R>(&mut self, work: impl FnOnce(&Shared, &mut State) -> R) -> R {
+        match Arc::get_mut(&mut self.0) {
+            Some(alone) => {
+                let (shared, state) = alone.parts();
+                work(shared, state)
+            }
+            None => work(&self.0.shared, &mut self.0.lock()),
+        }
+    }
+
+    /// The state, where nobody else holds the session.
+    #[inline]
+    pub(crate) fn alone(&mut self) -> Option<(&Shared, &mut State)> {
+        Arc::get_mut(&mut self.0).map(Inner::parts)
     }
 
     /// Returns the session of a request, where there is no extractor to do it.
@@ -279,7 +298,7 @@ impl Session {
     /// A commit that has begun goes on to its end.
     pub async fn commit(&self) -> Result<(), Error> {
         let shared = Arc::clone(&self.0.shared);
-        shared.store.commit(self, Ending::Explicit).wait().await
+        shared.store.commit(self, Ending::Explicit, None).wait().await
     }
 
     /// Loads the session anew, and puts this request's changes on top of what others have stored meanwhile.
@@ -295,7 +314,7 @@ impl Session {
     /// The session is as it was, or reloaded.
     pub async fn reload(&self) -> Result<(), Error> {
         let shared = Arc::clone(&self.0.shared);
-        shared.store.commit(self, Ending::Reload).wait().await
+        shared.store.commit(self, Ending::Reload, None).wait().await
     }
 
     /// Whether the owner signs in again: then what is stored has another public name than the session will have.

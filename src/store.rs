@@ -107,6 +107,8 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
 
     /// Inserts a new session under a token that the layer minted.
     ///
+    /// The record is shared, so that a store in memory need not copy it.
+    ///
     /// Atomic, and never overwrites: a reader finds nothing or the whole record. Where a live record or a tombstone stands
     /// under this token the answer is [`Created::Taken`], or [`Created::Stored`] if it is this record at this version. A
     /// record with an owner enters the owner's list in the same step, unless the owner's [`RevocationMark`] refuses it:
@@ -123,7 +125,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     fn create(
         &self,
         fresh: &SessionToken,
-        record: &Record,
+        record: &Arc<Record>,
         now: SystemTime,
     ) -> impl Future<Output = Result<Created, StoreError>> + Send;
 

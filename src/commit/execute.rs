@@ -19,22 +19,17 @@ pub(crate) const TOMBSTONE: Duration = Duration::from_secs(60);
 /// How many fresh tokens are tried. One collision in 2^192 is a wonder, eight are a broken store.
 const MAX_TRIES: usize = 8;
 
-/// Commits a session. The caller holds its gate.
-pub(crate) async fn settle<S: SessionStore>(store: &Arc<S>, session: &Session, ending: Ending) -> Result<(), Error> {
-    let now = micros(session.inner().shared.clock.now());
-    settle_at(store, session, ending, now, None).await
-}
-
-/// The same at a time that is known, and going on from where the first write has `met` what it did not expect.
-pub(super) async fn settle_at<S: SessionStore>(
+/// Commits a session, going on from what its first write has `met` if that was sent already. The caller has closed its
+/// gate.
+pub(crate) async fn settle<S: SessionStore>(
     store: &Arc<S>,
     session: &Session,
     ending: Ending,
-    now: u64,
     met: Option<Updated>,
 ) -> Result<(), Error> {
     let inner = session.inner();
     let shared = &*inner.shared;
+    let now = micros(shared.clock.now());
     if ending == Ending::Reload {
         return Box::pin(reload(store, session, now)).await;
     }
@@ -220,7 +215,7 @@ impl<S: SessionStore> Commit<'_, S> {
     }
 
     /// Stores a record under a fresh token; `None` if its owner's sessions were revoked meanwhile.
-    pub(super) async fn insert(&mut self, record: &Record) -> Result<Option<SessionToken>, Error> {
+    pub(super) async fn insert(&mut self, record: &Arc<Record>) -> Result<Option<SessionToken>, Error> {
         for _ in 0..MAX_TRIES {
             let fresh = self.shared.random.token()?;
             self.attempt(&fresh, record.version, true);

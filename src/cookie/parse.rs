@@ -42,6 +42,22 @@ impl Candidates {
     }
 
     #[inline]
+    pub(crate) fn get(&self, at: usize) -> Option<&SessionToken> {
+        match at.checked_sub(1) {
+            None => self.first.as_ref(),
+            Some(at) => self.others.get(at),
+        }
+    }
+
+    /// Takes one out; which the others are then is not said.
+    #[inline]
+    pub(crate) fn take(&mut self, at: usize) -> Option<SessionToken> {
+        match at.checked_sub(1) {
+            None => self.first.take(),
+            Some(at) => (at < self.others.len()).then(|| self.others.swap_remove(at)),
+        }
+    }
+
     pub(crate) fn into_iter(self) -> impl Iterator<Item = SessionToken> {
         self.first.into_iter().chain(self.others)
     }

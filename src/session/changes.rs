@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::log::Log;
 use crate::commit::Attempt;
 use crate::error::{Error, Kind};
 use crate::record::{CSRF_LEN, Entry, Record, SessionHandle, Values};
@@ -104,7 +105,7 @@ pub(crate) struct Intent {
     pub(crate) renew: Option<[u8; CSRF_LEN]>,
     /// Whether any change in the log made a difference.
     pub(crate) edited: bool,
-    pub(crate) log: Vec<Op>,
+    pub(crate) log: Log,
     /// An earlier try whose answer was lost.
     pub(crate) pending: Option<Box<Attempt>>,
 }
@@ -145,7 +146,7 @@ impl Intent {
     pub(crate) fn replay(&self, on: &Record, limit: usize) -> Result<(Record, bool), Error> {
         let mut record = on.clone();
         let mut edited = false;
-        for op in &self.log {
+        for op in self.log.iter() {
             edited |= op.apply(&mut record)?;
         }
         if let Some(secret) = self.renew {
@@ -162,7 +163,7 @@ impl Intent {
             return;
         }
         self.pending = earlier.pending;
-        earlier.log.append(&mut self.log);
+        earlier.log.append(std::mem::take(&mut self.log));
         self.log = earlier.log;
         self.destroy = earlier.destroy;
         self.renew = self.renew.or(earlier.renew);

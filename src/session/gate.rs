@@ -1,6 +1,6 @@
 //! What lets one commit of a session run at a time.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use tokio::sync::Notify;
 
@@ -9,33 +9,39 @@ use tokio::sync::Notify;
 /// A mutex without a value, lighter than an asynchronous one where nobody else is there, as in nearly every request.
 #[derive(Default)]
 pub(crate) struct Gate {
-    is_closed: AtomicBool,
+    state: AtomicU8,
     opened: Notify,
 }
+
+const OPEN: u8 = 0;
+const CLOSED: u8 = 1;
+/// Closed, and somebody may be waiting.
+const AWAITED: u8 = 2;
 
 impl Gate {
     /// Closes the gate until the guard is dropped; `None` if it is closed already.
     #[inline]
     pub(crate) fn try_close(&self) -> Option<Closed<'_>> {
-        let was_closed = self.is_closed.swap(true, Ordering::Acquire);
-        // Not made in vain: dropping one opens the gate.
-        if was_closed { None } else { Some(Closed(self)) }
+        let closed = self.state.compare_exchange(OPEN, CLOSED, Ordering::Acquire, Ordering::Relaxed);
+        closed.is_ok().then(|| Closed(self))
     }
 
     /// Closes the gate as soon as it is open.
     ///
     /// Whoever is woken and stops waiting wakes the next.
     pub(crate) async fn close(&self) -> Closed<'_> {
-        loop {
-            if let Some(closed) = self.try_close() {
-                return closed;
-            }
+        if let Some(closed) = self.try_close() {
+            return closed;
+        }
+        // Whoever has waited cannot know whether others still do.
+        while self.state.swap(AWAITED, Ordering::Acquire) != OPEN {
             self.opened.notified().await;
         }
+        Closed(self)
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.is_closed.load(Ordering::Relaxed)
+        self.state.load(Ordering::Relaxed) != OPEN
     }
 }
 
@@ -45,9 +51,10 @@ pub(crate) struct Closed<'a>(&'a Gate);
 impl Drop for Closed<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.0.is_closed.store(false, Ordering::Release);
-        // Kept for the next who waits if nobody does, so that none sleeps past an open gate.
-        self.0.opened.notify_one();
+        if self.0.state.swap(OPEN, Ordering::Release) == AWAITED {
+            // Kept for who is only about to wait, so that none sleeps past an open gate.
+            self.0.opened.notify_one();
+        }
     }
 }
 
@@ -55,6 +62,7 @@ impl Drop for Closed<'_> {
 mod tests {
     use super::*;
     use std::pin::pin;
+    use std::sync::atomic::AtomicBool;
     use std::task::{Context, Poll, Waker};
 
     #[test]

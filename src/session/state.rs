@@ -122,6 +122,11 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    #[inline]
+    pub(crate) fn parts(&mut self) -> (&Shared, &mut State) {
+        (&self.shared, self.state.get_mut().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Reads the session as the handler sees it; `None` where there is none yet. This is an access.
     pub(crate) fn read<R>(&self, look: impl FnOnce(Option<&Record>, &State) -> R) -> R {
         let mut state = self.lock();
@@ -236,11 +241,19 @@ impl Work {
 
     /// Applies a change without user code in it, unless the session would become too large.
     pub(crate) fn apply(&mut self, op: Op, limit: usize) -> Result<(), Error> {
-        self.apply_as(&op.clone(), op, limit)
+        let edited = self.make(&op, limit)?;
+        self.log(op, edited);
+        Ok(())
     }
 
     /// Applies one change and logs another, which a replay is to do in its place.
     pub(crate) fn apply_as(&mut self, op: &Op, logged: Op, limit: usize) -> Result<(), Error> {
+        let edited = self.make(op, limit)?;
+        self.log(logged, edited);
+        Ok(())
+    }
+
+    fn make(&mut self, op: &Op, limit: usize) -> Result<bool, Error> {
         let before = (self.draft.encoded_len() + op.growth() > limit).then(|| Arc::clone(&self.draft));
         let edited = op.apply(self.draft_mut())?;
         if let Some(before) = before.filter(|before| before.encoded_len() < self.draft.encoded_len())
@@ -249,14 +262,10 @@ impl Work {
             self.draft = before;
             return Err(error);
         }
-        self.log(logged, edited);
-        Ok(())
+        Ok(edited)
     }
 
     pub(crate) fn log(&mut self, op: Op, edited: bool) {
-        if self.intent.log.is_empty() {
-            self.intent.log.reserve_exact(2);
-        }
         self.intent.log.push(op);
         self.intent.edited |= edited;
     }

@@ -49,8 +49,8 @@ impl Inner {
         self.step(key, now, |shard| shard.get(key).filter(|slot| slot.is_of(secret)).map_or(Loaded::Absent, answer))
     }
 
-    pub(super) fn create(&self, key: Key, secret: &[u8; RANDOM_LEN], record: &Record, now: SystemTime) -> Created {
-        let slot = Slot::new(secret, record.clone());
+    pub(super) fn create(&self, key: Key, secret: &[u8; RANDOM_LEN], record: &Arc<Record>, now: SystemTime) -> Created {
+        let slot = Slot::new(secret, Arc::clone(record));
         let micros = micros(now);
         let insert = || {
             let mut shard = self.shards.write(key);
