@@ -16,7 +16,8 @@ use crate::token::{SessionToken, TokenShape};
 pub(crate) const MAX_AGE: Duration = Duration::from_secs(34_560_000);
 /// What a browser must be able to keep of name, value and attributes (RFC 6265); counted all together here.
 const COOKIE_LEN: usize = 4_096;
-/// `; Max-Age=34560000`.
+const MAX_AGE_NAME: &str = "; Max-Age=";
+/// `; Max-Age=34560000`, the longest.
 const MAX_AGE_LEN: usize = 18;
 
 /// The cookie that carries a session's token.
@@ -182,15 +183,19 @@ impl SessionCookie {
         max_age: Option<Duration>,
         write_value: impl FnOnce(&mut String),
     ) -> HeaderValue {
-        let capacity = self.name.len() + suffix.len() + 1 + len + MAX_AGE_LEN + self.attributes.len();
+        let mut digits = [0; 20];
+        let age = max_age.map(|age| decimal(age.min(MAX_AGE).as_secs(), &mut digits));
+        let age_len = age.map_or(0, |age| MAX_AGE_NAME.len() + age.len());
+        // Exact, since a header takes the buffer over as it is only where none of it is left.
+        let capacity = self.name.len() + suffix.len() + 1 + len + age_len + self.attributes.len();
         let mut out = String::with_capacity(capacity);
         out.push_str(&self.name);
         out.push_str(suffix);
         out.push('=');
         write_value(&mut out);
-        if let Some(age) = max_age {
-            out.push_str("; Max-Age=");
-            push_decimal(&mut out, age.min(MAX_AGE).as_secs());
+        if let Some(age) = age {
+            out.push_str(MAX_AGE_NAME);
+            out.push_str(age);
         }
         out.push_str(&self.attributes);
         secret_header(out)
@@ -202,12 +207,17 @@ impl SessionCookie {
     }
 }
 
-/// Appends a number, without the detour that `format!` takes in every response.
-fn push_decimal(out: &mut String, number: u64) {
-    if number >= 10 {
-        push_decimal(out, number / 10);
+/// A number's text, without the detour that `format!` takes.
+fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &str {
+    let mut start = digits.len();
+    loop {
+        start -= 1;
+        digits[start] = b'0' + u8::try_from(number % 10).unwrap_or_default();
+        number /= 10;
+        if number == 0 {
+            return str::from_utf8(&digits[start..]).expect("digits are ASCII");
+        }
     }
-    out.push(char::from(b'0' + u8::try_from(number % 10).unwrap_or_default()));
 }
 
 fn append(response: &mut HeaderMap, value: HeaderValue) {
@@ -244,6 +254,13 @@ mod tests {
         let expires = "; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT";
         assert_eq!(cookie.removal(), format!("__Secure-x={expires}{attributes}"));
         assert!(cookie.removal().is_sensitive() && cookie.set(&token, None).is_sensitive());
+    }
+
+    #[test]
+    fn numbers_are_written_as_everybody_does() {
+        for number in [0, 1, 9, 10, 604_800, 34_560_000, u64::MAX] {
+            assert_eq!(decimal(number, &mut [0; 20]), number.to_string());
+        }
     }
 
     #[test]

@@ -30,7 +30,9 @@ pub(crate) struct Values {
 #[derive(Clone)]
 pub(crate) struct Entry {
     text: Arc<str>,
-    key_len: usize,
+    key_len: u32,
+    /// How the key starts, so that most comparisons need not follow the pointer.
+    start: u32,
 }
 
 impl Entry {
@@ -38,11 +40,19 @@ impl Entry {
         let mut text = String::with_capacity(key.len() + json.len());
         text.push_str(key);
         text.push_str(json);
-        Self { text: text.into(), key_len: key.len() }
+        Self::of(text.into(), key)
+    }
+
+    fn of(text: Arc<str>, key: &str) -> Self {
+        let key_len = u32::try_from(key.len()).expect("no longer key is encoded, nor decoded from what is stored");
+        Self { text, key_len, start: start(key) }
     }
 
     /// Makes an entry of anything that serde can write.
     pub(crate) fn encode(key: &str, value: &impl Serialize) -> Result<Self, serde_json::Error> {
+        if u32::try_from(key.len()).is_err() {
+            return Err(serde_core::ser::Error::custom("the key is too long"));
+        }
         // A value that writes to a session itself finds the buffer gone, and takes one of its own.
         let mut buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
         buffer.clear();
@@ -52,15 +62,15 @@ impl Entry {
         if buffer.capacity() <= MAX_BUFFER {
             let _ = BUFFER.try_with(|slot| slot.set(buffer));
         }
-        Ok(Self { text, key_len: key.len() })
+        Ok(Self::of(text, key))
     }
 
     pub(crate) fn key(&self) -> &str {
-        &self.text[..self.key_len]
+        &self.text[..self.key_len as usize]
     }
 
     pub(crate) fn json(&self) -> &str {
-        &self.text[self.key_len..]
+        &self.text[self.key_len as usize..]
     }
 
     /// Whether both are one allocation, hence equal.
@@ -152,7 +162,20 @@ impl Values {
 
     /// Where a key is, or else belongs.
     pub(crate) fn find(&self, key: &str) -> Result<usize, usize> {
-        self.entries().binary_search_by(|entry| entry.key().cmp(key))
+        let start = start(key);
+        self.entries().binary_search_by(|entry| entry.start.cmp(&start).then_with(|| entry.key().cmp(key)))
+    }
+}
+
+/// The first four bytes, in whose order keys are too as far as they differ in them.
+#[inline]
+fn start(key: &str) -> u32 {
+    match key.as_bytes() {
+        [a, b, c, d, ..] => u32::from_be_bytes([*a, *b, *c, *d]),
+        [a, b, c] => u32::from_be_bytes([*a, *b, *c, 0]),
+        [a, b] => u32::from_be_bytes([*a, *b, 0, 0]),
+        [a] => u32::from_be_bytes([*a, 0, 0, 0]),
+        [] => 0,
     }
 }
 
@@ -187,7 +210,9 @@ mod tests {
         let mut values = Values::default();
         let mut model = BTreeMap::new();
         for step in 0..2_000_u32 {
-            let key = format!("k{}", step.wrapping_mul(2_654_435_761) % 37);
+            // Some are a start of others, some differ late, and one ends in the byte that fills a short start.
+            let key = ["", "k", "k\0", "key", "keys", "keyss", "kéys"][step as usize % 7].to_owned()
+                + &"k".repeat(step.wrapping_mul(2_654_435_761) as usize % 5);
             if step % 3 == 0 {
                 assert_eq!(values.remove(&key).is_some(), model.remove(&key).is_some());
             } else {

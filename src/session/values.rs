@@ -16,7 +16,7 @@ impl Session {
     ///
     /// The value is not a `T` ([`Error::is_decode`]). It stays.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
-        self.entry(key).map(|entry| decode(&entry)).transpose()
+        self.entry(key).map(|entry| decode(entry.key(), entry.json())).transpose()
     }
 
     /// Sets the value of a key.
@@ -84,7 +84,7 @@ impl Session {
         let closure = {
             let key = Arc::clone(&key);
             Arc::new(move |json: Option<&str>| {
-                let value = json.map(|json| decode(&Entry::new(&key, json))).transpose()?;
+                let value = json.map(|json| decode(&key, json)).transpose()?;
                 change(value).map(|value| encode(&key, &value)).transpose()
             })
         };
@@ -172,7 +172,7 @@ impl Session {
             let Some(entry) = self.0.read(|record, _| record.and_then(|record| find(record).cloned())) else {
                 return if self.is_unavailable() { Err(Kind::Unavailable.into()) } else { Ok(None) };
             };
-            let value = decode(&entry)?;
+            let value = decode(entry.key(), entry.json())?;
             let taken = self.0.write(|work| {
                 let is_same = find(&work.draft).is_some_and(|present| present.same(&entry));
                 if is_same {
@@ -187,10 +187,10 @@ impl Session {
     }
 }
 
-pub(super) fn decode<T: DeserializeOwned>(entry: &Entry) -> Result<T, Error> {
-    serde_json::from_str(entry.json()).map_err(|source| {
+pub(super) fn decode<T: DeserializeOwned>(key: &str, json: &str) -> Result<T, Error> {
+    serde_json::from_str(json).map_err(|source| {
         let source = without_value(&source);
-        Kind::Decode { key: entry.key().to_owned(), wanted: std::any::type_name::<T>(), source }.into()
+        Kind::Decode { key: key.to_owned(), wanted: std::any::type_name::<T>(), source }.into()
     })
 }
 

@@ -52,7 +52,7 @@ impl SessionView {
     ///
     /// The value is not a `T` ([`Error::is_decode`]).
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
-        self.record.values.get(key).map(decode).transpose()
+        self.record.values.get(key).map(|entry| decode(key, entry.json())).transpose()
     }
 
     /// Returns whether a key has a value.
