@@ -146,12 +146,12 @@ where
                 }
                 StateProj::Inner { running, session, protocol, loaded_at } => {
                     let mut answer = ready!(running.poll(cx));
-                    if let Ok(response) = &mut answer {
-                        if let Some(finish) = finish_at_once(&mut session.session, *loaded_at) {
-                            respond::write(response, session.shared(), finish);
-                            session.is_answered = true;
-                            return Poll::Ready(answer);
-                        }
+                    if let Ok(response) = &mut answer
+                        && let Some(finish) = finish_at_once(&mut session.session, *loaded_at)
+                    {
+                        respond::write(response, session.shared(), finish);
+                        session.is_answered = true;
+                        return Poll::Ready(answer);
                     }
                     let met = match commit_plainly(&mut session.session, &answer) {
                         Plain::Settled(committed) => {

@@ -63,8 +63,11 @@ fn decode(text: &[u8; RANDOM_TEXT_LEN]) -> Option<[u8; RANDOM_LEN]> {
         *group = u64::from(bits);
     }
     // In whole words, since bytes that were written one by one are slow to be read as more.
-    let [a, b, c, d, e, f, g, h] = groups;
-    let words = [a << 40 | b << 16 | c >> 8, c << 56 | d << 32 | e << 8 | f >> 16, f << 48 | g << 24 | h];
+    let words = [
+        groups[0] << 40 | groups[1] << 16 | groups[2] >> 8,
+        groups[2] << 56 | groups[3] << 32 | groups[4] << 8 | groups[5] >> 16,
+        groups[5] << 48 | groups[6] << 24 | groups[7],
+    ];
     let mut bytes = [0; RANDOM_LEN];
     for (word, out) in words.iter().zip(bytes.as_chunks_mut().0) {
         *out = word.to_be_bytes();

@@ -14,6 +14,7 @@
 //! Then one line makes a `#[test]` of each law, named after it, on a tokio runtime of its own:
 //!
 //! ```
+//! # use std::sync::Arc;
 //! # use std::time::{Duration, SystemTime};
 //! # use tower_session_layer::store::*;
 //! # #[derive(Debug)] struct MyStore;
@@ -21,7 +22,7 @@
 //! # impl SessionStore for MyStore {
 //! #     fn token_shape(&self) -> TokenShape { TokenShape::Random }
 //! #     async fn load(&self, _: &SessionToken, _: SystemTime) -> Result<Loaded, StoreError> { Ok(Loaded::Absent) }
-//! #     async fn create(&self, _: &SessionToken, _: &Record, _: SystemTime) -> Result<Created, StoreError> { Ok(Created::Taken) }
+//! #     async fn create(&self, _: &SessionToken, _: &Arc<Record>, _: SystemTime) -> Result<Created, StoreError> { Ok(Created::Taken) }
 //! #     async fn update(&self, _: &SessionToken, _: Version, _: &Change, _: SystemTime) -> Result<Updated, StoreError> { Ok(Updated::Gone) }
 //! #     async fn touch(&self, _: &SessionToken, _: Version, _: SystemTime, _: SystemTime) -> Result<Updated, StoreError> { Ok(Updated::Gone) }
 //! #     async fn delete(&self, _: &SessionToken, _: Duration, _: SystemTime) -> Result<Deleted, StoreError> { Ok(Deleted::Absent) }

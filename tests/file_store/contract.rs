@@ -20,7 +20,7 @@ async fn what_was_created_is_loaded() {
     for (n, value) in [(1, "1".to_owned()), (2, "\"é\"".to_owned()), (3, format!("\"{}\"", "x".repeat(300_000)))] {
         let record = record(u64::from(n), &value);
         put(&store, &token(n), &record).await;
-        assert_eq!(store.load(&token(n), at(0)).await.unwrap(), Loaded::Live(record.into()));
+        assert_eq!(store.load(&token(n), at(0)).await.unwrap(), Loaded::Live(record));
     }
     let ada = owned(4, "ada", 0);
     put(&store, &token(4), &ada).await;
@@ -125,7 +125,7 @@ async fn the_expired_is_absent_for_every_method_and_a_clock_that_steps_back_revi
         }),
         ("update", |(store, at)| {
             Box::pin(async move {
-                let change = Change::Replace(record(2, "2").into(), Deadline::Keep);
+                let change = Change::Replace(record(2, "2"), Deadline::Keep);
                 assert_eq!(store.update(&token(1), version(1), &change, at).await.unwrap(), Updated::Gone);
             })
         }),

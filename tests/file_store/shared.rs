@@ -113,7 +113,7 @@ async fn a_dropped_call_leaves_old_or_new_and_no_lock() {
             let polls = usize::from(polls);
             dropped_after(polls, store.create(&token, &old, at(0))).await;
             put(&store, &token, &old).await;
-            let change = Change::Replace(owned(2, "ada", 5).into(), Deadline::Keep);
+            let change = Change::Replace(owned(2, "ada", 5), Deadline::Keep);
             dropped_after(polls, store.update(&token, version(1), &change, at(0))).await;
             let found = live(&store, &token, at(0)).await.version();
             assert!([version(1), version(2)].contains(&found));
@@ -171,7 +171,7 @@ async fn a_reader_that_runs_into_a_touch_looks_again() {
     assert!(dropped_after(3, load.as_mut()).await.is_none(), "no answer before the lock");
     std::fs::write(&path, whole).unwrap();
     shard.unlock().unwrap();
-    assert_eq!(load.await.unwrap(), Loaded::Live(record(1, "1").into()));
+    assert_eq!(load.await.unwrap(), Loaded::Live(record(1, "1")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
