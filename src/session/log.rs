@@ -57,7 +57,7 @@ mod tests {
     }
 
     fn idles(log: &Log) -> Vec<u64> {
-        assert_eq!(log.is_empty(), log.len() == 0);
+        assert_eq!(log.is_empty(), log.iter().next().is_none());
         log.iter().map(|op| if let Op::Idle(idle) = op { *idle } else { unreachable!() }).collect()
     }
 
