@@ -52,6 +52,8 @@
 )]
 //! | your own | | whatever implements [`SessionStore`] | the feature `conformance` has the tests it must pass |
 //!
+//! [`Sealed`] around a store on the server encrypts what it keeps: only the client's token opens it.
+//!
 //! The feature `axum` makes [`Session`] and [`SessionView`] extractors. Elsewhere [`Session::from_extensions`] finds the
 //! session. Features are additive.
 //!
@@ -121,6 +123,7 @@ pub use self::store::file::{Durability, FileStore, FileStoreBuilder};
 #[cfg(feature = "memory")]
 #[cfg_attr(docsrs, doc(cfg(feature = "memory")))]
 pub use self::store::memory::{MemoryStore, MemoryStoreBuilder};
+pub use self::store::sealed::Sealed;
 pub use self::store::{OwnedSession, SessionStore};
 pub use self::token::{SessionToken, StoreKey, TokenShape};
 

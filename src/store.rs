@@ -16,6 +16,8 @@ pub mod cookie;
 pub mod file;
 #[cfg(feature = "memory")]
 pub mod memory;
+// Any store on the server, with its contents encrypted.
+pub mod sealed;
 
 use std::fmt::Debug;
 use std::future::Future;

@@ -18,7 +18,7 @@ use tower_session_layer::store::{
 };
 use tower_session_layer::{
     CacheHeaders, ConfigError, CookieKey, CookieStore, CookieStoreBuilder, Error, FileStore, ManualClock, MemoryStore,
-    MemoryStoreBuilder, OnStoreFailure, Owners, ResponseFuture, Session, SessionCookie, SessionCookieBuilder,
+    MemoryStoreBuilder, OnStoreFailure, Owners, ResponseFuture, Sealed, Session, SessionCookie, SessionCookieBuilder,
     SessionHandle, SessionKey, SessionLayer, SessionLayerBuilder, SessionService, SessionToken, SessionView,
     StoreError, StoreKey, SystemClock, TokenShape,
 };
@@ -41,6 +41,7 @@ fn public_types_go_anywhere() {
     cloned::<MemoryStore>();
     cloned::<MemoryStoreBuilder>();
     cloned::<FileStore>();
+    cloned::<Sealed<FileStore>>();
     cloned::<CookieStore>();
     cloned::<CookieKey>();
     cloned::<ManualClock>();
