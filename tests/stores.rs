@@ -17,6 +17,16 @@ mod cookie {
     session_store_conformance!(client_side: CookieStore::new(CookieKey::new(&[7; 32]).unwrap()));
 }
 
+mod cookie_with_revocations {
+    use super::*;
+
+    fn store(list: impl SessionStore) -> CookieStore {
+        CookieStore::builder([CookieKey::new(&[7; 32]).unwrap()]).revocations(list).build().unwrap()
+    }
+
+    session_store_conformance!(client_side: store(MemoryStore::new()));
+}
+
 mod file {
     use super::*;
 
