@@ -8,6 +8,8 @@ mod erased;
 // What a revocation ends, and what it leaves behind.
 mod revocation;
 
+#[cfg(feature = "cached")]
+pub mod cached;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 #[cfg(feature = "cookie")]

@@ -7,7 +7,9 @@ use std::time::{Duration, SystemTime};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use support::direct::{act, at_once, begin, values};
-use support::{Log, MINUTE, store::files};
+use support::record::record_of_len;
+use support::store::files;
+use support::{Log, MINUTE};
 use tower_session_layer::store::{Change, Created, Deadline, Head, Loaded, Record, Updated, Version};
 use tower_session_layer::{
     Clock as _, ConfigError, CookieKey, CookieStore, Durability, FileStore, ManualClock, MemoryStore, Sealed, Session,
@@ -143,11 +145,11 @@ fn the_store_s_limit_counts_what_sealing_adds() {
     assert!(longest < inner * 3 / 4 && longest > inner / 2, "{longest} of {inner}");
     let now = ManualClock::default().now();
     let (one, other) = (SessionToken::from_random([1; 24]), SessionToken::from_random([2; 24]));
-    let largest = record_of_len(longest, now);
+    let largest = record_of_len(1, longest, (now, now + MINUTE));
     assert_eq!(at_once(sealed.create(&one, &largest, now)).unwrap(), Created::Stored);
     assert!(stored(&memory, &one, now).encoded_len() <= inner);
     assert_eq!(at_once(sealed.load(&one, now)).unwrap(), Loaded::Live(largest.clone().into()));
-    let larger = record_of_len(longest + 1, now);
+    let larger = record_of_len(2, longest + 1, (now, now + MINUTE));
     assert!(at_once(sealed.create(&other, &larger, now)).unwrap_err().is_too_large());
     let change = Change::Replace(larger.into(), Deadline::Keep);
     assert!(at_once(sealed.update(&one, largest.version(), &change, now)).unwrap_err().is_too_large());
@@ -156,12 +158,11 @@ fn the_store_s_limit_counts_what_sealing_adds() {
 #[test]
 fn a_change_that_is_sent_again_is_done_though_it_is_sealed_anew() {
     let (sealed, now) = (Sealed::new(MemoryStore::new()).unwrap(), ManualClock::default().now());
-    let (token, record) = (SessionToken::from_random([1; 24]), record_of_len(200, now));
+    let (token, record) = (SessionToken::from_random([1; 24]), record_of_len(1, 200, (now, now + MINUTE)));
     for _ in 0..2 {
         assert_eq!(at_once(sealed.create(&token, &record, now)).unwrap(), Created::Stored);
     }
-    let head = Head::new(Version::new(2), now + MINUTE, now, None);
-    let next = Record::decode(head, &record.encode()).unwrap();
+    let next = record_of_len(2, 300, (now, now + MINUTE));
     let change = Change::Replace(next.clone().into(), Deadline::Keep);
     for _ in 0..2 {
         assert_eq!(at_once(sealed.update(&token, record.version(), &change, now)).unwrap(), Updated::Done);
@@ -173,19 +174,4 @@ fn a_change_that_is_sent_again_is_done_though_it_is_sealed_anew() {
 fn a_store_that_seals_already_is_refused() {
     let cookies = CookieStore::new(CookieKey::new(&[7; 32]).unwrap());
     assert_eq!(Sealed::new(cookies).unwrap_err(), ConfigError::ClientSideStore("Sealed"));
-}
-
-/// A record of exactly so many bytes, live for a minute.
-fn record_of_len(len: usize, now: SystemTime) -> Record {
-    let body = |text: &str| {
-        let mut body = vec![1];
-        body.extend([0; 4 * 8 + 16 + 24 + 1 + 4]);
-        body.extend([0, 0, 0, 1, 0, 0, 0, 1]);
-        body.extend(u32::try_from(text.len()).unwrap().to_be_bytes());
-        body.extend(b"k");
-        body.extend(text.as_bytes());
-        Record::decode(Head::new(Version::new(1), now + MINUTE, now, None), &body).unwrap()
-    };
-    let text = "x".repeat(len - body("\"\"").encoded_len());
-    body(&format!("\"{text}\""))
 }

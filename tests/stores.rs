@@ -1,8 +1,14 @@
 //! Every store of this crate passes the public suite.
 
+mod support;
+
+use std::time::Duration;
+
+use support::{Backend, TestStore};
 use tower_session_layer::store::conformance::Subject;
 use tower_session_layer::{
-    CookieKey, CookieStore, Durability, FileStore, MemoryStore, Sealed, SessionStore, session_store_conformance,
+    CachedStore, CookieKey, CookieStore, Durability, FileStore, MemoryStore, Sealed, SessionStore,
+    session_store_conformance,
 };
 
 mod memory {
@@ -44,6 +50,29 @@ mod sealed_file {
 
     // One call each of the store inside, whose races have their rounds above.
     session_store_conformance!(files(|store| Sealed::new(store).unwrap()).rounds(1));
+}
+
+/// Everything goes through one cache here, so that it must not show however long it keeps what it has read.
+fn cached<S: SessionStore>(back: S) -> CachedStore<S> {
+    CachedStore::builder(back).max_staleness(Duration::from_secs(24 * 60 * 60)).build().unwrap()
+}
+
+mod cached_memory {
+    use super::*;
+
+    session_store_conformance!(cached(MemoryStore::new()));
+}
+
+mod cached_remote {
+    use super::*;
+
+    session_store_conformance!(cached(TestStore::new(Backend::Remote)));
+}
+
+mod cached_sealed {
+    use super::*;
+
+    session_store_conformance!(cached(Sealed::new(MemoryStore::new()).unwrap()));
 }
 
 /// A store on top of files in a directory of its own, where a call takes a thousand times what it does in memory.
