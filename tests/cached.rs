@@ -137,6 +137,20 @@ fn own_writes_are_seen_at_once() {
 }
 
 #[test]
+fn what_is_read_while_a_write_is_under_way_is_forgotten_with_it() {
+    for (what, write, expected) in writes() {
+        let back = TestStore::new(Backend::Memory);
+        let here = process(&back);
+        create(&here, 1, &session(1));
+        let reader = here.clone();
+        // Before the store does what it was asked.
+        back.interrupt(0, async move { assert_eq!(loaded(&reader, 1, start()), Some(1)) });
+        write(&here);
+        assert_eq!(loaded(&here, 1, start()), expected, "{what}");
+    }
+}
+
+#[test]
 fn load_that_began_before_a_write_keeps_nothing_that_the_write_made_old() {
     for (what, write, expected) in writes() {
         let back = TestStore::new(Backend::Memory);
