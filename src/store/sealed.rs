@@ -33,7 +33,7 @@ use crate::token::{SessionToken, TokenShape};
 /// # What is not prevented
 ///
 /// Whoever can *write* to the store can remove sessions, put an earlier state of a session back in its place, and move
-/// its deadline, which a touch moves without opening anything. And [`MemoryStore`](crate::MemoryStore) is in the memory
+/// its deadline, which a touch moves without opening anything. And `MemoryStore` is in the memory
 /// of a process that tokens pass through: sealing is for what outlives the process or leaves it.
 ///
 /// # Cost
@@ -65,7 +65,7 @@ impl<S: SessionStore> Sealed<S> {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::ClientSideStore`] for a store like [`CookieStore`](crate::CookieStore), which seals anyway.
+    /// [`ConfigError::ClientSideStore`] for a store like `CookieStore`, which seals anyway.
     pub fn new(store: S) -> Result<Self, ConfigError> {
         match store.token_shape() {
             TokenShape::Random => Ok(Self { store }),

@@ -45,7 +45,7 @@ impl CookieStoreBuilder {
     /// let in nor taken for absent. A session that a request leaves empty is not noted, and owners' sessions still
     /// cannot be listed or revoked.
     ///
-    /// What the list forgets too early opens again. [`MemoryStore`](crate::MemoryStore) forgets everything when the
+    /// What the list forgets too early opens again. `MemoryStore` forgets everything when the
     /// process ends, and whatever exceeds its bounds.
     ///
     /// # Examples
