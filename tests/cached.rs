@@ -235,7 +235,7 @@ fn deadline_holds_for_what_is_cached() {
 
 #[test]
 fn clock_that_steps_back_makes_nothing_younger() {
-    // Seconds at which the session is asked for, and whether what another process did since the first shows at the last.
+    // When the session is asked for, in seconds, and whether what was done elsewhere since the first shows at the last.
     for (seconds, shows) in [
         (&[10, 12][..], false),
         (&[10, 13], true),

@@ -22,21 +22,22 @@ use crate::token::{SessionToken, TokenShape};
 /// Only live sessions are kept, in a [moka](https://docs.rs/moka) cache: what is absent or has ended is asked for each
 /// time. Everything but a load goes to the store behind, and with it every decision: versions are compared there, so no
 /// update is lost and nothing that ended comes back, however old what a request has read was. A clone shares the cache.
+/// Around a [`Sealed`](crate::Sealed) store it spares opening as well, and holds what was opened.
 ///
 /// # Staleness
 ///
 /// For [`max_staleness`](CachedStoreBuilder::max_staleness), 3 seconds unless set, from the beginning of the load
 /// on, a request in this process may read what *another* process has changed meanwhile as it was before. That
 /// includes the end of a session: **one that was destroyed, renewed or revoked through another process is let in here
-/// for that long**, though it can store nothing any more. [`reload`](crate::Session::reload) may read from the cache too. Where
-/// that is too much, as for payment or administration, use the store behind without a cache.
+/// for that long**, though it can store nothing any more. [`reload`](crate::Session::reload) may read from the cache
+/// too. Where that is too much, as for payment or administration, use the store behind without a cache.
 ///
 /// What goes through this process is seen at once: each write, applied, refused or without an answer, and each
 /// revocation drops what is cached of the sessions concerned before it returns, and what was read before it is not
 /// kept. Only a call that was given up and is applied later may be missed for as long as the change of another process.
 ///
-/// No session is answered for past its deadline, nor is one that a call found expired. Time is that of the calls' `now`. A clock
-/// that steps back makes nothing younger.
+/// No session is answered for past its deadline, nor is one that a call found expired. Time is that of the calls' `now`,
+/// and a clock that steps back makes nothing younger.
 ///
 /// # Examples
 ///
@@ -95,15 +96,17 @@ pub struct CachedStoreBuilder<S> {
 }
 
 impl<S: SessionStore> CachedStoreBuilder<S> {
-    /// Sets for how long a session is answered for without asking again; 3 seconds by default, in which a page and what it
-    /// loads are served, and nobody has got far with a session that was ended elsewhere.
+    /// Sets for how long a session is answered for without asking again; 3 seconds by default, in which a page and what
+    /// it loads are served, and nobody has got far with a session that was ended elsewhere.
     pub fn max_staleness(mut self, max_staleness: Duration) -> Self {
         self.max_staleness = max_staleness;
         self
     }
 
-    /// Sets how many bytes the cached sessions may take, those of their keys and values and about 250 more for each;
-    /// 64 MiB by default. What is used least goes first.
+    /// Sets how many bytes the cached sessions may take; 64 MiB by default. What is used least goes first.
+    ///
+    /// Counted are keys, values and owners' names, and an estimate of what holds them: about 300 bytes a session and 60
+    /// a value.
     pub fn max_bytes(mut self, max_bytes: u64) -> Self {
         self.max_bytes = max_bytes;
         self

@@ -47,8 +47,8 @@ use crate::token::{SessionToken, TokenShape};
 ///   that it sealed.
 /// - **An old copy can be put back.** What must be counted or used up belongs into a database.
 ///
-/// Without a list of revocations no method waits, so dropping one of their futures leaves nothing half done; with one, a
-/// session has ended or it has not.
+/// Without a list of revocations no method waits, so dropping one of their futures leaves nothing half done; with one,
+/// a session has ended or it has not.
 ///
 /// A clock that steps back revives no session that this store has found expired: it remembers the last 4,096 of them at
 /// least, a clone as well, but not another process or this one after a restart. Nothing else is taken for expired: a

@@ -94,7 +94,7 @@ impl Front {
             self.cache.invalidate(&asked.key);
             return;
         };
-        // Past its deadline the store behind is asked, which may know of a touch, and has to know that it was found expired.
+        // Past its deadline the store behind is asked: it may know of a touch, and must know what was found expired.
         let lasts = self.max_staleness.min(record.deadline.saturating_sub(asked.now));
         let known = Known { record: Arc::clone(record), read: asked.begun, lasts };
         let writes = self.writes(asked.key);
@@ -120,7 +120,7 @@ impl Front {
 
     fn is_good(&self, known: &Known, at: u64) -> bool {
         let is_revoked = |owner| known.read.revocations < self.revoked(owner).load(Acquire);
-        // A moment before it was read, which calls that overtake each other may show, wraps around to an age beyond all.
+        // Calls that overtake each other may show a moment before it was read: that wraps around to an age beyond all.
         at.wrapping_sub(known.read.at) < known.lasts && !known.record.owner().is_some_and(is_revoked)
     }
 

@@ -33,7 +33,8 @@ impl CookieStoreBuilder {
         self
     }
 
-    /// Notes in a store on the server which sessions have ended, so that no copy of their cookies opens; off by default.
+    /// Notes in a store on the server which sessions have ended, so that no copy of their cookies opens; off by
+    /// default.
     ///
     /// [Destroying](crate::Session::destroy) a session, [renewing](crate::Session::renew) it and
     /// [signing in](crate::Session::sign_in) note what was there before until its absolute deadline. The list so holds a
