@@ -89,7 +89,7 @@ impl SessionStore for TableStore {
         Ok(self.tables().row(token, now).map_or(Loaded::Absent, |row| row.read(now)))
     }
 
-    async fn create(&self, fresh: &SessionToken, record: &Record, now: Time) -> Answer<Created> {
+    async fn create(&self, fresh: &SessionToken, record: &Arc<Record>, now: Time) -> Answer<Created> {
         let mut tables = self.tables();
         if let Some(row) = tables.row(fresh, now) {
             let is_this_one = row.head.version == Some(record.version());

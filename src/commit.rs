@@ -3,8 +3,10 @@
 mod attempt;
 mod execute;
 mod limit;
+mod plain;
 mod refusal;
 mod retreat;
+mod stamp;
 mod swap;
 
 use std::sync::Arc;
@@ -12,12 +14,13 @@ use std::sync::Arc;
 use crate::error::{Error, Kind};
 use crate::layer::Shared;
 use crate::record::Record;
-use crate::session::{Base, Head, Inner, Intent, Live, Reply, Session, State, blank};
+use crate::session::{Base, Head, Intent, Live, Reply, Session, State, blank};
 use crate::token::SessionToken;
 
 pub(crate) use self::attempt::Attempt;
 pub(crate) use self::execute::{TOMBSTONE, settle};
 pub(crate) use self::limit::Limit;
+pub(crate) use self::plain::{Plain, settle_plainly, waited};
 
 /// On what occasion a session is committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +80,7 @@ fn plan(base: &Base, intent: &Intent, draft: &Record, refresh: Option<u64>) -> P
 struct Job {
     base: Base,
     intent: Intent,
-    draft: Record,
+    draft: Arc<Record>,
     plan: Plan,
     /// Whether the deadline may move and the cookie be sent again.
     may_refresh: bool,
@@ -99,8 +102,8 @@ impl Job {
             return Err(if state.base.is_over() { Kind::Gone } else { Kind::Dropped }.into());
         }
         let (mut intent, mut draft) = match &mut state.work {
-            Some(work) => (std::mem::take(&mut work.intent), work.draft.clone()),
-            None => (Intent::default(), state.base.record().cloned().unwrap_or_else(blank)),
+            Some(work) => (std::mem::take(&mut work.intent), Arc::clone(&work.draft)),
+            None => (Intent::default(), state.base.shared_record().unwrap_or_else(|| Arc::new(blank()))),
         };
         let base = state.base.clone();
         let drops_values = match ending {
@@ -112,8 +115,10 @@ impl Job {
             let renew = intent.renew.filter(|_| ending != Ending::Failed && !intent.destroy);
             state.dropped |= intent.edited || renew != intent.renew;
             intent = Intent { destroy: intent.destroy, renew, pending: intent.pending, ..Intent::default() };
-            draft = if intent.destroy { None } else { base.record().cloned() }.unwrap_or_else(blank);
-            draft.csrf = intent.renew.unwrap_or(draft.csrf);
+            draft = if intent.destroy { None } else { base.shared_record() }.unwrap_or_else(|| Arc::new(blank()));
+            if let Some(secret) = intent.renew {
+                Arc::make_mut(&mut draft).csrf = secret;
+            }
         }
         let is_not_modified = matches!(ending, Ending::Response { is_not_modified: true, .. });
         let can_send = state.head == Head::Open && !is_not_modified && ending != Ending::Failed;
@@ -229,16 +234,19 @@ impl Settled {
 ///
 /// Afterwards no token can be sent.
 #[inline]
-pub(crate) fn finish_at_once(inner: &Inner, loaded_at: u64) -> Option<Finish> {
-    let mut state = inner.lock();
-    let is_idle = match (&state.work, &state.base) {
+pub(crate) fn finish_at_once(session: &mut Session, loaded_at: u64) -> Option<Finish> {
+    session.with_state(|shared, state| is_idle(shared, state, loaded_at).then(|| finish(state)))
+}
+
+#[inline]
+fn is_idle(shared: &Shared, state: &State, loaded_at: u64) -> bool {
+    match (&state.work, &state.base) {
         (Some(_), _) => false,
         (None, Base::Live(live)) if state.accessed => {
-            !live.outdated && inner.shared.lifetime.refresh(&live.record, loaded_at).is_none()
+            !live.outdated && shared.lifetime.refresh(&live.record, loaded_at).is_none()
         }
         (None, _) => true,
-    };
-    is_idle.then(|| finish(&mut state))
+    }
 }
 
 /// What the response has to show of the session.

@@ -3,11 +3,10 @@
 mod builder;
 mod parse;
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use http::HeaderValue;
-use http::header::{HeaderMap, SET_COOKIE};
+use http::header::{Entry, HeaderMap, SET_COOKIE};
 
 pub use self::builder::SessionCookieBuilder;
 pub(crate) use self::parse::Candidates;
@@ -106,11 +105,18 @@ impl SessionCookie {
         token: &SessionToken,
         max_age: Option<Duration>,
     ) {
-        self.discard(response, shape);
         let TokenShape::Sealed { max_chunks: chunks @ 2.., .. } = shape else {
-            append(response, self.render_token(token, max_age));
+            let value = self.render_token(token, max_age);
+            // Where there is no other cookie there is none of ours to discard.
+            if let Entry::Vacant(first) = response.entry(SET_COOKIE) {
+                first.insert(value);
+            } else {
+                self.discard(response, shape);
+                append(response, value);
+            }
             return;
         };
+        self.discard(response, shape);
         let mut text = String::with_capacity(token.text_len());
         token.write_text(&mut text);
         if text.len() <= self.capacity(1) {
@@ -183,7 +189,8 @@ impl SessionCookie {
         out.push('=');
         write_value(&mut out);
         if let Some(age) = max_age {
-            let _ = write!(out, "; Max-Age={}", age.min(MAX_AGE).as_secs());
+            out.push_str("; Max-Age=");
+            push_decimal(&mut out, age.min(MAX_AGE).as_secs());
         }
         out.push_str(&self.attributes);
         secret_header(out)
@@ -193,6 +200,14 @@ impl SessionCookie {
         let Self { name, attributes } = self;
         secret_header(format!("{name}{suffix}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT{attributes}"))
     }
+}
+
+/// Appends a number, without the detour that `format!` takes in every response.
+fn push_decimal(out: &mut String, number: u64) {
+    if number >= 10 {
+        push_decimal(out, number / 10);
+    }
+    out.push(char::from(b'0' + u8::try_from(number % 10).unwrap_or_default()));
 }
 
 fn append(response: &mut HeaderMap, value: HeaderValue) {

@@ -9,7 +9,7 @@ use http::{Request, Response, StatusCode};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::commit::{Ending, finish, finish_at_once};
+use crate::commit::{Ending, Plain, finish, finish_at_once};
 use crate::error::{Error, Kind};
 use crate::layer::Shared;
 use crate::respond::{self, Protocol};
@@ -49,15 +49,19 @@ pin_project! {
 
 /// The session of a request that is to be answered. Dropped before that, as when the client goes away or the handler
 /// panics, it lets whoever holds the session still know that no cookie will reach the client.
-struct Answering {
+pub(crate) struct Answering {
     session: Session,
     is_answered: bool,
 }
 
 impl Answering {
     #[inline]
-    fn new(session: Session) -> Self {
+    pub(crate) fn new(session: Session) -> Self {
         Self { session, is_answered: false }
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.session.inner().shared
     }
 }
 
@@ -89,16 +93,10 @@ where
         Self { state: State::Refused { answer: Some(Ok(response)) } }
     }
 
-    /// Calls a service that is ready.
+    /// The service has been called.
     #[inline]
-    pub(crate) fn run(
-        service: &mut S,
-        request: Request<ReqBody>,
-        session: Session,
-        protocol: Protocol,
-        loaded_at: u64,
-    ) -> Self {
-        Self { state: call(service, request, session, protocol, loaded_at) }
+    pub(crate) fn inner(running: S::Future, session: Answering, protocol: Protocol, loaded_at: u64) -> Self {
+        Self { state: State::Inner { running, session, protocol, loaded_at } }
     }
 
     pub(crate) fn load(
@@ -120,22 +118,6 @@ where
     }
 }
 
-#[inline]
-fn call<S, ReqBody, W>(
-    service: &mut S,
-    mut request: Request<ReqBody>,
-    session: Session,
-    protocol: Protocol,
-    loaded_at: u64,
-) -> State<S::Future, W, Result<S::Response, S::Error>>
-where
-    S: Service<Request<ReqBody>>,
-{
-    request.extensions_mut().insert(session.clone());
-    let session = Answering::new(session);
-    State::Inner { running: service.call(request), session, protocol, loaded_at }
-}
-
 impl<S, ReqBody, ResBody> Future for ResponseFuture<S, ReqBody>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
@@ -150,26 +132,34 @@ where
             let next = match state.as_mut().project() {
                 StateProj::Load { loading, waiting } => {
                     let loaded = ready!(loading.as_mut().poll(cx));
-                    let Waiting { mut service, request, outer, shared, protocol, loaded_at } =
+                    let Waiting { mut service, mut request, outer, shared, protocol, loaded_at } =
                         *waiting.take().expect("polled after completion");
                     match base(&shared, loaded) {
                         Some(base) => {
                             let session = Session::new(shared, base, outer);
-                            call(&mut service, request, session, protocol, loaded_at)
+                            request.extensions_mut().insert(session.clone());
+                            let session = Answering::new(session);
+                            State::Inner { running: service.call(request), session, protocol, loaded_at }
                         }
                         None => State::Refused { answer: Some(Ok(respond::unavailable(protocol))) },
                     }
                 }
                 StateProj::Inner { running, session, protocol, loaded_at } => {
                     let mut answer = ready!(running.poll(cx));
-                    let inner = session.session.inner();
-                    if let Some(finish) = answer.as_mut().ok().and_then(|_| finish_at_once(inner, *loaded_at)) {
-                        respond::write(&mut answer, &inner.shared, finish);
-                        session.is_answered = true;
-                        return Poll::Ready(answer);
+                    if let Ok(response) = &mut answer {
+                        if let Some(finish) = finish_at_once(&mut session.session, *loaded_at) {
+                            respond::write(response, session.shared(), finish);
+                            session.is_answered = true;
+                            return Poll::Ready(answer);
+                        }
                     }
-                    let shared = Arc::clone(&inner.shared);
-                    match shared.store.commit(session.session.clone(), ending(&answer)) {
+                    let met = match commit_plainly(&mut session.session, &answer) {
+                        Plain::Settled(committed) => {
+                            return Poll::Ready(conclude(answer, session, *protocol, committed));
+                        }
+                        Plain::Open(met) => met,
+                    };
+                    match session.shared().store.commit(&session.session, ending(&answer), met) {
                         Answer::Ready(committed) => {
                             return Poll::Ready(conclude(answer, session, *protocol, committed));
                         }
@@ -189,6 +179,14 @@ where
             };
             state.set(next);
         }
+    }
+}
+
+/// Commits where nobody else holds the session any more, if it is simple.
+fn commit_plainly<B, E>(session: &mut Session, answer: &Result<Response<B>, E>) -> Plain {
+    match session.alone() {
+        Some((shared, state)) if answer.is_ok() => shared.store.commit_plainly(shared, state, ending(answer)),
+        _ => Plain::Open(None),
     }
 }
 
@@ -212,12 +210,13 @@ fn conclude<B: Default, E>(
     committed: Result<(), Error>,
 ) -> Result<Response<B>, E> {
     session.is_answered = true;
-    let inner = session.session.inner();
-    let finish = finish(&mut inner.lock());
-    if let (Ok(response), Err(error)) = (&mut answer, committed) {
-        *response = respond::failed(protocol, &error);
+    let finish = session.session.with_state(|_, state| finish(state));
+    if let Ok(response) = &mut answer {
+        if let Err(error) = committed {
+            *response = respond::failed(protocol, &error);
+        }
+        respond::write(response, session.shared(), finish);
     }
-    respond::write(&mut answer, &inner.shared, finish);
     answer
 }
 

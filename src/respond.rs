@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, VARY};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, Entry, HeaderMap, HeaderName, HeaderValue, VARY};
 use http::{Response, StatusCode};
 
 use crate::builder::CacheHeaders;
@@ -75,8 +75,7 @@ pub(crate) fn is_server_error<B>(response: &Response<B>) -> bool {
 
 /// Writes the cookie and what caches must know.
 #[inline]
-pub(crate) fn write<B, E>(answer: &mut Result<Response<B>, E>, shared: &Shared, finish: Finish) {
-    let Ok(response) = answer else { return };
+pub(crate) fn write<B>(response: &mut Response<B>, shared: &Shared, finish: Finish) {
     let headers = response.headers_mut();
     let automatic = shared.cache_headers == CacheHeaders::Automatic;
     if finish.accessed && automatic {
@@ -126,19 +125,22 @@ fn vary_by_cookie(headers: &mut HeaderMap) {
 /// Makes sure of `no-store`, keeping only such directives of the handler as forbid more. What speaks to a CDN alone would
 /// outweigh that there (RFC 9213), and goes.
 fn forbid_storing(headers: &mut HeaderMap) {
-    for targeted in [CDN_CACHE_CONTROL, SURROGATE_CONTROL] {
-        headers.remove(targeted);
+    // Comparing the few names of a response is cheaper than looking two rare ones up.
+    if headers.keys().any(|name| name == CDN_CACHE_CONTROL || name == SURROGATE_CONTROL) {
+        headers.remove(CDN_CACHE_CONTROL);
+        headers.remove(SURROGATE_CONTROL);
     }
     const STRICT: [&[u8]; 6] =
         [b"private", b"no-cache", b"must-revalidate", b"proxy-revalidate", b"no-transform", b"must-understand"];
-    if headers.get(CACHE_CONTROL).is_none() {
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        return;
-    }
+    let mut present = match headers.entry(CACHE_CONTROL) {
+        Entry::Vacant(vacant) => {
+            vacant.insert(HeaderValue::from_static("no-store"));
+            return;
+        }
+        Entry::Occupied(present) => present,
+    };
     let mut kept = Vec::new();
-    for directive in
-        headers.get_all(CACHE_CONTROL).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-    {
+    for directive in present.iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b',')) {
         let directive = directive.trim_ascii();
         if STRICT.iter().any(|strict| strict.eq_ignore_ascii_case(directive)) {
             kept.extend_from_slice(directive);
@@ -147,7 +149,7 @@ fn forbid_storing(headers: &mut HeaderMap) {
     }
     kept.extend_from_slice(b"no-store");
     if let Ok(value) = HeaderValue::from_bytes(&kept) {
-        headers.insert(CACHE_CONTROL, value);
+        present.insert(value);
     }
 }
 

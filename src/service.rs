@@ -9,7 +9,7 @@ use tower_service::Service;
 
 use crate::clock::micros;
 use crate::error::{Error, StoreError};
-use crate::future::ResponseFuture;
+use crate::future::{Answering, ResponseFuture};
 use crate::layer::Shared;
 use crate::respond::{self, Protocol};
 use crate::session::{Base, Session};
@@ -53,27 +53,32 @@ where
             );
             return ResponseFuture::refused(respond::misconfigured(protocol));
         }
-        let candidates = shared.cookie.candidates(request.headers(), shared.shape);
-        if candidates.is_empty() {
-            let session = Session::new(Arc::clone(shared), Base::New, outer);
-            return ResponseFuture::run(&mut self.inner, request, session, protocol, 0);
-        }
-        let now = shared.clock.now();
-        match shared.store.open(candidates, now) {
-            Answer::Ready(loaded) => match base(shared, loaded.map_err(Error::from)) {
-                Some(base) => {
-                    let session = Session::new(Arc::clone(shared), base, outer);
-                    ResponseFuture::run(&mut self.inner, request, session, protocol, micros(now))
+        let mut candidates = shared.cookie.candidates(request.headers(), shared.shape);
+        let (session, loaded_at) = if candidates.is_empty() {
+            (Session::new(Arc::clone(shared), Base::New, outer), 0)
+        } else {
+            let now = shared.clock.now();
+            let loaded_at = micros(now);
+            let base = match shared.store.open(&mut candidates, now, loaded_at) {
+                Answer::Ready(Ok(opened)) => opened.with(&mut candidates),
+                Answer::Ready(Err(error)) => match base(shared, Err(error.into())) {
+                    Some(base) => base,
+                    None => return ResponseFuture::refused(respond::unavailable(protocol)),
+                },
+                Answer::Later(loading) => {
+                    // The service that is ready goes into the future, and its clone stays.
+                    let clone = self.inner.clone();
+                    let ready = std::mem::replace(&mut self.inner, clone);
+                    let shared = Arc::clone(shared);
+                    return ResponseFuture::load(loading, ready, request, outer, shared, protocol, loaded_at);
                 }
-                None => ResponseFuture::refused(respond::unavailable(protocol)),
-            },
-            Answer::Later(loading) => {
-                // The service that is ready goes into the future, and its clone stays.
-                let clone = self.inner.clone();
-                let ready = std::mem::replace(&mut self.inner, clone);
-                ResponseFuture::load(loading, ready, request, outer, Arc::clone(shared), protocol, micros(now))
-            }
-        }
+            };
+            (Session::new(Arc::clone(shared), base, outer), loaded_at)
+        };
+        request.extensions_mut().insert(session.clone());
+        let session = Answering::new(session);
+        // Called here, since a request is large and each function it is handed to may move it.
+        ResponseFuture::inner(self.inner.call(request), session, protocol, loaded_at)
     }
 }
 

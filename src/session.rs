@@ -1,7 +1,9 @@
 //! The session as a handler sees it.
 
 mod changes;
+mod gate;
 mod key;
+mod log;
 mod state;
 mod values;
 mod view;
@@ -16,7 +18,7 @@ use subtle::ConstantTimeEq as _;
 
 pub(crate) use self::changes::{Intent, Op, SignIn, fits};
 pub use self::key::{Readable, SessionKey};
-pub(crate) use self::state::{Base, Head, Inner, Live, Reply, State, blank};
+pub(crate) use self::state::{Base, Head, Inner, Live, Reply, State, Work, blank};
 pub use self::view::SessionView;
 use crate::clock::{micros, span};
 use crate::commit::Ending;
@@ -58,6 +60,24 @@ impl Session {
         &self.0
     }
 
+    /// Works on the state, without a lock where nobody else holds the session.
+    #[inline]
+    pub(crate) fn with_state<R>(&mut self, work: impl FnOnce(&Shared, &mut State) -> R) -> R {
+        match Arc::get_mut(&mut self.0) {
+            Some(alone) => {
+                let (shared, state) = alone.parts();
+                work(shared, state)
+            }
+            None => work(&self.0.shared, &mut self.0.lock()),
+        }
+    }
+
+    /// The state, where nobody else holds the session.
+    #[inline]
+    pub(crate) fn alone(&mut self) -> Option<(&Shared, &mut State)> {
+        Arc::get_mut(&mut self.0).map(Inner::parts)
+    }
+
     /// Returns the session of a request, where there is no extractor to do it.
     ///
     /// # Errors
@@ -96,7 +116,7 @@ impl Session {
         let secret = self.0.shared.random.bytes()?;
         self.0.write(|work| {
             work.intent.renew = Some(secret);
-            work.draft.csrf = secret;
+            work.draft_mut().csrf = secret;
             Ok(())
         })
     }
@@ -109,10 +129,10 @@ impl Session {
     pub fn destroy(&self) -> Result<(), Error> {
         // A commit that is under way on another handle may be about to store what is to be destroyed.
         let mut state = self.0.lock();
-        let commits = self.0.gate.try_lock().is_err();
+        let commits = self.0.gate.is_closed();
         let is_live = commits || matches!(state.base, Base::Live(_) | Base::Retired(Some(_)));
         let work = state.work_mut()?;
-        work.draft = blank();
+        work.draft = Arc::new(blank());
         // What an unanswered commit may have stored is to go as well.
         let pending = work.intent.pending.take();
         work.intent = Intent { destroy: is_live || pending.is_some(), pending, ..Intent::default() };
@@ -143,7 +163,7 @@ impl Session {
         self.0.write(|work| {
             work.apply(Op::SignIn(sign_in), shared.max_record_len)?;
             work.intent.renew = Some(secret);
-            work.draft.csrf = secret;
+            work.draft_mut().csrf = secret;
             Ok(())
         })
     }
@@ -278,7 +298,7 @@ impl Session {
     /// A commit that has begun goes on to its end.
     pub async fn commit(&self) -> Result<(), Error> {
         let shared = Arc::clone(&self.0.shared);
-        shared.store.commit(self.clone(), Ending::Explicit).wait().await
+        shared.store.commit(self, Ending::Explicit, None).wait().await
     }
 
     /// Loads the session anew, and puts this request's changes on top of what others have stored meanwhile.
@@ -294,7 +314,7 @@ impl Session {
     /// The session is as it was, or reloaded.
     pub async fn reload(&self) -> Result<(), Error> {
         let shared = Arc::clone(&self.0.shared);
-        shared.store.commit(self.clone(), Ending::Reload).wait().await
+        shared.store.commit(self, Ending::Reload, None).wait().await
     }
 
     /// Whether the owner signs in again: then what is stored has another public name than the session will have.

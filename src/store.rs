@@ -111,6 +111,8 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
 
     /// Inserts a new session under a token that the layer minted.
     ///
+    /// The record is shared, so that a store in memory need not copy it.
+    ///
     /// Atomic, and never overwrites: a reader finds nothing or the whole record. Where a live record or a tombstone stands
     /// under this token the answer is [`Created::Taken`], or [`Created::Stored`] if it is this record at this version. A
     /// record with an owner enters the owner's list in the same step, unless the owner's [`RevocationMark`] refuses it:
@@ -127,7 +129,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     fn create(
         &self,
         fresh: &SessionToken,
-        record: &Record,
+        record: &Arc<Record>,
         now: SystemTime,
     ) -> impl Future<Output = Result<Created, StoreError>> + Send;
 
@@ -323,8 +325,11 @@ pub enum Deadline {
 
 impl Deadline {
     /// Returns `next` with the deadline that it gets when it replaces a record whose deadline is `stored`.
-    pub fn apply(self, stored: SystemTime, mut next: Arc<Record>) -> Arc<Record> {
-        let stored = crate::clock::micros(stored);
+    pub fn apply(self, stored: SystemTime, next: Arc<Record>) -> Arc<Record> {
+        self.apply_micros(crate::clock::micros(stored), next)
+    }
+
+    pub(crate) fn apply_micros(self, stored: u64, mut next: Arc<Record>) -> Arc<Record> {
         let deadline = match self {
             Self::Keep => stored,
             Self::Extend => next.deadline.max(stored),

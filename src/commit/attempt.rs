@@ -1,5 +1,6 @@
 //! A write whose answer was lost: before it is tried again, the store is asked whether it happened.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::execute::Commit;
@@ -42,7 +43,7 @@ impl<S: SessionStore> Commit<'_, S> {
             _ => return Ok(None),
         };
         let intent = &mut self.job.intent;
-        intent.log.drain(..earlier.ops.min(intent.log.len()));
+        intent.log.forget(earlier.ops);
         intent.edited = !intent.log.is_empty();
         if intent.renew == earlier.renew {
             intent.renew = None;
@@ -52,7 +53,7 @@ impl<S: SessionStore> Commit<'_, S> {
             return Ok(Some(settled));
         }
         self.job.plan = Plan::Write;
-        self.job.draft = self.replay(&record)?;
+        self.job.draft = Arc::new(self.replay(&record)?);
         self.job.base = settled.base;
         self.resumed = settled.reply;
         Ok(None)

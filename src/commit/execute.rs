@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::limit::Limit;
+use super::stamp::stamp;
 use super::{Attempt, Ending, Fate, Job, Plan, Settled, refusal};
 use crate::clock::{micros, span, time};
 use crate::error::{Error, Kind, StoreError};
 use crate::layer::Shared;
 use crate::record::{Record, Tombstone, TombstoneKind};
-use crate::session::{Base, Inner, Intent, Live, Reply, Session, blank, fits};
+use crate::session::{Base, Inner, Intent, Live, Reply, Session, blank};
 use crate::store::{Created, Deadline, Deleted, Loaded, RevocationMark, SessionStore, Updated};
 use crate::token::SessionToken;
 
@@ -18,8 +19,14 @@ pub(crate) const TOMBSTONE: Duration = Duration::from_secs(60);
 /// How many fresh tokens are tried. One collision in 2^192 is a wonder, eight are a broken store.
 const MAX_TRIES: usize = 8;
 
-/// Commits a session. The caller holds its gate.
-pub(crate) async fn settle<S: SessionStore>(store: &Arc<S>, session: &Session, ending: Ending) -> Result<(), Error> {
+/// Commits a session, going on from what its first write has `met` if that was sent already. The caller has closed its
+/// gate.
+pub(crate) async fn settle<S: SessionStore>(
+    store: &Arc<S>,
+    session: &Session,
+    ending: Ending,
+    met: Option<Updated>,
+) -> Result<(), Error> {
     let inner = session.inner();
     let shared = &*inner.shared;
     let now = micros(shared.clock.now());
@@ -27,7 +34,8 @@ pub(crate) async fn settle<S: SessionStore>(store: &Arc<S>, session: &Session, e
         return Box::pin(reload(store, session, now)).await;
     }
     let job = Job::take(&mut inner.lock(), shared, ending, now)?;
-    let mut commit = Commit { limit: Limit::new(shared), store, shared, job, attempt: None, resumed: Reply::Leave };
+    let mut commit =
+        Commit { limit: Limit::new(shared), store, shared, job, met, attempt: None, resumed: Reply::Leave };
     // A closure that panics takes its commit down, and nothing else of the session.
     let mut unwound = Unwound { inner, intent: (ending == Ending::Explicit).then(|| commit.job.intent.clone()) };
     let done = commit.run().await;
@@ -53,11 +61,7 @@ pub(crate) async fn settle<S: SessionStore>(store: &Arc<S>, session: &Session, e
             }
         }
         Err(error) => {
-            // A refusal was reported where it was met.
-            if !error.is_gone() {
-                let source = std::error::Error::source(&error);
-                tracing::error!(%error, source, "a session could not be committed");
-            }
+            report(&error);
             commit.leave_unanswered();
             let resumed = std::mem::take(&mut commit.resumed);
             let mut state = inner.lock();
@@ -65,6 +69,14 @@ pub(crate) async fn settle<S: SessionStore>(store: &Arc<S>, session: &Session, e
             commit.job.give_back(&mut state, ending);
             Err(error)
         }
+    }
+}
+
+pub(super) fn report(error: &Error) {
+    // A refusal was reported where it was met.
+    if !error.is_gone() {
+        let source = std::error::Error::source(error);
+        tracing::error!(%error, source, "a session could not be committed");
     }
 }
 
@@ -117,6 +129,8 @@ pub(super) struct Commit<'a, S> {
     pub(super) shared: &'a Shared,
     pub(super) limit: Limit,
     pub(super) job: Job,
+    /// The answer to the first write, if it was sent already.
+    pub(super) met: Option<Updated>,
     /// What the store was asked and has not answered.
     pub(super) attempt: Option<Attempt>,
     /// What an earlier try has to tell the client.
@@ -138,7 +152,7 @@ impl<S: SessionStore> Commit<'_, S> {
         }
         if self.job.is_stale {
             let on = self.job.base.record().filter(|_| !self.job.intent.destroy).cloned();
-            self.job.draft = self.replay(&on.unwrap_or_else(blank))?;
+            self.job.draft = Arc::new(self.replay(&on.unwrap_or_else(blank))?);
         }
         let live = match &self.job.base {
             Base::Live(live) => Some(live.clone()),
@@ -160,10 +174,10 @@ impl<S: SessionStore> Commit<'_, S> {
             }
             (Plan::Create, Some(live)) => {
                 let reply = Box::pin(self.destroy(live.token, Base::New)).await?;
-                let created = self.create(self.job.draft.clone()).await?;
+                let created = self.create(Arc::clone(&self.job.draft)).await?;
                 Ok(Settled { reply: created.reply.or_keep(reply), ..created })
             }
-            (Plan::Create, None) => self.create(self.job.draft.clone()).await,
+            (Plan::Create, None) => self.create(Arc::clone(&self.job.draft)).await,
             (Plan::Write, Some(live)) => self.change(live).await,
             (Plan::Touch(deadline), Some(live)) => Ok(Box::pin(self.touch(live, deadline)).await),
             (Plan::Refuse, _) => {
@@ -175,12 +189,11 @@ impl<S: SessionStore> Commit<'_, S> {
     }
 
     /// Begins a session under a token that the client has never seen.
-    pub(super) async fn create(&mut self, record: Record) -> Result<Settled, Error> {
+    pub(super) async fn create(&mut self, mut record: Arc<Record>) -> Result<Settled, Error> {
         if !self.job.can_send {
             return self.cannot_send(self.job.base.clone());
         }
-        let (record, _) = self.stamp(record, None)?;
-        let record = Arc::new(record);
+        self.stamp(Arc::make_mut(&mut record), None)?;
         Ok(match self.insert(&record).await? {
             Some(token) => {
                 tracing::debug!(key = ?token.key(), "a session began");
@@ -202,7 +215,7 @@ impl<S: SessionStore> Commit<'_, S> {
     }
 
     /// Stores a record under a fresh token; `None` if its owner's sessions were revoked meanwhile.
-    pub(super) async fn insert(&mut self, record: &Record) -> Result<Option<SessionToken>, Error> {
+    pub(super) async fn insert(&mut self, record: &Arc<Record>) -> Result<Option<SessionToken>, Error> {
         for _ in 0..MAX_TRIES {
             let fresh = self.shared.random.token()?;
             self.attempt(&fresh, record.version, true);
@@ -263,31 +276,19 @@ impl<S: SessionStore> Commit<'_, S> {
         self.job.intent.replay(on, self.shared.max_record_len).map(|(record, _)| record)
     }
 
-    /// Gives a record that is about to be stored its version and times, and what a new session lacks.
-    pub(super) fn stamp(&self, mut record: Record, before: Option<&Record>) -> Result<(Record, Deadline), Error> {
-        let (Shared { random, lifetime, .. }, now) = (self.shared, self.job.now);
-        record.version = random.version(before.map(Record::version))?;
-        record.seen = record.seen.max(now);
-        if record.handle == blank().handle {
-            record.handle = random.handle()?;
+    /// Gives a record that is about to be stored what it needs, and says what becomes of the stored deadline.
+    pub(super) fn stamp(&self, record: &mut Record, before: Option<&Record>) -> Result<Deadline, Error> {
+        let (lifetime, now) = (&self.shared.lifetime, self.job.now);
+        if stamp(record, before.map(Record::version), self.shared, now)? {
+            return Ok(Deadline::Set);
         }
-        if record.csrf == blank().csrf {
-            record.csrf = random.bytes()?;
+        if self.job.intent.sets_idle() {
+            record.deadline = lifetime.deadline(record, now);
+            return Ok(Deadline::Set);
         }
-        fits(&record, self.shared.max_record_len)?;
-        let begins = record.created == 0;
-        if begins {
-            // Zero is what a session has that did not begin yet, and also what a clock shows that was never set.
-            record.created = now.max(1);
-            record.absolute = lifetime.absolute_deadline(now);
-        }
-        if begins || self.job.intent.sets_idle() {
-            record.deadline = lifetime.deadline(&record, now);
-            return Ok((record, Deadline::Set));
-        }
-        let refresh = lifetime.refresh(&record, now).filter(|_| self.job.may_refresh);
+        let refresh = lifetime.refresh(record, now).filter(|_| self.job.may_refresh);
         record.deadline = refresh.unwrap_or(record.deadline);
-        Ok((record, if refresh.is_some() { Deadline::Extend } else { Deadline::Keep }))
+        Ok(if refresh.is_some() { Deadline::Extend } else { Deadline::Keep })
     }
 
     pub(super) fn tombstone(&self, kind: TombstoneKind) -> Tombstone {

@@ -48,13 +48,12 @@ impl<'a, S: SessionStore> Commit<'a, S> {
         from: &mut Arc<Record>,
         fresh: &mut Option<Fresh>,
     ) -> Result<Settled, Error> {
-        let mut next = self.job.draft.clone();
+        let mut record = Arc::clone(&self.job.draft);
         let mut queue = None;
         loop {
-            let is_empty = next.is_empty();
+            let is_empty = record.is_empty();
             let renews = self.job.intent.renew.is_some() && !self.shared.is_sealed() && !is_empty;
-            let (record, rule) = self.stamp(next, Some(from))?;
-            let record = Arc::new(record);
+            let rule = self.stamp(Arc::make_mut(&mut record), Some(from))?;
             let unchanged = || Base::Live(Live { token: token.clone(), record: Arc::clone(from), outdated: false });
             if renews && !self.job.can_send {
                 return self.cannot_send(unchanged());
@@ -78,7 +77,10 @@ impl<'a, S: SessionStore> Commit<'a, S> {
             if fresh.is_none() && !is_empty {
                 self.attempt(token, record.version, rule != Deadline::Keep);
             }
-            let updated = self.wait(self.store.update(token, from.version, &change, self.now())).await?;
+            let updated = match self.met.take() {
+                Some(met) => met,
+                None => self.wait(self.store.update(token, from.version, &change, self.now())).await?,
+            };
             self.attempt = None;
             let found = match updated {
                 Updated::Done if is_empty => {
@@ -108,7 +110,7 @@ impl<'a, S: SessionStore> Commit<'a, S> {
             match found {
                 Loaded::Live(newer) | Loaded::Outdated(newer) => {
                     self.limit.check()?;
-                    next = self.replay(&newer)?;
+                    record = Arc::new(self.replay(&newer)?);
                     *from = newer;
                 }
                 found => {
@@ -159,7 +161,7 @@ impl<'a, S: SessionStore> Commit<'a, S> {
         if was_emptied || self.job.intent.renew.is_some() {
             let own = self.replay(&blank())?;
             if !own.is_empty() {
-                return self.create(own).await;
+                return self.create(Arc::new(own)).await;
             }
         }
         if was_emptied {

@@ -1,5 +1,7 @@
 //! Tokens out of `Cookie` headers: one pass over the bytes, bounded whatever the client sends.
 
+use std::ops::ControlFlow;
+
 use http::header::{COOKIE, HeaderMap};
 
 use crate::token::{SessionToken, TokenShape};
@@ -40,6 +42,22 @@ impl Candidates {
     }
 
     #[inline]
+    pub(crate) fn get(&self, at: usize) -> Option<&SessionToken> {
+        match at.checked_sub(1) {
+            None => self.first.as_ref(),
+            Some(at) => self.others.get(at),
+        }
+    }
+
+    /// Takes one out; which the others are then is not said.
+    #[inline]
+    pub(crate) fn take(&mut self, at: usize) -> Option<SessionToken> {
+        match at.checked_sub(1) {
+            None => self.first.take(),
+            Some(at) => (at < self.others.len()).then(|| self.others.swap_remove(at)),
+        }
+    }
+
     pub(crate) fn into_iter(self) -> impl Iterator<Item = SessionToken> {
         self.first.into_iter().chain(self.others)
     }
@@ -50,7 +68,12 @@ pub(super) fn candidates(name: &str, request: &HeaderMap, shape: TokenShape) -> 
     let (mut found, mut is_malformed) = (Candidates::default(), false);
     let most = suffixes(shape).len();
     let chunks = (most > 1).then(|| Chunks::collect(name, request, most));
-    for value in values(request, name.as_bytes()) {
+    let _ = each_pair(request, |pair| {
+        // Most pairs are somebody else's: look at nothing but the name.
+        let Some(value) = pair.strip_prefix(name.as_bytes()).and_then(|rest| trim(rest).strip_prefix(b"=")) else {
+            return ControlFlow::Continue(());
+        };
+        let value = trim(value);
         let token = match (&chunks, value) {
             (Some(chunks), [count @ b'2'..=b'3', b'.', first @ ..]) => {
                 chunks.join(usize::from(count - b'0'), first).and_then(|text| SessionToken::parse(&text, shape))
@@ -58,15 +81,12 @@ pub(super) fn candidates(name: &str, request: &HeaderMap, shape: TokenShape) -> 
             (Some(chunks), _) if !chunks.is_exactly(1) => None,
             _ => SessionToken::parse(value, shape),
         };
-        let Some(token) = token else {
-            is_malformed = true;
-            continue;
-        };
-        found.push(token);
-        if found.is_full() {
-            break;
+        match token {
+            Some(token) => found.push(token),
+            None => is_malformed = true,
         }
-    }
+        if found.is_full() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
     if is_malformed {
         // One line a request, however many pairs it has.
         tracing::debug!(cookie = name, "a request came with a malformed session cookie");
@@ -82,29 +102,18 @@ pub(super) fn suffixes(shape: TokenShape) -> &'static [&'static str] {
     }
 }
 
-/// The values of all pairs with exactly this name.
+/// Shows all `;`-separated pairs of all `Cookie` headers, without the white space around them, until it is told to stop.
 #[inline]
-fn values<'a>(request: &'a HeaderMap, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
-    pairs(request).filter_map(move |pair| {
-        // Most pairs are somebody else's: look at nothing but the name.
-        let rest = pair.strip_prefix(name)?;
-        trim(rest).strip_prefix(b"=").map(trim)
-    })
-}
-
-/// All `;`-separated pairs of all `Cookie` headers, without the white space around them.
-#[inline]
-fn pairs(request: &HeaderMap) -> impl Iterator<Item = &[u8]> {
-    request.get_all(COOKIE).iter().flat_map(|header| {
-        let mut rest = Some(header.as_bytes());
-        std::iter::from_fn(move || {
-            let bytes = rest?;
-            let Some(end) = memchr::memchr(b';', bytes) else { return rest.take() };
-            rest = Some(&bytes[end + 1..]);
-            Some(&bytes[..end])
-        })
-        .map(trim)
-    })
+fn each_pair<'a>(request: &'a HeaderMap, mut look: impl FnMut(&'a [u8]) -> ControlFlow<()>) -> ControlFlow<()> {
+    for header in request.get_all(COOKIE) {
+        let mut rest = header.as_bytes();
+        while let Some(end) = memchr::memchr(b';', rest) {
+            look(trim(&rest[..end]))?;
+            rest = &rest[end + 1..];
+        }
+        look(trim(rest))?;
+    }
+    ControlFlow::Continue(())
 }
 
 /// Only SP and HTAB count as white space (RFC 6265bis); other kinds in names have hidden cookies before.
@@ -127,24 +136,29 @@ impl<'a> Chunks<'a> {
     /// What a larger number of chunks has left behind is none of these.
     fn collect(name: &str, request: &'a HeaderMap, most: usize) -> Self {
         let mut chunks = Self { pieces: [None; 3], strange: false };
-        for pair in pairs(request) {
-            let Some(rest) = pair.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b".")) else {
-                continue;
-            };
-            let Some(at) = rest.iter().position(|byte| *byte == b'=') else { continue };
-            let (number, value) = (trim(&rest[..at]), trim(&rest[at + 1..]));
-            let slot = match number {
-                b"1" => &mut chunks.pieces[1],
-                b"2" if most > 2 => &mut chunks.pieces[2],
-                b"2" => continue,
-                _ => {
-                    chunks.strange |= !number.is_empty() && number.iter().all(u8::is_ascii_digit);
-                    continue;
-                }
-            };
-            chunks.strange |= slot.replace(value).is_some();
-        }
+        let _ = each_pair(request, |pair| {
+            if let Some(rest) = pair.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b".")) {
+                chunks.add(rest, most);
+            }
+            ControlFlow::Continue(())
+        });
         chunks
+    }
+
+    /// Adds a chunk, of which what follows the dot is known.
+    fn add(&mut self, rest: &'a [u8], most: usize) {
+        let Some(at) = rest.iter().position(|byte| *byte == b'=') else { return };
+        let (number, value) = (trim(&rest[..at]), trim(&rest[at + 1..]));
+        let slot = match number {
+            b"1" => &mut self.pieces[1],
+            b"2" if most > 2 => &mut self.pieces[2],
+            b"2" => return,
+            _ => {
+                self.strange |= !number.is_empty() && number.iter().all(u8::is_ascii_digit);
+                return;
+            }
+        };
+        self.strange |= slot.replace(value).is_some();
     }
 
     /// Whether a set of so many chunks is all there is.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::log::Log;
 use crate::commit::Attempt;
 use crate::error::{Error, Kind};
 use crate::record::{CSRF_LEN, Entry, Record, SessionHandle, Values};
@@ -104,7 +105,7 @@ pub(crate) struct Intent {
     pub(crate) renew: Option<[u8; CSRF_LEN]>,
     /// Whether any change in the log made a difference.
     pub(crate) edited: bool,
-    pub(crate) log: Vec<Op>,
+    pub(crate) log: Log,
     /// An earlier try whose answer was lost.
     pub(crate) pending: Option<Box<Attempt>>,
 }
@@ -117,6 +118,12 @@ impl Intent {
     /// Whether there is something that a commit would write.
     pub(crate) fn is_change(&self) -> bool {
         self.destroy || self.renew.is_some() || self.edited
+    }
+
+    /// Whether it is nothing but changes to values, which need no new token and no new deadline.
+    pub(crate) fn is_plain(&self) -> bool {
+        let is_other = |op: &Op| matches!(op, Op::Idle(_) | Op::SignIn(_));
+        self.edited && !self.destroy && self.renew.is_none() && self.pending.is_none() && !self.log.iter().any(is_other)
     }
 
     pub(crate) fn sets_idle(&self) -> bool {
@@ -139,7 +146,7 @@ impl Intent {
     pub(crate) fn replay(&self, on: &Record, limit: usize) -> Result<(Record, bool), Error> {
         let mut record = on.clone();
         let mut edited = false;
-        for op in &self.log {
+        for op in self.log.iter() {
             edited |= op.apply(&mut record)?;
         }
         if let Some(secret) = self.renew {
@@ -156,7 +163,7 @@ impl Intent {
             return;
         }
         self.pending = earlier.pending;
-        earlier.log.append(&mut self.log);
+        earlier.log.append(std::mem::take(&mut self.log));
         self.log = earlier.log;
         self.destroy = earlier.destroy;
         self.renew = self.renew.or(earlier.renew);

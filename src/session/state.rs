@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Session;
 use super::changes::{Intent, Op, fits};
+use super::gate::Gate;
 use crate::error::{Error, Kind};
 use crate::layer::Shared;
 use crate::record::{CSRF_LEN, Record, SessionHandle, Values, Version};
@@ -15,8 +16,7 @@ pub(crate) struct Inner {
     /// The session of the layer around this one.
     pub(crate) outer: Option<Session>,
     state: Mutex<State>,
-    /// Held for the length of a commit: two at once would run an `update` twice.
-    pub(crate) gate: tokio::sync::Mutex<()>,
+    pub(crate) gate: Gate,
 }
 
 pub(crate) struct State {
@@ -27,7 +27,7 @@ pub(crate) struct State {
     /// Whether changes were dropped with the response, of which nobody was told yet.
     pub(crate) dropped: bool,
     /// Made at the first change.
-    pub(crate) work: Option<Box<Work>>,
+    pub(crate) work: Option<Work>,
     /// What the response's cookie has to say so far.
     pub(crate) reply: Reply,
 }
@@ -67,7 +67,8 @@ pub(crate) struct Live {
 /// The changed session as the handler sees it, and the changes that are not yet committed.
 #[derive(Clone)]
 pub(crate) struct Work {
-    pub(crate) draft: Record,
+    /// Shared only while a commit is under way.
+    pub(crate) draft: Arc<Record>,
     pub(crate) intent: Intent,
     /// Counts changes, so that a commit sees what came while it was under way.
     pub(crate) edits: u64,
@@ -97,6 +98,12 @@ impl Reply {
         Self::Set { token: live.token.clone(), deadline: live.record.deadline, remembered, as_of: None }
     }
 
+    /// For a response that follows at once.
+    pub(crate) fn set_at(live: &Live, now: u64) -> Self {
+        let remembered = live.record.idle > 0;
+        Self::Set { token: live.token.clone(), deadline: live.record.deadline, remembered, as_of: Some(now) }
+    }
+
     pub(crate) fn or_keep(self, earlier: Self) -> Self {
         if matches!(self, Self::Leave) { earlier } else { self }
     }
@@ -106,13 +113,18 @@ impl Inner {
     #[inline]
     pub(crate) fn new(shared: Arc<Shared>, base: Base, outer: Option<Session>) -> Self {
         let state = State { base, accessed: false, head: Head::Open, dropped: false, work: None, reply: Reply::Leave };
-        Self { shared, outer, state: Mutex::new(state), gate: tokio::sync::Mutex::new(()) }
+        Self { shared, outer, state: Mutex::new(state), gate: Gate::default() }
     }
 
     /// Never held while user code runs or across an await; a panic elsewhere left the state whole.
     #[inline]
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[inline]
+    pub(crate) fn parts(&mut self) -> (&Shared, &mut State) {
+        (&self.shared, self.state.get_mut().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Reads the session as the handler sees it; `None` where there is none yet. This is an access.
@@ -162,7 +174,7 @@ impl Inner {
             if let Some(latest) = state.work.as_mut().filter(|latest| latest.edits == work.edits) {
                 // A closure that cannot read the newer value fails again in the commit, which reports it.
                 if let Ok((draft, edited)) = replayed {
-                    latest.draft = draft;
+                    latest.draft = Arc::new(draft);
                     latest.intent.edited = edited;
                     latest.is_stale = false;
                 }
@@ -175,7 +187,7 @@ impl Inner {
 impl State {
     /// The record that the handler sees.
     pub(crate) fn current(&self) -> Option<&Record> {
-        self.work.as_ref().map(|work| &work.draft).or_else(|| self.base.record())
+        self.work.as_ref().map(|work| &*work.draft).or_else(|| self.base.record())
     }
 
     /// The CSRF secret that forms hold: the session's, once it was handed out. A dead token, for which nothing can be
@@ -195,8 +207,8 @@ impl State {
             return Err(Kind::Unavailable.into());
         }
         Ok(self.work.get_or_insert_with(|| {
-            let draft = self.base.record().cloned().unwrap_or_else(blank);
-            Box::new(Work { draft, intent: Intent::default(), edits: 0, is_stale: false })
+            let draft = Arc::new(self.base.record().cloned().unwrap_or_else(blank));
+            Work { draft, intent: Intent::default(), edits: 0, is_stale: false }
         }))
     }
 }
@@ -209,6 +221,13 @@ impl Base {
         }
     }
 
+    pub(crate) fn shared_record(&self) -> Option<Arc<Record>> {
+        match self {
+            Self::Live(live) => Some(Arc::clone(&live.record)),
+            _ => None,
+        }
+    }
+
     /// Whether the token is dead, so that what the request changes has nowhere to go.
     pub(crate) fn is_over(&self) -> bool {
         matches!(self, Self::Dead(_) | Self::Retired(_))
@@ -216,29 +235,37 @@ impl Base {
 }
 
 impl Work {
+    pub(crate) fn draft_mut(&mut self) -> &mut Record {
+        Arc::make_mut(&mut self.draft)
+    }
+
     /// Applies a change without user code in it, unless the session would become too large.
     pub(crate) fn apply(&mut self, op: Op, limit: usize) -> Result<(), Error> {
-        self.apply_as(&op.clone(), op, limit)
+        let edited = self.make(&op, limit)?;
+        self.log(op, edited);
+        Ok(())
     }
 
     /// Applies one change and logs another, which a replay is to do in its place.
     pub(crate) fn apply_as(&mut self, op: &Op, logged: Op, limit: usize) -> Result<(), Error> {
-        let before = (self.draft.encoded_len() + op.growth() > limit).then(|| self.draft.clone());
-        let edited = op.apply(&mut self.draft)?;
+        let edited = self.make(op, limit)?;
+        self.log(logged, edited);
+        Ok(())
+    }
+
+    fn make(&mut self, op: &Op, limit: usize) -> Result<bool, Error> {
+        let before = (self.draft.encoded_len() + op.growth() > limit).then(|| Arc::clone(&self.draft));
+        let edited = op.apply(self.draft_mut())?;
         if let Some(before) = before.filter(|before| before.encoded_len() < self.draft.encoded_len())
             && let Err(error) = fits(&self.draft, limit)
         {
             self.draft = before;
             return Err(error);
         }
-        self.log(logged, edited);
-        Ok(())
+        Ok(edited)
     }
 
     pub(crate) fn log(&mut self, op: Op, edited: bool) {
-        if self.intent.log.is_empty() {
-            self.intent.log.reserve_exact(2);
-        }
         self.intent.log.push(op);
         self.intent.edited |= edited;
     }

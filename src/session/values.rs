@@ -40,7 +40,7 @@ impl Session {
     pub fn remove(&self, key: &str) -> Result<bool, Error> {
         self.0.write(|work| {
             let op = Op::Remove(key.into());
-            let was_there = op.apply(&mut work.draft)?;
+            let was_there = op.apply(work.draft_mut())?;
             work.log(op, was_there);
             Ok(was_there)
         })

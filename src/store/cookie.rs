@@ -216,7 +216,7 @@ impl SessionStore for CookieStore {
     /// # Errors
     ///
     /// [Too large](StoreError::is_too_large), not bound, or no randomness.
-    async fn create(&self, _: &SessionToken, record: &Record, _: SystemTime) -> Result<Created, StoreError> {
+    async fn create(&self, _: &SessionToken, record: &Arc<Record>, _: SystemTime) -> Result<Created, StoreError> {
         self.seal(record).map(Created::Instead)
     }
 

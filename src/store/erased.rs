@@ -12,20 +12,21 @@ use std::time::{Duration, SystemTime};
 
 use tokio::task::AbortHandle;
 
-use super::{Loaded, OwnedSession, Revocation, SessionStore};
+use super::{Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::clock::Clock;
-use crate::commit::{Ending, has_destroy, settle};
+use crate::commit::{Ending, Plain, has_destroy, settle, settle_plainly, waited};
 use crate::cookie::Candidates;
 use crate::error::{Error, StoreError};
-use crate::record::TombstoneKind;
-use crate::session::{Base, Live, Session};
+use crate::layer::Shared;
+use crate::record::{Record, TombstoneKind};
+use crate::session::{Base, Live, Session, State};
 
 pub(crate) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// What a store answers, now or later.
-pub(crate) enum Answer<T> {
+pub(crate) enum Answer<T, L = T> {
     Ready(T),
-    Later(Boxed<T>),
+    Later(Boxed<L>),
 }
 
 impl<T> Answer<T> {
@@ -37,10 +38,40 @@ impl<T> Answer<T> {
     }
 }
 
+/// What was found, and for which of the candidates: the token itself is moved only once, since that is dear.
+pub(crate) enum Opened {
+    Nothing,
+    Live { at: usize, record: Arc<Record>, outdated: bool },
+    Dead { at: usize },
+}
+
+impl Opened {
+    #[inline]
+    pub(crate) fn with(self, candidates: &mut Candidates) -> Base {
+        let base = match self {
+            Self::Nothing => None,
+            Self::Live { at, record, outdated } => {
+                candidates.take(at).map(|token| Base::Live(Live { token, record, outdated }))
+            }
+            Self::Dead { at } => candidates.take(at).map(Base::Dead),
+        };
+        base.unwrap_or(Base::New)
+    }
+}
+
 /// The object-safe twin of [`SessionStore`].
 pub(crate) trait ErasedStore: Debug + Send + Sync {
-    fn open(&self, candidates: Candidates, now: SystemTime) -> Answer<Result<Base, StoreError>>;
-    fn commit(&self, session: Session, ending: Ending) -> Answer<Result<(), Error>>;
+    /// `micros` is `now` as records have it. A store that waits takes the candidates.
+    fn open(
+        &self,
+        candidates: &mut Candidates,
+        now: SystemTime,
+        micros: u64,
+    ) -> Answer<Result<Opened, StoreError>, Result<Base, StoreError>>;
+    /// Commits the session of nobody else, where that is simple.
+    fn commit_plainly(&self, shared: &Shared, state: &mut State, ending: Ending) -> Plain;
+    /// Commits a session, whose first write may have `met` something already.
+    fn commit(&self, session: &Session, ending: Ending, met: Option<Updated>) -> Answer<Result<(), Error>>;
     fn owned(&self, owner: String, now: SystemTime) -> Boxed<Result<Vec<OwnedSession>, StoreError>>;
     fn revoke(&self, owner: String, revocation: Revocation, now: SystemTime) -> Boxed<Result<usize, StoreError>>;
 }
@@ -125,32 +156,48 @@ impl<S> Drop for Erased<S> {
 }
 
 impl<S: SessionStore> ErasedStore for Erased<S> {
-    fn open(&self, candidates: Candidates, now: SystemTime) -> Answer<Result<Base, StoreError>> {
+    fn open(
+        &self,
+        candidates: &mut Candidates,
+        now: SystemTime,
+        micros: u64,
+    ) -> Answer<Result<Opened, StoreError>, Result<Base, StoreError>> {
         self.start_sweeper();
         if self.is_immediate {
-            let answer = poll_once(open(&*self.store, candidates, now));
+            let answer = poll_once(open(&*self.store, candidates, now, micros));
             return Answer::Ready(answer.unwrap_or_else(|| Err(waited())));
         }
-        let store = Arc::clone(&self.store);
-        Answer::Later(Box::pin(async move { open(&*store, candidates, now).await }))
+        let (store, mut candidates) = (Arc::clone(&self.store), std::mem::take(candidates));
+        Answer::Later(Box::pin(async move {
+            let opened = open(&*store, &candidates, now, micros).await?;
+            Ok(opened.with(&mut candidates))
+        }))
     }
 
-    fn commit(&self, session: Session, ending: Ending) -> Answer<Result<(), Error>> {
+    fn commit_plainly(&self, shared: &Shared, state: &mut State, ending: Ending) -> Plain {
+        if !self.is_immediate {
+            return Plain::Open(None);
+        }
+        self.start_sweeper();
+        settle_plainly(&self.store, shared, state, ending)
+    }
+
+    fn commit(&self, session: &Session, ending: Ending, met: Option<Updated>) -> Answer<Result<(), Error>> {
         self.start_sweeper();
         if self.is_immediate {
             // A commit of the same session that is under way on another thread is waited for, by the boxed future.
-            if let Ok(_gate) = session.inner().gate.try_lock() {
-                let answer = poll_once(settle(&self.store, &session, ending));
+            if let Some(_closed) = session.inner().gate.try_close() {
+                let answer = poll_once(settle(&self.store, session, ending, met));
                 return Answer::Ready(answer.unwrap_or_else(|| Err(waited().into())));
             }
         }
         // Whoever waits for another commit may be asked for a `destroy` meanwhile.
-        let is_queued = session.inner().gate.try_lock().is_err();
-        let must_finish = ending == Ending::Explicit || is_queued || has_destroy(&session);
-        let store = Arc::clone(&self.store);
+        let is_queued = session.inner().gate.is_closed();
+        let must_finish = ending == Ending::Explicit || is_queued || has_destroy(session);
+        let (store, session) = (Arc::clone(&self.store), session.clone());
         let committing = async move {
-            let _gate = session.inner().gate.lock().await;
-            settle(&store, &session, ending).await
+            let _closed = session.inner().gate.close().await;
+            settle(&store, &session, ending, None).await
         };
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) if must_finish => {
@@ -178,29 +225,35 @@ impl<S: SessionStore> ErasedStore for Erased<S> {
 }
 
 /// Finds the first live candidate. A tombstone counts only if none is live.
-async fn open(store: &impl SessionStore, candidates: Candidates, now: SystemTime) -> Result<Base, StoreError> {
-    let mut base = Base::New;
-    let micros = crate::clock::micros(now);
-    for token in candidates.into_iter() {
-        let (record, outdated) = match store.load(&token, now).await? {
+async fn open(
+    store: &impl SessionStore,
+    candidates: &Candidates,
+    now: SystemTime,
+    micros: u64,
+) -> Result<Opened, StoreError> {
+    let (mut found, mut at) = (Opened::Nothing, 0);
+    while let Some(token) = candidates.get(at) {
+        let (record, outdated) = match store.load(token, now).await? {
             Loaded::Live(record) if record.deadline > micros => (record, false),
             Loaded::Outdated(record) if record.deadline > micros => (record, true),
             Loaded::Tombstone(stone) if stone.kind() != TombstoneKind::Emptied => {
                 tracing::debug!(key = ?token.key(), kind = ?stone.kind(), "a request came with a token that is dead");
-                if matches!(base, Base::New) {
-                    base = Base::Dead(token);
+                if matches!(found, Opened::Nothing) {
+                    found = Opened::Dead { at };
                 }
+                at += 1;
                 continue;
             }
             _ => {
                 tracing::debug!(key = ?token.key(), "a request came with a token that is unknown or expired");
+                at += 1;
                 continue;
             }
         };
         tracing::trace!(key = ?token.key(), outdated, "a session was loaded");
-        return Ok(Base::Live(Live { token, record, outdated }));
+        return Ok(Opened::Live { at, record, outdated });
     }
-    Ok(base)
+    Ok(found)
 }
 
 /// Polls a future that is said to be ready at once.
@@ -210,10 +263,6 @@ pub(crate) fn poll_once<F: Future>(future: F) -> Option<F::Output> {
         Poll::Ready(output) => Some(output),
         Poll::Pending => None,
     }
-}
-
-fn waited() -> StoreError {
-    StoreError::new("a store that is said to be immediate did not answer at once")
 }
 
 /// How many entries a sweep removes before it lets others run.

@@ -176,7 +176,7 @@ impl SessionStore for FileStore {
         Ok(standing.into())
     }
 
-    async fn create(&self, fresh: &SessionToken, record: &Record, now: SystemTime) -> Result<Created, StoreError> {
+    async fn create(&self, fresh: &SessionToken, record: &Arc<Record>, now: SystemTime) -> Result<Created, StoreError> {
         let (key, record) = (fresh.key(), record.clone());
         let Some(owner) = record.owner().map(Owner::of) else {
             let create = move |shard: &Locked<'_>| session::create((None, shard), &key, &record, now);

@@ -178,7 +178,7 @@ impl SessionStore for MemoryStore {
     /// # Errors
     ///
     /// [`StoreError::too_large`] for a record that takes more than the whole store may hold.
-    async fn create(&self, fresh: &SessionToken, record: &Record, now: SystemTime) -> Result<Created, StoreError> {
+    async fn create(&self, fresh: &SessionToken, record: &Arc<Record>, now: SystemTime) -> Result<Created, StoreError> {
         let (key, secret) = Key::of(fresh).ok_or_else(|| StoreError::new("expected a random token"))?;
         self.inner.admit(record)?;
         Ok(self.inner.create(key, secret, record, now))

@@ -83,7 +83,7 @@ fn record_of_len(len: usize) -> Record {
 
 fn create(store: &CookieStore, record: &Record) -> Result<SessionToken, StoreError> {
     let fresh = SessionToken::from_random([5; 24]);
-    now(store.create(&fresh, record, start())).map(|created| match created {
+    now(store.create(&fresh, &record.clone().into(), start())).map(|created| match created {
         Created::Instead(token) => token,
         other => panic!("{other:?}"),
     })

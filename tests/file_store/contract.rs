@@ -70,7 +70,7 @@ async fn the_deadline_moves_as_the_change_says() {
     ];
     put(&store, &token(1), &record(1, "1")).await;
     for (n, (deadline, asked, becomes)) in (1..).zip(cases) {
-        let change = Change::Replace(until(record(n + 1, "1"), asked).into(), deadline);
+        let change = Change::Replace(until(&record(n + 1, "1"), asked), deadline);
         assert_eq!(store.update(&token(1), version(n), &change, at(0)).await.unwrap(), Updated::Done);
         assert_eq!(live(&store, &token(1), at(0)).await.deadline(), at(becomes), "{deadline:?} {asked}");
     }
@@ -159,7 +159,7 @@ async fn the_expired_is_absent_for_every_method_and_a_clock_that_steps_back_revi
 async fn the_edges_of_time_survive() {
     let (_dir, store) = store();
     let far = 253_402_300_799 - 1_767_225_600;
-    put(&store, &token(1), &until(record(1, "1"), far)).await;
+    put(&store, &token(1), &until(&record(1, "1"), far)).await;
     assert_eq!(live(&store, &token(1), at(far - 1)).await.deadline(), at(far));
     assert_eq!(live(&store, &token(1), std::time::SystemTime::UNIX_EPOCH).await.deadline(), at(far));
 }

@@ -3,6 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
@@ -37,16 +38,16 @@ pub(crate) fn version(n: u64) -> Version {
 }
 
 /// A record of a version that ends in an hour and holds `{"n": value}`.
-pub(crate) fn record(n: u64, value: &str) -> Record {
+pub(crate) fn record(n: u64, value: &str) -> Arc<Record> {
     build(n, None, 0, value)
 }
 
 /// A record of `ada`, or whoever, who signed in so many seconds after the start. Its handle is made of its version.
-pub(crate) fn owned(n: u64, owner: &str, signed_in: u64) -> Record {
+pub(crate) fn owned(n: u64, owner: &str, signed_in: u64) -> Arc<Record> {
     build(n, Some(owner), signed_in, "1")
 }
 
-fn build(n: u64, owner: Option<&str>, signed_in: u64, value: &str) -> Record {
+fn build(n: u64, owner: Option<&str>, signed_in: u64, value: &str) -> Arc<Record> {
     let micros = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() * 1_000_000;
     let signed_in = owner.map_or(0, |_| micros(at(signed_in)));
     let mut body = vec![1];
@@ -61,7 +62,7 @@ fn build(n: u64, owner: Option<&str>, signed_in: u64, value: &str) -> Record {
     body.push(b'n');
     body.extend(value.as_bytes());
     let head = Head::new(Some(version(n)), at(3600), at(0), owner.map(Into::into));
-    Record::decode(head, &body).unwrap()
+    Record::decode(head, &body).unwrap().into()
 }
 
 pub(crate) fn handle(n: u64) -> SessionHandle {
@@ -69,37 +70,34 @@ pub(crate) fn handle(n: u64) -> SessionHandle {
 }
 
 /// The value that a record holds.
-pub(crate) fn value(record: &Record) -> String {
+pub(crate) fn value(record: &Arc<Record>) -> String {
     let body = record.encode();
     let start = body.iter().rposition(|&byte| byte == b'n').unwrap();
     String::from_utf8(body[start + 1..].to_vec()).unwrap()
 }
 
 /// The record with this deadline, in seconds after the start.
-pub(crate) fn until(mut record: Record, deadline: u64) -> Record {
+pub(crate) fn until(record: &Record, deadline: u64) -> Arc<Record> {
     let head = Head::new(Some(record.version()), at(deadline), record.seen(), record.owner().map(Into::into));
-    record = Record::decode(head, &record.encode()).unwrap();
-    record
+    Record::decode(head, &record.encode()).unwrap().into()
 }
 
-pub(crate) async fn put(store: &FileStore, token: &SessionToken, record: &Record) {
+pub(crate) async fn put(store: &FileStore, token: &SessionToken, record: &Arc<Record>) {
     assert_eq!(store.create(token, record, at(0)).await.unwrap(), Created::Stored);
 }
 
 /// The live record, which must be there.
-pub(crate) async fn live(store: &FileStore, token: &SessionToken, now: SystemTime) -> Record {
+pub(crate) async fn live(store: &FileStore, token: &SessionToken, now: SystemTime) -> Arc<Record> {
     match store.load(token, now).await.unwrap() {
-        Loaded::Live(record) => (*record).clone(),
+        Loaded::Live(record) => record,
         other => panic!("expected a live record, got {other:?}"),
     }
 }
 
 /// Writes `value` at `to` where `from` is live.
 pub(crate) async fn replace(store: &FileStore, token: &SessionToken, from: u64, to: u64, value: &str) -> Updated {
-    let change = tower_session_layer::store::Change::Replace(
-        record(to, value).into(),
-        tower_session_layer::store::Deadline::Keep,
-    );
+    let change =
+        tower_session_layer::store::Change::Replace(record(to, value), tower_session_layer::store::Deadline::Keep);
     store.update(token, version(from), &change, at(1)).await.unwrap()
 }
 

@@ -11,7 +11,7 @@ use crate::support::*;
 async fn only_the_expired_goes() {
     let (dir, store) = store();
     for n in 0..10 {
-        put(&store, &token(n), &until(owned(1, "ada", 0), 100 + u64::from(n) * 100)).await;
+        put(&store, &token(n), &until(&owned(1, "ada", 0), 100 + u64::from(n) * 100)).await;
     }
     store.delete(&token(9), MINUTE, at(0)).await.unwrap();
     store.touch(&token(0), version(1), at(5000), at(0)).await.unwrap();
@@ -70,7 +70,7 @@ async fn what_is_touched_meanwhile_stays() {
     let second = open(dir.path());
     for n in 0..60 {
         let token = token(n);
-        put(&first, &token, &until(record(1, "1"), 10)).await;
+        put(&first, &token, &until(&record(1, "1"), 10)).await;
         let touched = first.touch(&token, version(1), at(100), at(9));
         let (touched, swept) = tokio::join!(touched, second.sweep(10, at(10)));
         let found = first.load(&token, at(10)).await.unwrap();
@@ -118,7 +118,7 @@ async fn a_full_step_comes_back_to_its_shard() {
 async fn a_sweep_looks_again_under_the_lock() {
     let (dir, store) = store();
     let path = path_of(&dir, &token(1));
-    put(&store, &token(1), &until(record(1, "1"), 9000)).await;
+    put(&store, &token(1), &until(&record(1, "1"), 9000)).await;
     let touched = fs::read(&path).unwrap();
     store.delete(&token(1), std::time::Duration::ZERO, at(0)).await.unwrap();
     put(&store, &token(1), &record(1, "1")).await;

@@ -284,7 +284,7 @@ impl SessionStore for TestStore {
         on!(self, Op::Load, load(token, now))
     }
 
-    async fn create(&self, fresh: &SessionToken, record: &Record, now: SystemTime) -> Result<Created, StoreError> {
+    async fn create(&self, fresh: &SessionToken, record: &Arc<Record>, now: SystemTime) -> Result<Created, StoreError> {
         on!(self, Op::Create, create(fresh, record, now))
     }
 

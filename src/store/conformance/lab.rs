@@ -76,7 +76,7 @@ impl Lab {
     }
 
     pub(super) async fn create(&self, token: &SessionToken, record: &Record, now: SystemTime) -> Created {
-        answer("create", self.store().create(token, record, now).await)
+        answer("create", self.store().create(token, &Arc::new(record.clone()), now).await)
     }
 
     pub(super) async fn update(

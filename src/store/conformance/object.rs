@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::error::StoreError;
@@ -17,7 +18,7 @@ pub(super) trait Object: Debug + Send + Sync {
     fn max_record_len(&self) -> Option<usize>;
     fn sweeps(&self) -> bool;
     fn load<'a>(&'a self, token: &'a SessionToken, now: SystemTime) -> Answer<'a, Loaded>;
-    fn create<'a>(&'a self, fresh: &'a SessionToken, record: &'a Record, now: SystemTime) -> Answer<'a, Created>;
+    fn create<'a>(&'a self, fresh: &'a SessionToken, record: &'a Arc<Record>, now: SystemTime) -> Answer<'a, Created>;
     fn update<'a>(
         &'a self,
         token: &'a SessionToken,
@@ -59,7 +60,7 @@ impl<S: SessionStore> Object for S {
         Box::pin(SessionStore::load(self, token, now))
     }
 
-    fn create<'a>(&'a self, fresh: &'a SessionToken, record: &'a Record, now: SystemTime) -> Answer<'a, Created> {
+    fn create<'a>(&'a self, fresh: &'a SessionToken, record: &'a Arc<Record>, now: SystemTime) -> Answer<'a, Created> {
         Box::pin(SessionStore::create(self, fresh, record, now))
     }
 

@@ -276,7 +276,7 @@ pub(super) async fn record_over_the_limit_is_a_typed_error(lab: Lab) {
     }
     let larger = lab.record_of_len(max + 1);
     let fresh = lab.token();
-    let refused = lab.store().create(&fresh, &larger, at(1)).await;
+    let refused = lab.store().create(&fresh, &larger.clone().into(), at(1)).await;
     too_large("create of a record over max_record_len", &refused);
     lab.expect("a record that was refused is not stored", &fresh, at(1), &Loaded::Absent).await;
     let change = replace(&Record { version: lab.version(), ..larger });

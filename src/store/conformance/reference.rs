@@ -1,7 +1,7 @@
 //! The contract in its shortest form: one lock around two maps. Every other store is compared with it.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::error::StoreError;
@@ -31,7 +31,7 @@ impl SessionStore for Reference {
         Ok(self.lock().load(token, now))
     }
 
-    async fn create(&self, fresh: &SessionToken, record: &Record, now: SystemTime) -> Result<Created, StoreError> {
+    async fn create(&self, fresh: &SessionToken, record: &Arc<Record>, now: SystemTime) -> Result<Created, StoreError> {
         Ok(self.lock().create(fresh, record, now))
     }
 

@@ -225,7 +225,7 @@ pub(super) async fn record_over_the_limit_is_a_typed_error(lab: Lab) {
     lab.expect("a record of the greatest length is sealed whole", &token, at(0), &Loaded::Live(largest.clone().into()))
         .await;
     let larger = lab.record_of_len(max + 1);
-    let refused = lab.store().create(&lab.token(), &larger, at(1)).await;
+    let refused = lab.store().create(&lab.token(), &larger.clone().into(), at(1)).await;
     too_large("create of a record over max_record_len", &refused);
     let change = replace(&Record { version: lab.version(), ..larger });
     let refused = lab.store().update(&token, largest.version(), &change, at(1)).await;

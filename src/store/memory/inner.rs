@@ -49,8 +49,8 @@ impl Inner {
         self.step(key, now, |shard| shard.get(key).filter(|slot| slot.is_of(secret)).map_or(Loaded::Absent, answer))
     }
 
-    pub(super) fn create(&self, key: Key, secret: &[u8; RANDOM_LEN], record: &Record, now: SystemTime) -> Created {
-        let slot = Slot::new(secret, record.clone());
+    pub(super) fn create(&self, key: Key, secret: &[u8; RANDOM_LEN], record: &Arc<Record>, now: SystemTime) -> Created {
+        let slot = Slot::new(secret, Arc::clone(record));
         let micros = micros(now);
         let insert = || {
             let mut shard = self.shards.write(key);
@@ -86,25 +86,26 @@ impl Inner {
         change: &Change,
         now: u64,
     ) -> Updated {
-        let updated = self.step(key, now, |shard| {
-            let Some(Slot { state: State::Live(stored), .. }) = shard.get(key).filter(|slot| slot.is_of(secret)) else {
-                return Updated::Gone;
-            };
-            let state = match change {
-                Change::Replace(record, _) if stored.version == record.version => return Updated::Done,
-                _ if stored.version != from => return Updated::Conflict,
+        let next = |slot: &Slot| {
+            let State::Live(stored) = &slot.state else { return Err(Updated::Gone) };
+            match change {
+                _ if !slot.is_of(secret) => Err(Updated::Gone),
+                Change::Replace(record, _) if stored.version == record.version => Err(Updated::Done),
+                _ if stored.version != from => Err(Updated::Conflict),
                 Change::Replace(record, deadline) => {
-                    let mut next = deadline.apply(stored.deadline(), Arc::clone(record));
+                    let mut next = deadline.apply_micros(stored.deadline, Arc::clone(record));
                     if next.owner != stored.owner {
                         Arc::make_mut(&mut next).owner.clone_from(&stored.owner);
                     }
-                    State::Live(next)
+                    Ok((State::Live(next), Updated::Done))
                 }
-                Change::Retire(stone) => State::retired(stone.clone(), now),
-            };
-            shard.replace(key, state, now);
-            Updated::Done
-        });
+                Change::Retire(stone) => Ok((State::retired(stone.clone(), now), Updated::Done)),
+            }
+        };
+        let mut shard = self.shards.write(key);
+        let updated = shard.replace_with(key, now, next).unwrap_or(Updated::Gone);
+        let taken = shard.finish();
+        self.forget(key, taken.as_ref());
         self.make_room(key, now);
         updated
     }

@@ -258,18 +258,39 @@ impl Writer<'_> {
 
     /// Puts another state into the slot; what has expired by `now` removes it.
     pub(super) fn replace(&mut self, key: Key, state: State, now: u64) {
+        self.replace_with(key, now, |_| Ok((state, ())));
+    }
+
+    /// Puts the state that is made of the present one into the slot, unless the answer is against it; what has expired by
+    /// `now`, before or after, removes it. `None` where there is nothing.
+    pub(super) fn replace_with<T>(
+        &mut self,
+        key: Key,
+        now: u64,
+        next: impl FnOnce(&Slot) -> Result<(State, T), T>,
+    ) -> Option<T> {
+        let slot = self.table.get_mut(&key)?;
+        if slot.is_expired(now) {
+            self.remove(key);
+            return None;
+        }
+        let (state, answer) = match next(slot) {
+            Ok(next) => next,
+            Err(answer) => return Some(answer),
+        };
         if state.deadline() <= now {
-            return self.remove(key);
+            self.remove(key);
+            return Some(answer);
         }
-        self.note(state.deadline());
-        if let Some(slot) = self.table.get_mut(&key) {
-            let from = slot.weight();
-            let before = std::mem::replace(&mut slot.state, state);
-            self.all.recount(self.at, from, slot.weight());
-            // A session that lives on stays on its owner's list.
-            let lives = matches!(slot.state, State::Live(_));
-            *if lives { &mut self.replaced } else { &mut self.taken } = Some(before);
-        }
+        let from = slot.weight();
+        let before = std::mem::replace(&mut slot.state, state);
+        let (to, deadline) = (slot.weight(), slot.deadline());
+        // A session that lives on stays on its owner's list.
+        let lives = matches!(slot.state, State::Live(_));
+        *if lives { &mut self.replaced } else { &mut self.taken } = Some(before);
+        self.all.recount(self.at, from, to);
+        self.note(deadline);
+        Some(answer)
     }
 
     /// Unlocks the shard and hands out what left it.

@@ -73,8 +73,8 @@ pub(super) fn longest_record(max_bytes: usize) -> usize {
 }
 
 impl Slot {
-    pub(super) fn new(token: &[u8; RANDOM_LEN], record: Record) -> Self {
-        Self { token: Secret::new(token), state: State::Live(Arc::new(record)) }
+    pub(super) fn new(token: &[u8; RANDOM_LEN], record: Arc<Record>) -> Self {
+        Self { token: Secret::new(token), state: State::Live(record) }
     }
 
     pub(super) fn is_of(&self, token: &[u8; RANDOM_LEN]) -> bool {

@@ -71,7 +71,7 @@ impl MemoryStore {
     }
 
     fn put(&self, n: u64, record: &Record, now: u64) -> Created {
-        at_once(self.create(&token(n), record, time(now)))
+        at_once(self.create(&token(n), &record.clone().into(), time(now)))
     }
 
     fn change(&self, n: u64, from: u64, change: &Change, now: u64) -> Updated {
@@ -164,7 +164,7 @@ fn half_a_token_opens_nothing() {
         assert_eq!(at_once(store.touch(token, version(1), time(500), time(10))), Updated::Gone);
         assert_eq!(at_once(store.delete(token, MINUTE, time(10))), Deleted::Absent);
     }
-    assert_eq!(at_once(store.create(&other, &record(10, 100), time(10))), Created::Taken);
+    assert_eq!(at_once(store.create(&other, &record(10, 100).into(), time(10))), Created::Taken);
     assert_eq!(store.at(1, 10), Loaded::Live(record(10, 100).into()));
 }
 

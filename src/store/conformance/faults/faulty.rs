@@ -148,7 +148,7 @@ impl SessionStore for Faulty {
         Ok(self.buffer.lock().unwrap().take().unwrap_or(Loaded::Absent))
     }
 
-    async fn create(&self, fresh: &SessionToken, record: &Record, now: SystemTime) -> Result<Created, StoreError> {
+    async fn create(&self, fresh: &SessionToken, record: &Arc<Record>, now: SystemTime) -> Result<Created, StoreError> {
         let mut record = self.limit(record)?;
         record.owner = record.owner.map(|owner| self.owner(&owner).into());
         match self.fault {

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
@@ -162,7 +163,7 @@ impl SessionStore for Sealed {
         Ok(self.open(token, now).map_or(Loaded::Absent, |record| Loaded::Live(record.into())))
     }
 
-    async fn create(&self, _: &SessionToken, record: &Record, _: SystemTime) -> Result<Created, StoreError> {
+    async fn create(&self, _: &SessionToken, record: &Arc<Record>, _: SystemTime) -> Result<Created, StoreError> {
         self.seal(record).map(Created::Instead)
     }
 

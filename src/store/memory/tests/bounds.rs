@@ -165,7 +165,9 @@ fn a_record_larger_than_the_store_is_refused_and_evicts_nobody() {
     let huge = Record { version: version(2), ..heavy(10, 10_000) };
     let waker = &mut Context::from_waker(Waker::noop());
     let change = Change::Replace(huge.clone().into(), Deadline::Keep);
-    let Poll::Ready(created) = pin!(store.create(&token(1), &huge, time(10))).poll(waker) else { panic!("waited") };
+    let Poll::Ready(created) = pin!(store.create(&token(1), &huge.into(), time(10))).poll(waker) else {
+        panic!("waited")
+    };
     let updating = pin!(store.update(&token(0), version(1), &change, time(10))).poll(waker);
     let Poll::Ready(updated) = updating else { panic!("waited") };
     assert!(created.unwrap_err().is_too_large() && updated.unwrap_err().is_too_large());
