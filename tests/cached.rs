@@ -57,7 +57,7 @@ fn loaded(store: &impl SessionStore, n: u8, now: SystemTime) -> Option<u64> {
 }
 
 fn create(store: &impl SessionStore, n: u8, record: &Record) {
-    assert_eq!(at_once(store.create(&token(n), record, start())).unwrap(), Created::Stored);
+    assert_eq!(at_once(store.create(&token(n), &record.clone().into(), start())).unwrap(), Created::Stored);
 }
 
 fn update(store: &impl SessionStore, n: u8, from: u64, to: u64) -> Updated {

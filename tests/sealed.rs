@@ -40,7 +40,7 @@ fn stored(store: &MemoryStore, token: &SessionToken, now: SystemTime) -> Record 
 /// Replaces what is stored by something else, as an attacker does who may write to the store.
 fn overwrite(store: &MemoryStore, token: &SessionToken, record: &Record, now: SystemTime) {
     at_once(store.delete(token, Duration::ZERO, now)).unwrap();
-    assert_eq!(at_once(store.create(token, record, now)).unwrap(), Created::Stored);
+    assert_eq!(at_once(store.create(token, &record.clone().into(), now)).unwrap(), Created::Stored);
 }
 
 fn fill(session: &Session) -> Result<String, tower_session_layer::Error> {
@@ -146,11 +146,11 @@ fn the_store_s_limit_counts_what_sealing_adds() {
     let now = ManualClock::default().now();
     let (one, other) = (SessionToken::from_random([1; 24]), SessionToken::from_random([2; 24]));
     let largest = record_of_len(1, longest, (now, now + MINUTE));
-    assert_eq!(at_once(sealed.create(&one, &largest, now)).unwrap(), Created::Stored);
+    assert_eq!(at_once(sealed.create(&one, &largest.clone().into(), now)).unwrap(), Created::Stored);
     assert!(stored(&memory, &one, now).encoded_len() <= inner);
     assert_eq!(at_once(sealed.load(&one, now)).unwrap(), Loaded::Live(largest.clone().into()));
     let larger = record_of_len(2, longest + 1, (now, now + MINUTE));
-    assert!(at_once(sealed.create(&other, &larger, now)).unwrap_err().is_too_large());
+    assert!(at_once(sealed.create(&other, &larger.clone().into(), now)).unwrap_err().is_too_large());
     let change = Change::Replace(larger.into(), Deadline::Keep);
     assert!(at_once(sealed.update(&one, largest.version(), &change, now)).unwrap_err().is_too_large());
 }
@@ -160,7 +160,7 @@ fn a_change_that_is_sent_again_is_done_though_it_is_sealed_anew() {
     let (sealed, now) = (Sealed::new(MemoryStore::new()).unwrap(), ManualClock::default().now());
     let (token, record) = (SessionToken::from_random([1; 24]), record_of_len(1, 200, (now, now + MINUTE)));
     for _ in 0..2 {
-        assert_eq!(at_once(sealed.create(&token, &record, now)).unwrap(), Created::Stored);
+        assert_eq!(at_once(sealed.create(&token, &record.clone().into(), now)).unwrap(), Created::Stored);
     }
     let next = record_of_len(2, 300, (now, now + MINUTE));
     let change = Change::Replace(next.clone().into(), Deadline::Keep);

@@ -166,7 +166,7 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
         Ok(loaded)
     }
 
-    async fn create(&self, fresh: &SessionToken, record: &Record, now: SystemTime) -> Result<Created, StoreError> {
+    async fn create(&self, fresh: &SessionToken, record: &Arc<Record>, now: SystemTime) -> Result<Created, StoreError> {
         let _forgets = self.front.writing(fresh.key());
         self.back.create(fresh, record, now).await
     }

@@ -117,9 +117,9 @@ impl<S: SessionStore> SessionStore for Sealed<S> {
         })
     }
 
-    async fn create(&self, fresh: &SessionToken, record: &Record, now: SystemTime) -> Result<Created, StoreError> {
+    async fn create(&self, fresh: &SessionToken, record: &Arc<Record>, now: SystemTime) -> Result<Created, StoreError> {
         let sealed = self.seal(fresh, record)?;
-        self.store.create(fresh, &sealed, now).await
+        self.store.create(fresh, &sealed.into(), now).await
     }
 
     async fn update(

@@ -53,7 +53,7 @@ impl Revocations {
             version: Version::new(u64::from_be_bytes(number)).unwrap_or(blank().version),
             ..blank()
         };
-        match self.0.create(&id(session), &note, now).await? {
+        match self.0.create(&id(session), &note.into(), now).await? {
             Created::Stored => Ok(true),
             Created::Taken => Ok(false),
             _ => Err(StoreError::new("the list of revocations did not answer as a store on the server")),
@@ -88,7 +88,7 @@ trait List: fmt::Debug + Send + Sync {
     fn is_immediate(&self) -> bool;
     fn sweep_interval(&self) -> Option<Duration>;
     fn load<'a>(&'a self, id: &'a SessionToken, now: SystemTime) -> Answer<'a, Loaded>;
-    fn create<'a>(&'a self, id: &'a SessionToken, note: &'a Record, now: SystemTime) -> Answer<'a, Created>;
+    fn create<'a>(&'a self, id: &'a SessionToken, note: &'a Arc<Record>, now: SystemTime) -> Answer<'a, Created>;
     fn sweep(&self, limit: usize, now: SystemTime) -> Answer<'_, usize>;
 }
 
@@ -109,7 +109,7 @@ impl<S: SessionStore> List for S {
         Box::pin(SessionStore::load(self, id, now))
     }
 
-    fn create<'a>(&'a self, id: &'a SessionToken, note: &'a Record, now: SystemTime) -> Answer<'a, Created> {
+    fn create<'a>(&'a self, id: &'a SessionToken, note: &'a Arc<Record>, now: SystemTime) -> Answer<'a, Created> {
         Box::pin(SessionStore::create(self, id, note, now))
     }
 
