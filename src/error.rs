@@ -276,6 +276,8 @@ pub enum ConfigError {
     MaxChunks(u8),
     /// A bound of a store is zero; holds the option's name.
     ZeroBound(&'static str),
+    /// A store whose token is the session itself was given where only one on the server will do; holds what it was for.
+    ClientSideStore(&'static str),
     /// The store's directory cannot be used.
     Directory {
         /// The directory.
@@ -324,6 +326,9 @@ impl fmt::Display for ConfigError {
             Self::NoKey => f.write_str("no key: expected at least one of at least 32 random bytes"),
             Self::MaxChunks(is) => write!(f, "max_chunks {is}: expected 1, 2 or 3"),
             Self::ZeroBound(option) => write!(f, "{option} 0: expected at least 1"),
+            Self::ClientSideStore(of) => {
+                write!(f, "{of} with a store whose token is the session itself: expected a store on the server")
+            }
             Self::Directory { path, reason } => {
                 write!(f, "directory {}: expected one that can be written: {reason}", path.display())
             }

@@ -16,13 +16,14 @@
 //!   the cookie of a fresh sign-in.
 //! - **No lost update.** Concurrent changes to one session all land ([`Session::update`] for those that depend on
 //!   what is there).
-//! - **Nothing to steal at rest.** Stores, file names and logs hold at most the SHA-256 of a token.
+//! - **Nothing to steal at rest.** Stores, file names and logs hold at most the SHA-256 of a token; with
+//!   [`Sealed`](crate::Sealed) around it, a store holds no readable value either.
 //! - **No confusion with absence.** A failing store is an error, never "not signed in".
 //!
 //! The program itself must serve over TLS, choose what it puts into a session, call [`Session::sign_in`] or
 //! [`Session::renew`] when privileges change, and put [`Session::csrf_token`] into its forms where `SameSite=Lax` is
 //! not enough. With `CookieStore` the client holds the state: the last cookie to arrive wins, and a copied
-//! cookie survives logout until its deadline.
+//! cookie survives logout until its deadline unless a list of revocations is kept.
 //!
 //! # Why each default
 //!

@@ -52,6 +52,12 @@
 )]
 //! | your own | | whatever implements [`SessionStore`] | the feature `conformance` has the tests it must pass |
 //!
+//! [`Sealed`] around a store on the server encrypts what it keeps: only the client's token opens it.
+#![cfg_attr(
+    feature = "cached",
+    doc = "[`CachedStore`] (feature `cached`) in front of a store that is far away answers repeated reads from this process."
+)]
+//!
 //! The feature `axum` makes [`Session`] and [`SessionView`] extractors. Elsewhere [`Session::from_extensions`] finds the
 //! session. Features are additive.
 //!
@@ -112,6 +118,9 @@ pub use self::layer::{Owners, SessionLayer};
 pub use self::record::SessionHandle;
 pub use self::service::SessionService;
 pub use self::session::{Readable, Session, SessionKey, SessionView};
+#[cfg(feature = "cached")]
+#[cfg_attr(docsrs, doc(cfg(feature = "cached")))]
+pub use self::store::cached::{CachedStore, CachedStoreBuilder};
 #[cfg(feature = "cookie")]
 #[cfg_attr(docsrs, doc(cfg(feature = "cookie")))]
 pub use self::store::cookie::{CookieKey, CookieStore, CookieStoreBuilder};
@@ -121,6 +130,7 @@ pub use self::store::file::{Durability, FileStore, FileStoreBuilder};
 #[cfg(feature = "memory")]
 #[cfg_attr(docsrs, doc(cfg(feature = "memory")))]
 pub use self::store::memory::{MemoryStore, MemoryStoreBuilder};
+pub use self::store::sealed::Sealed;
 pub use self::store::{OwnedSession, SessionStore};
 pub use self::token::{SessionToken, StoreKey, TokenShape};
 

@@ -8,6 +8,8 @@ mod erased;
 // What a revocation ends, and what it leaves behind.
 mod revocation;
 
+#[cfg(feature = "cached")]
+pub mod cached;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 #[cfg(feature = "cookie")]
@@ -16,6 +18,8 @@ pub mod cookie;
 pub mod file;
 #[cfg(feature = "memory")]
 pub mod memory;
+// Any store on the server, with its contents encrypted.
+pub mod sealed;
 
 use std::fmt::Debug;
 use std::future::Future;

@@ -17,10 +17,10 @@ use tower_session_layer::store::{
     Updated, Version,
 };
 use tower_session_layer::{
-    CacheHeaders, ConfigError, CookieKey, CookieStore, CookieStoreBuilder, Error, FileStore, ManualClock, MemoryStore,
-    MemoryStoreBuilder, OnStoreFailure, Owners, ResponseFuture, Session, SessionCookie, SessionCookieBuilder,
-    SessionHandle, SessionKey, SessionLayer, SessionLayerBuilder, SessionService, SessionToken, SessionView,
-    StoreError, StoreKey, SystemClock, TokenShape,
+    CacheHeaders, CachedStore, CachedStoreBuilder, ConfigError, CookieKey, CookieStore, CookieStoreBuilder, Error,
+    FileStore, ManualClock, MemoryStore, MemoryStoreBuilder, OnStoreFailure, Owners, ResponseFuture, Sealed, Session,
+    SessionCookie, SessionCookieBuilder, SessionHandle, SessionKey, SessionLayer, SessionLayerBuilder, SessionService,
+    SessionToken, SessionView, StoreError, StoreKey, SystemClock, TokenShape,
 };
 
 fn free<T: Send + Sync + Unpin + Debug + 'static>() {}
@@ -41,6 +41,9 @@ fn public_types_go_anywhere() {
     cloned::<MemoryStore>();
     cloned::<MemoryStoreBuilder>();
     cloned::<FileStore>();
+    cloned::<Sealed<FileStore>>();
+    cloned::<CachedStore<FileStore>>();
+    cloned::<CachedStoreBuilder<FileStore>>();
     cloned::<CookieStore>();
     cloned::<CookieKey>();
     cloned::<ManualClock>();

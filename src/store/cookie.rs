@@ -1,21 +1,25 @@
 //! The session sealed in the client's cookie: nothing is kept on the server.
 
+mod builder;
 mod ended;
 mod key;
 mod plain;
+mod revocations;
 mod seal;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+pub use self::builder::CookieStoreBuilder;
 use self::ended::Ended;
 pub use self::key::CookieKey;
+use self::revocations::Revocations;
 use self::seal::Sealer;
 use super::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::cookie::SessionCookie;
-use crate::error::{ConfigError, StoreError};
-use crate::record::{Record, Version};
+use crate::error::StoreError;
+use crate::record::{Record, TombstoneKind, Version};
 use crate::token::{SessionToken, TokenShape};
 
 /// Keeps each session in its own cookie, sealed so that the client can neither read nor change it.
@@ -36,13 +40,15 @@ use crate::token::{SessionToken, TokenShape};
 /// - **The last cookie to arrive wins.** Of two requests at once that change different values, one is lost; a request
 ///   that began before a logout may bring the session back with its answer.
 /// - **A copied cookie survives logout and renewal.** Both only replace what the client holds. Choose timeouts that
-///   bear this, or a store on the server where it matters, as for payment or administration.
+///   bear this, a list of [revocations](CookieStoreBuilder::revocations), which ends this, or a store on the server
+///   where it matters, as for payment or administration.
 /// - **Nobody can list or revoke an owner's sessions**: [`owned`](SessionStore::owned) and
 ///   [`revoke`](SessionStore::revoke) are [unsupported](StoreError::unsupported). Removing a key ends all sessions
 ///   that it sealed.
 /// - **An old copy can be put back.** What must be counted or used up belongs into a database.
 ///
-/// No method waits, so dropping one of their futures leaves nothing half done.
+/// Without a list of revocations no method waits, so dropping one of their futures leaves nothing half done; with one,
+/// a session has ended or it has not.
 ///
 /// A clock that steps back revives no session that this store has found expired: it remembers the last 4,096 of them at
 /// least, a clone as well, but not another process or this one after a restart. Nothing else is taken for expired: a
@@ -83,6 +89,7 @@ pub struct CookieStore {
     keys: Arc<[CookieKey]>,
     audience: Arc<str>,
     max_chunks: u8,
+    revocations: Option<Revocations>,
     /// What was found expired, in whichever clone.
     ended: Arc<Ended>,
     /// Set by `bind`.
@@ -101,19 +108,36 @@ struct Bound {
 impl CookieStore {
     /// Creates a store of one key and one cookie.
     pub fn new(key: CookieKey) -> Self {
-        Self::from_parts([key].into(), "", 1)
+        Self::builder([key]).finish()
     }
 
     /// Starts with a ring of keys: the first seals, all open.
     pub fn builder(keys: impl IntoIterator<Item = CookieKey>) -> CookieStoreBuilder {
-        CookieStoreBuilder { keys: keys.into_iter().collect(), audience: String::new(), max_chunks: 1 }
+        let keys = keys.into_iter().collect();
+        CookieStoreBuilder { keys, audience: String::new(), max_chunks: 1, revocations: None }
     }
 
-    fn from_parts(keys: Arc<[CookieKey]>, audience: &str, max_chunks: u8) -> Self {
-        Self { keys, audience: audience.into(), max_chunks, ended: Arc::default(), bound: None }
+    /// Opens what is live and not revoked, and says whether the first key sealed it.
+    async fn live(&self, token: &SessionToken, now: SystemTime) -> Result<Option<(Record, bool)>, StoreError> {
+        let opened = self.open(token, now);
+        if let (Some((record, _)), Some(list)) = (&opened, &self.revocations)
+            && list.include(record, now).await?
+        {
+            tracing::debug!(key = ?token.key(), "a request came with a copy of a session that has ended");
+            return Ok(None);
+        }
+        Ok(opened)
     }
 
-    /// Opens what is live, and says whether the first key sealed it.
+    /// Ends a session in all copies of its cookie, as far as the server knows of ends; `false` if it had ended already.
+    async fn end(&self, session: &Record, now: SystemTime) -> Result<bool, StoreError> {
+        match &self.revocations {
+            Some(list) => list.add(session, now).await,
+            None => Ok(true),
+        }
+    }
+
+    /// Opens what has not expired, and says whether the first key sealed it.
     fn open(&self, token: &SessionToken, now: SystemTime) -> Option<(Record, bool)> {
         let bound = self.bound.as_ref()?;
         let text = token.secret();
@@ -152,8 +176,9 @@ impl SessionStore for CookieStore {
         TokenShape::sealed(self.bound.as_ref().map_or(0, |bound| bound.max_text_len), self.max_chunks)
     }
 
+    /// Returns whether the list of revocations does not wait either.
     fn is_immediate(&self) -> bool {
-        true
+        self.revocations.as_ref().is_none_or(Revocations::is_immediate)
     }
 
     /// Returns the longest record that is sure to fit: zero before [`bind`](Self::bind).
@@ -162,7 +187,7 @@ impl SessionStore for CookieStore {
     }
 
     fn sweep_interval(&self) -> Option<Duration> {
-        None
+        self.revocations.as_ref().and_then(Revocations::sweep_interval)
     }
 
     /// Binds the store to the cookie's name and to the room that its attributes leave.
@@ -179,7 +204,7 @@ impl SessionStore for CookieStore {
     }
 
     async fn load(&self, token: &SessionToken, now: SystemTime) -> Result<Loaded, StoreError> {
-        Ok(match self.open(token, now) {
+        Ok(match self.live(token, now).await? {
             Some((record, true)) => Loaded::Live(record.into()),
             Some((record, false)) => Loaded::Outdated(record.into()),
             None => Loaded::Absent,
@@ -195,12 +220,12 @@ impl SessionStore for CookieStore {
         self.seal(record).map(Created::Instead)
     }
 
-    /// Seals the new state, where the token is live at `from`. The token itself stays good: nothing on the server
-    /// remembers that it was replaced or retired.
+    /// Seals the new state, where the token is live at `from`. The token itself stays good unless a renewal or a
+    /// tombstone ends it in the list of revocations.
     ///
     /// # Errors
     ///
-    /// As [`create`](Self::create).
+    /// As [`create`](Self::create), or the list failed; it may know the end all the same.
     async fn update(
         &self,
         token: &SessionToken,
@@ -208,22 +233,26 @@ impl SessionStore for CookieStore {
         change: &Change,
         now: SystemTime,
     ) -> Result<Updated, StoreError> {
-        let Some((stored, _)) = self.open(token, now) else { return Ok(Updated::Gone) };
-        match change {
-            Change::Replace(next, _) if stored.version == next.version => Ok(Updated::Instead(token.clone())),
-            _ if stored.version != from => Ok(Updated::Conflict),
+        let Some((stored, _)) = self.live(token, now).await? else { return Ok(Updated::Gone) };
+        let (updated, ends) = match change {
+            Change::Replace(next, _) if stored.version == next.version => (Updated::Instead(token.clone()), false),
+            _ if stored.version != from => (Updated::Conflict, false),
             Change::Replace(next, deadline) => {
-                self.seal(&deadline.apply(stored.deadline(), next.clone())).map(Updated::Instead)
+                let sealed = self.seal(&deadline.apply(stored.deadline(), next.clone()))?;
+                // Only a renewal replaces the secret.
+                (Updated::Instead(sealed), next.csrf != stored.csrf)
             }
-            Change::Retire(_) => Ok(Updated::Done),
-        }
+            // What another request has written beside one that left the session empty stays.
+            Change::Retire(stone) => (Updated::Done, stone.kind() != TombstoneKind::Emptied),
+        };
+        Ok(if ends && !self.end(&stored, now).await? { Updated::Gone } else { updated })
     }
 
     /// Seals the same values with the first key and the deadline that [`Record::touch`] gives.
     ///
     /// # Errors
     ///
-    /// No randomness.
+    /// No randomness, or the list of revocations failed.
     async fn touch(
         &self,
         token: &SessionToken,
@@ -231,7 +260,7 @@ impl SessionStore for CookieStore {
         deadline: SystemTime,
         now: SystemTime,
     ) -> Result<Updated, StoreError> {
-        let Some((mut record, _)) = self.open(token, now) else { return Ok(Updated::Gone) };
+        let Some((mut record, _)) = self.live(token, now).await? else { return Ok(Updated::Gone) };
         if record.version != version {
             return Ok(Updated::Conflict);
         }
@@ -239,9 +268,15 @@ impl SessionStore for CookieStore {
         self.seal(&record).map(Updated::Instead)
     }
 
-    /// Says whether the session is live. Removing the client's cookie is all that ends it, and a copy survives.
+    /// Ends the session in the list of revocations. Without one it says whether the session is live: removing the
+    /// client's cookie is then all that ends it, and a copy survives.
+    ///
+    /// # Errors
+    ///
+    /// The list failed.
     async fn delete(&self, token: &SessionToken, _: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
-        Ok(self.open(token, now).map_or(Deleted::Absent, |_| Deleted::Done))
+        let Some((record, _)) = self.open(token, now) else { return Ok(Deleted::Absent) };
+        Ok(if self.end(&record, now).await? { Deleted::Done } else { Deleted::Absent })
     }
 
     /// Refuses: the clients hold the sessions.
@@ -262,9 +297,12 @@ impl SessionStore for CookieStore {
         Err(StoreError::unsupported())
     }
 
-    /// Does nothing: there is nothing to remove.
-    async fn sweep(&self, _: usize, _: SystemTime) -> Result<usize, StoreError> {
-        Ok(0)
+    /// Sweeps the list of revocations; there is nothing else to remove.
+    async fn sweep(&self, limit: usize, now: SystemTime) -> Result<usize, StoreError> {
+        match &self.revocations {
+            Some(list) => list.sweep(limit, now).await,
+            None => Ok(0),
+        }
     }
 }
 
@@ -274,49 +312,9 @@ impl fmt::Debug for CookieStore {
             .field("keys", &self.keys.len())
             .field("audience", &self.audience)
             .field("max_chunks", &self.max_chunks)
+            .field("revocations", &self.revocations)
             .field("cookie", &self.bound.as_ref().map(|bound| &bound.name))
             .finish_non_exhaustive()
-    }
-}
-
-/// Collects a [`CookieStore`]'s keys and options; see [`CookieStore::builder`].
-#[derive(Debug, Clone)]
-#[must_use = "a builder does nothing until `build` is called"]
-pub struct CookieStoreBuilder {
-    keys: Vec<CookieKey>,
-    audience: String,
-    max_chunks: u8,
-}
-
-impl CookieStoreBuilder {
-    /// Sets over how many cookies a session may be spread, 1 to 3; 1 by default, since every request carries them all.
-    pub fn max_chunks(mut self, max_chunks: u8) -> Self {
-        self.max_chunks = max_chunks;
-        self
-    }
-
-    /// Names whom the sessions are for, such as an application or a stage; empty by default.
-    ///
-    /// It is bound into the seal: where several applications share a key, none opens a session of another audience.
-    /// Changing it ends all sessions.
-    pub fn audience(mut self, audience: impl Into<String>) -> Self {
-        self.audience = audience.into();
-        self
-    }
-
-    /// Checks the options.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError::NoKey`] without a key, [`ConfigError::MaxChunks`] outside 1 to 3.
-    pub fn build(self) -> Result<CookieStore, ConfigError> {
-        if self.keys.is_empty() {
-            return Err(ConfigError::NoKey);
-        }
-        if !(1..=3).contains(&self.max_chunks) {
-            return Err(ConfigError::MaxChunks(self.max_chunks));
-        }
-        Ok(CookieStore::from_parts(self.keys.into(), &self.audience, self.max_chunks))
     }
 }
 

@@ -1,8 +1,11 @@
 //! The session in the client's cookie: what its seal keeps out, how its keys rotate, how its deadlines hold.
 
 mod contract;
+mod revocations;
 mod sealing;
 mod size;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::collections::HashSet;
 use std::pin::pin;

@@ -11,6 +11,7 @@
 
 pub mod direct;
 pub mod log;
+pub mod record;
 pub mod store;
 
 use std::collections::BTreeMap;

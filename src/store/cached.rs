@@ -1,0 +1,216 @@
+//! A local cache in front of a store that is far away.
+
+// How old what is known has become.
+mod age;
+// What is known.
+mod front;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use self::front::{Found, Front};
+use super::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
+use crate::clock::{micros, span};
+use crate::cookie::SessionCookie;
+use crate::error::{ConfigError, StoreError};
+use crate::record::{Record, Version};
+use crate::token::{SessionToken, TokenShape};
+
+/// Answers for a short time from this process's memory what a store elsewhere was asked before.
+///
+/// Only live sessions are kept, in a [moka](https://docs.rs/moka) cache: what is absent or has ended is asked for each
+/// time. Everything but a load goes to the store behind, and with it every decision: versions are compared there, so no
+/// update is lost and nothing that ended comes back, however old what a request has read was. A clone shares the cache.
+/// Around a [`Sealed`](crate::Sealed) store it spares opening as well, and holds what was opened.
+///
+/// # Staleness
+///
+/// For [`max_staleness`](CachedStoreBuilder::max_staleness), 3 seconds unless set, from the beginning of the load
+/// on, a request in this process may read what *another* process has changed meanwhile as it was before. That
+/// includes the end of a session: **one that was destroyed, renewed or revoked through another process is let in here
+/// for that long**, though it can store nothing any more. [`reload`](crate::Session::reload) may read from the cache
+/// too. Where that is too much, as for payment or administration, use the store behind without a cache.
+///
+/// What goes through this process is seen at once: each write, applied, refused or without an answer, and each
+/// revocation drops what is cached of the sessions concerned before it returns, and what was read before it is not
+/// kept. Only a call that was given up and is applied later may be missed for as long as the change of another process.
+///
+/// No session is answered for past its deadline, nor is one that a call found expired. Time is that of the calls' `now`,
+/// and a clock that steps back makes nothing younger.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(all(feature = "file", unix))]
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+/// use tower_session_layer::{CachedStore, FileStore, SessionLayer};
+///
+/// # let temporary = tempfile::tempdir()?;
+/// # let directory = temporary.path().join("sessions");
+/// let store = FileStore::new(directory)?;
+/// let store = CachedStore::builder(store).max_staleness(Duration::from_secs(1)).max_bytes(16 << 20).build()?;
+/// let sessions = SessionLayer::new(store);
+/// # let _ = sessions;
+/// # Ok(())
+/// # }
+/// # #[cfg(not(all(feature = "file", unix)))]
+/// # fn main() {}
+/// ```
+#[derive(Clone)]
+pub struct CachedStore<S> {
+    back: S,
+    front: Arc<Front>,
+}
+
+impl<S: SessionStore> CachedStore<S> {
+    /// Puts a cache with the default settings in front of a store.
+    ///
+    /// # Errors
+    ///
+    /// As [`CachedStoreBuilder::build`].
+    pub fn new(back: S) -> Result<Self, ConfigError> {
+        Self::builder(back).build()
+    }
+
+    /// Starts with the default settings.
+    pub fn builder(back: S) -> CachedStoreBuilder<S> {
+        CachedStoreBuilder { back, max_staleness: Duration::from_secs(3), max_bytes: 64 << 20 }
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for CachedStore<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CachedStore").field("back", &self.back).field("front", &self.front).finish()
+    }
+}
+
+/// Settings of a [`CachedStore`].
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct CachedStoreBuilder<S> {
+    back: S,
+    max_staleness: Duration,
+    max_bytes: u64,
+}
+
+impl<S: SessionStore> CachedStoreBuilder<S> {
+    /// Sets for how long a session is answered for without asking again; 3 seconds by default, in which a page and what
+    /// it loads are served, and nobody has got far with a session that was ended elsewhere.
+    pub fn max_staleness(mut self, max_staleness: Duration) -> Self {
+        self.max_staleness = max_staleness;
+        self
+    }
+
+    /// Sets how many bytes the cached sessions may take; 64 MiB by default. What is used least goes first.
+    ///
+    /// Counted are keys, values and owners' names, and an estimate of what holds them: about 300 bytes a session and 60
+    /// a value.
+    pub fn max_bytes(mut self, max_bytes: u64) -> Self {
+        self.max_bytes = max_bytes;
+        self
+    }
+
+    /// Checks the settings.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::ZeroBound`] for a staleness or a size of zero, [`ConfigError::ClientSideStore`] for a store
+    /// whose token is the session itself, where there is nothing to wait for.
+    pub fn build(self) -> Result<CachedStore<S>, ConfigError> {
+        let Self { back, max_staleness, max_bytes } = self;
+        if back.token_shape() != TokenShape::Random {
+            return Err(ConfigError::ClientSideStore("CachedStore"));
+        }
+        // Less than a microsecond is no time here.
+        for (option, bound) in [("max_staleness", span(max_staleness)), ("max_bytes", max_bytes)] {
+            if bound == 0 {
+                return Err(ConfigError::ZeroBound(option));
+            }
+        }
+        Ok(CachedStore { back, front: Arc::new(Front::new(span(max_staleness), max_bytes)) })
+    }
+}
+
+/// Every call is that of the store behind, and as atomic, durable and safe to drop. A guard drops what is cached
+/// whichever way it ends.
+impl<S: SessionStore> SessionStore for CachedStore<S> {
+    fn token_shape(&self) -> TokenShape {
+        self.back.token_shape()
+    }
+
+    fn is_immediate(&self) -> bool {
+        self.back.is_immediate()
+    }
+
+    fn max_record_len(&self) -> Option<usize> {
+        self.back.max_record_len()
+    }
+
+    fn sweep_interval(&self) -> Option<Duration> {
+        self.back.sweep_interval()
+    }
+
+    fn bind(&mut self, cookie: &SessionCookie) {
+        self.back.bind(cookie);
+    }
+
+    async fn load(&self, token: &SessionToken, now: SystemTime) -> Result<Loaded, StoreError> {
+        let asked = match self.front.find(token.key(), micros(now)) {
+            Found::Known(record) => return Ok(Loaded::Live(record)),
+            Found::Unknown(asked) => asked,
+        };
+        let loaded = self.back.load(token, now).await?;
+        self.front.keep(&asked, &loaded);
+        Ok(loaded)
+    }
+
+    async fn create(&self, fresh: &SessionToken, record: &Arc<Record>, now: SystemTime) -> Result<Created, StoreError> {
+        let _forgets = self.front.writing(fresh.key());
+        self.back.create(fresh, record, now).await
+    }
+
+    async fn update(
+        &self,
+        token: &SessionToken,
+        from: Version,
+        change: &Change,
+        now: SystemTime,
+    ) -> Result<Updated, StoreError> {
+        let _forgets = self.front.writing(token.key());
+        self.back.update(token, from, change, now).await
+    }
+
+    async fn touch(
+        &self,
+        token: &SessionToken,
+        version: Version,
+        deadline: SystemTime,
+        now: SystemTime,
+    ) -> Result<Updated, StoreError> {
+        let _forgets = self.front.writing(token.key());
+        self.back.touch(token, version, deadline, now).await
+    }
+
+    async fn delete(&self, token: &SessionToken, tombstone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
+        let _forgets = self.front.writing(token.key());
+        self.back.delete(token, tombstone, now).await
+    }
+
+    async fn owned(&self, owner: &str, now: SystemTime) -> Result<Vec<OwnedSession>, StoreError> {
+        self.front.see(micros(now));
+        self.back.owned(owner, now).await
+    }
+
+    async fn revoke(&self, owner: &str, revocation: &Revocation, now: SystemTime) -> Result<usize, StoreError> {
+        self.front.see(micros(now));
+        let _forgets = self.front.revoking(owner);
+        self.back.revoke(owner, revocation, now).await
+    }
+
+    async fn sweep(&self, limit: usize, now: SystemTime) -> Result<usize, StoreError> {
+        self.front.see(micros(now));
+        self.back.sweep(limit, now).await
+    }
+}

@@ -1,0 +1,103 @@
+//! A cookie store's options.
+
+use std::sync::Arc;
+
+use super::revocations::Revocations;
+use super::{CookieKey, CookieStore};
+use crate::error::ConfigError;
+use crate::store::SessionStore;
+
+/// Collects a [`CookieStore`]'s keys and options; see [`CookieStore::builder`].
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct CookieStoreBuilder {
+    pub(super) keys: Vec<CookieKey>,
+    pub(super) audience: String,
+    pub(super) max_chunks: u8,
+    pub(super) revocations: Option<Revocations>,
+}
+
+impl CookieStoreBuilder {
+    /// Sets over how many cookies a session may be spread, 1 to 3; 1 by default, since every request carries them all.
+    pub fn max_chunks(mut self, max_chunks: u8) -> Self {
+        self.max_chunks = max_chunks;
+        self
+    }
+
+    /// Names whom the sessions are for, such as an application or a stage; empty by default.
+    ///
+    /// It is bound into the seal: where several applications share a key, none opens a session of another audience.
+    /// Changing it ends all sessions.
+    pub fn audience(mut self, audience: impl Into<String>) -> Self {
+        self.audience = audience.into();
+        self
+    }
+
+    /// Notes in a store on the server which sessions have ended, so that no copy of their cookies opens; off by
+    /// default.
+    ///
+    /// [Destroying](crate::Session::destroy) a session, [renewing](crate::Session::renew) it and
+    /// [signing in](crate::Session::sign_in) note what was there before until its absolute deadline. The list so holds a
+    /// small record for each of them and nothing of a session, not even its token. Every server of the application must
+    /// use the same list: an end is known where the list is, as soon as the list knows it.
+    ///
+    /// It costs one read of the list for each request with a cookie that opens, and another when the session is
+    /// written or refreshed. When the list fails the store does, with a 503: a session that may have ended is neither
+    /// let in nor taken for absent. A session that a request leaves empty is not noted, and owners' sessions still
+    /// cannot be listed or revoked.
+    ///
+    /// What the list forgets too early opens again. `MemoryStore` forgets everything when the
+    /// process ends, and whatever exceeds its bounds.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(all(feature = "file", unix))]
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_session_layer::{CookieKey, CookieStore, FileStore};
+    ///
+    /// # let temporary = tempfile::tempdir()?;
+    /// # let directory = temporary.path().join("ended");
+    /// # let secret: Vec<u8> = (1..=32).collect();
+    /// let store = CookieStore::builder([CookieKey::new(&secret)?]).revocations(FileStore::new(directory)?).build()?;
+    /// # let _ = store;
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(all(feature = "file", unix)))]
+    /// # fn main() {}
+    /// ```
+    pub fn revocations(mut self, list: impl SessionStore) -> Self {
+        self.revocations = Some(Revocations::new(list));
+        self
+    }
+
+    /// Checks the options.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::NoKey`] without a key, [`ConfigError::MaxChunks`] outside 1 to 3,
+    /// [`ConfigError::ClientSideStore`] where the list of revocations is a cookie store.
+    pub fn build(self) -> Result<CookieStore, ConfigError> {
+        if self.keys.is_empty() {
+            return Err(ConfigError::NoKey);
+        }
+        if !(1..=3).contains(&self.max_chunks) {
+            return Err(ConfigError::MaxChunks(self.max_chunks));
+        }
+        if self.revocations.as_ref().is_some_and(|list| !list.is_server_side()) {
+            return Err(ConfigError::ClientSideStore("revocations"));
+        }
+        Ok(self.finish())
+    }
+
+    pub(super) fn finish(self) -> CookieStore {
+        CookieStore {
+            keys: self.keys.into(),
+            audience: self.audience.into(),
+            max_chunks: self.max_chunks,
+            revocations: self.revocations,
+            ended: Arc::default(),
+            bound: None,
+        }
+    }
+}
