@@ -16,6 +16,8 @@ pub mod cookie;
 pub mod file;
 #[cfg(feature = "memory")]
 pub mod memory;
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+pub mod sql;
 
 use std::fmt::Debug;
 use std::future::Future;

@@ -1,0 +1,115 @@
+//! Programs that a test starts: a directory, and a guard that ends the program however the test ends.
+
+use std::io::ErrorKind;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A directory for a server, which is ended when this is dropped or the test's process is gone, even killed.
+pub(crate) struct Place {
+    pub(crate) directory: PathBuf,
+    guard: Child,
+}
+
+impl Place {
+    /// Makes a directory for a user, if this one is root; the server writes its process id to `pid_file` in it.
+    pub(crate) fn new(user: &str, pid_file: &str) -> Self {
+        let directory = tempfile::Builder::new().prefix("sql").tempdir().unwrap().keep();
+        if is_root() {
+            run(Command::new("chown").arg(user).arg(&directory), "coreutils");
+        }
+        // Its input ends with this process. A server that was stopped must go on to be ended.
+        let script = "read -r _; pid=$(head -n 1 \"$1/$2\"); kill -CONT $(ps -o pid= --ppid \"$pid\") \"$pid\"; \
+             kill -QUIT \"$pid\"; sleep 1; kill -KILL \"$pid\"; rm -rf \"$1\"";
+        let mut guard = Command::new("sh");
+        guard.args(["-c", script, "sh"]).arg(&directory).arg(pid_file);
+        guard.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        Self { guard: guard.spawn().unwrap(), directory }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// Sends a signal to the server and its children.
+    pub(crate) fn signal(&self, pid_file: &str, signal: Signal) {
+        let pid = self.pid(pid_file);
+        // So that it starts no child meanwhile, and leaves none behind.
+        send(pid, Signal::STOP);
+        for pid in children(pid).into_iter().chain([pid]) {
+            send(pid, signal);
+            while signal == Signal::KILL && is_running(pid) {
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    /// Asks the server to end, and waits until it has.
+    pub(crate) fn end(&self, pid_file: &str) {
+        let pid = self.pid(pid_file);
+        send(pid, Signal::TERM);
+        while is_running(pid) {
+            std::thread::yield_now();
+        }
+    }
+
+    fn pid(&self, pid_file: &str) -> i32 {
+        let text = std::fs::read_to_string(self.path(pid_file)).unwrap();
+        text.lines().next().unwrap().trim().parse().unwrap()
+    }
+}
+
+/// A child may have ended.
+fn send(pid: i32, signal: Signal) {
+    let _ = kill_process(Pid::from_raw(pid).unwrap(), signal);
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        drop(self.guard.stdin.take());
+        let _ = self.guard.wait();
+    }
+}
+
+fn is_running(pid: i32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
+    status.is_ok_and(|status| !status.contains("\nState:\tZ"))
+}
+
+fn children(parent: i32) -> Vec<i32> {
+    let parent = format!("PPid:\t{parent}");
+    let pids = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
+        let status = std::fs::read_to_string(entry.path().join("status")).ok()?;
+        status.lines().any(|line| line == parent).then(|| entry.file_name().to_str()?.parse().ok())?
+    });
+    pids.collect()
+}
+
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Runs a program to its end, which must be a good one.
+pub(crate) fn run(command: &mut Command, package: &str) {
+    // No pipe: a server that it starts would hold it open.
+    match command.stdin(Stdio::null()).stdout(Stdio::null()).status() {
+        Ok(status) => assert!(status.success(), "{command:?} ended with {status}"),
+        Err(error) => not_installed(command, package, &error),
+    }
+}
+
+pub(crate) fn not_installed(command: &Command, package: &str, error: &std::io::Error) -> ! {
+    if error.kind() == ErrorKind::NotFound {
+        panic!("this test starts {:?}, which is not there: install the package {package}", command.get_program());
+    }
+    panic!("{command:?}: {error}")
+}
+
+/// A program in one of these directories, the last of which is preferred, or else wherever the shell finds it.
+pub(crate) fn find(directories: &[PathBuf], name: &str) -> PathBuf {
+    let mut found: Vec<_> =
+        directories.iter().map(|directory| directory.join(name)).filter(|path| path.exists()).collect();
+    found.pop().unwrap_or_else(|| Path::new(name).to_owned())
+}
