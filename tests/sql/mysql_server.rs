@@ -77,7 +77,7 @@ impl Server {
 
     /// Ends the server, which breaks off all commands, and starts it again.
     pub(crate) fn restart(&self) {
-        self.0.end(PID);
+        self.0.signal(PID, Signal::TERM);
         self.revive();
     }
 
@@ -89,6 +89,8 @@ impl Server {
             command.arg("--user=mysql");
         }
         command.arg(format!("--datadir={}", self.0.path("data").display()));
+        // Several that are installed at once would meet in the common one.
+        command.arg(format!("--tmpdir={}", self.0.directory.display()));
         command
     }
 }

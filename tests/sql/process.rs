@@ -33,31 +33,21 @@ impl Place {
         self.directory.join(name)
     }
 
-    /// Sends a signal to the server and its children.
+    /// Sends a signal to the server and its children, and waits until all have stopped, for `STOP`, or ended.
     pub(crate) fn signal(&self, pid_file: &str, signal: Signal) {
-        let pid = self.pid(pid_file);
+        let text = std::fs::read_to_string(self.path(pid_file)).unwrap();
+        let pid: i32 = text.lines().next().unwrap().trim().parse().unwrap();
         // So that it starts no child meanwhile, and leaves none behind.
         send(pid, Signal::STOP);
         for pid in children(pid).into_iter().chain([pid]) {
             send(pid, signal);
-            while signal == Signal::KILL && is_running(pid) {
+            if signal != Signal::STOP {
+                send(pid, Signal::CONT);
+            }
+            while signal != Signal::CONT && is_running(pid) {
                 std::thread::yield_now();
             }
         }
-    }
-
-    /// Asks the server to end, and waits until it has.
-    pub(crate) fn end(&self, pid_file: &str) {
-        let pid = self.pid(pid_file);
-        send(pid, Signal::TERM);
-        while is_running(pid) {
-            std::thread::yield_now();
-        }
-    }
-
-    fn pid(&self, pid_file: &str) -> i32 {
-        let text = std::fs::read_to_string(self.path(pid_file)).unwrap();
-        text.lines().next().unwrap().trim().parse().unwrap()
     }
 }
 
@@ -73,9 +63,13 @@ impl Drop for Place {
     }
 }
 
+/// Whether a thread of a process is neither stopped nor gone.
 fn is_running(pid: i32) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
-    status.is_ok_and(|status| !status.contains("\nState:\tZ"))
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    threads.into_iter().any(|thread| {
+        let status = std::fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+        status.lines().any(|line| line.starts_with("State:") && !line.contains('T') && !line.contains('Z'))
+    })
 }
 
 fn children(parent: i32) -> Vec<i32> {
