@@ -9,7 +9,7 @@ macro_rules! sql_rules {
         use std::time::SystemTime;
 
         use tower_session_layer::store::conformance::Subject;
-        use tower_session_layer::store::{Created, Deleted, Loaded, Revocation, Revoke, Updated};
+        use tower_session_layer::store::{Created, Deleted, Loaded, Revocation, RevocationMark, Revoke, Updated};
         use tower_session_layer::{ConfigError, SessionStore as _, session_store_conformance};
 
         use crate::records::{MINUTE, at, dropped_after, owned, record, token, version};
@@ -203,6 +203,31 @@ macro_rules! sql_rules {
             let revocation = Revocation::new(Revoke::All, at(2), MINUTE);
             assert_eq!(store.revoke("ada", &revocation, at(2)).await.unwrap(), 0, "nothing that counted");
             assert!(matches!(store.create(&token(1), &ada, at(2)).await.unwrap(), Created::Revoked(_)));
+        }
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        async fn concurrent_revocations_all_count() {
+            let (pool, _kept) = $pool;
+            let table = unique("revocations");
+            let store = $store::builder(pool).table(&table).build().unwrap();
+            store.migrate().await.unwrap();
+            for round in 0..20 {
+                let owner = format!("ada {round}");
+                let tasks = (1..=4).map(|second| {
+                    let (store, owner) = (store.clone(), owner.clone());
+                    let revocation = Revocation::new(Revoke::All, at(second), MINUTE);
+                    tokio::spawn(async move { store.revoke(&owner, &revocation, at(1)).await })
+                });
+                for task in tasks.collect::<Vec<_>>() {
+                    task.await.unwrap().unwrap();
+                }
+                // Signed in at 0 s, which all refuse; the mark tells which came last.
+                let created = store.create(&token(round), &owned(1, Some(&owner)), at(1)).await.unwrap();
+                let Created::Revoked(mark) = created else { panic!("{created:?}") };
+                let mut latest = RevocationMark::default();
+                latest.add(&Revocation::new(Revoke::All, at(4), MINUTE));
+                assert_eq!(mark, latest);
+            }
         }
 
         #[tokio::test]
