@@ -9,18 +9,19 @@ use rustix::process::Signal;
 use sqlx::MySqlPool;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 
-use crate::process::{Place, find, is_root, not_installed, run};
+use crate::process::{Place, find, is_root, run};
 
 const PID: &str = "pid";
-const PACKAGE: &str = "mariadb-server";
 
 pub(crate) struct Server(Place);
 
 impl Server {
     pub(crate) fn start() -> Self {
+        // Without the package there is no user either.
+        program("mariadb-install-db");
         let server = Self(Place::new("mysql", PID));
         let install = ["--skip-test-db", "--auth-root-authentication-method=normal", "--skip-name-resolve"];
-        run(server.program("mariadb-install-db").args(install), PACKAGE);
+        run(server.program("mariadb-install-db").args(install));
         server.revive();
         server
     }
@@ -62,7 +63,7 @@ impl Server {
         // Only a machine that fails loses what is not synced.
         command.args(["--innodb-flush-log-at-trx-commit=2", "--innodb-buffer-pool-size=32M"]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);
-        let mut server = command.spawn().unwrap_or_else(|error| not_installed(&command, PACKAGE, &error));
+        let mut server = command.spawn().unwrap();
         let mut log = BufReader::new(server.stderr.take().unwrap()).lines();
         let mut said = Vec::new();
         while !said.last().is_some_and(|line: &String| line.contains("ready for connections")) {
@@ -82,8 +83,7 @@ impl Server {
     }
 
     fn program(&self, name: &str) -> Command {
-        let directories = ["/usr/bin", "/usr/libexec", "/usr/sbin"].map(PathBuf::from);
-        let mut command = Command::new(find(&directories, name));
+        let mut command = Command::new(program(name));
         command.current_dir(&self.0.directory).arg("--no-defaults");
         if is_root() {
             command.arg("--user=mysql");
@@ -93,4 +93,8 @@ impl Server {
         command.arg(format!("--tmpdir={}", self.0.directory.display()));
         command
     }
+}
+
+fn program(name: &str) -> PathBuf {
+    find("mariadb-server", ["/usr/bin", "/usr/sbin", "/usr/libexec"].map(PathBuf::from).to_vec(), name)
 }

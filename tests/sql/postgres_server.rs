@@ -17,8 +17,10 @@ pub(crate) struct Server(Place);
 
 impl Server {
     pub(crate) fn start() -> Self {
+        // Without the package there is no user either.
+        program("initdb");
         let server = Self(Place::new("postgres", PID));
-        run(server.program("initdb").args(["--auth=trust", "--username=postgres", "--no-sync"]), "postgresql");
+        run(server.program("initdb").args(["--auth=trust", "--username=postgres", "--no-sync"]));
         let mut config = OpenOptions::new().append(true).open(server.0.path("data/postgresql.conf")).unwrap();
         let directory = server.0.directory.display();
         // A killed server loses nothing without fsync, only a machine does.
@@ -55,25 +57,23 @@ impl Server {
     /// Kills all processes.
     pub(crate) fn kill(&self) {
         self.0.signal(PID, Signal::KILL);
+        std::fs::remove_file(self.0.path(PID)).unwrap();
     }
 
     /// Starts the server on the data that is there, and waits until it answers.
     pub(crate) fn revive(&self) {
-        run(self.program("pg_ctl").args(["start", "-w", "-s", "-l"]).arg(self.0.path("log")), "postgresql");
+        run(self.program("pg_ctl").args(["start", "-w", "-s", "-l"]).arg(self.0.path("log")));
     }
 
     /// Ends the server, which breaks off all commands, and starts it again.
     pub(crate) fn restart(&self) {
         let mut command = self.program("pg_ctl");
-        run(command.args(["restart", "-m", "fast", "-w", "-s", "-l"]).arg(self.0.path("log")), "postgresql");
+        run(command.args(["restart", "-m", "fast", "-w", "-s", "-l"]).arg(self.0.path("log")));
     }
 
     /// PostgreSQL refuses to run as root.
     fn program(&self, name: &str) -> Command {
-        let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-        let mut directories: Vec<PathBuf> = versions.map(|version| version.path().join("bin")).collect();
-        directories.sort();
-        let path = find(&directories, name);
+        let path = program(name);
         let mut command = if is_root() {
             let mut command = Command::new("setpriv");
             command.args(["--reuid=postgres", "--regid=postgres", "--init-groups", "--"]).arg(path);
@@ -84,4 +84,11 @@ impl Server {
         command.current_dir(&self.0.directory).arg("-D").arg(self.0.path("data"));
         command
     }
+}
+
+fn program(name: &str) -> PathBuf {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut directories: Vec<PathBuf> = versions.map(|version| version.path().join("bin")).collect();
+    directories.sort();
+    find("postgresql", directories, name)
 }

@@ -1,8 +1,7 @@
 //! Programs that a test starts: a directory, and a guard that ends the program however the test ends.
 
-use std::io::ErrorKind;
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -18,7 +17,7 @@ impl Place {
     pub(crate) fn new(user: &str, pid_file: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("sql").tempdir().unwrap().keep();
         if is_root() {
-            run(Command::new("chown").arg(user).arg(&directory), "coreutils");
+            run(Command::new("chown").arg(user).arg(&directory));
         }
         // Its input ends with this process. A server that was stopped must go on to be ended.
         let script = "read -r _; pid=$(head -n 1 \"$1/$2\"); kill -CONT $(ps -o pid= --ppid \"$pid\") \"$pid\"; \
@@ -86,24 +85,17 @@ pub(crate) fn is_root() -> bool {
 }
 
 /// Runs a program to its end, which must be a good one.
-pub(crate) fn run(command: &mut Command, package: &str) {
+pub(crate) fn run(command: &mut Command) {
     // No pipe: a server that it starts would hold it open.
-    match command.stdin(Stdio::null()).stdout(Stdio::null()).status() {
-        Ok(status) => assert!(status.success(), "{command:?} ended with {status}"),
-        Err(error) => not_installed(command, package, &error),
-    }
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status();
+    let status = status.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(status.success(), "{command:?} ended with {status}");
 }
 
-pub(crate) fn not_installed(command: &Command, package: &str, error: &std::io::Error) -> ! {
-    if error.kind() == ErrorKind::NotFound {
-        panic!("this test starts {:?}, which is not there: install the package {package}", command.get_program());
-    }
-    panic!("{command:?}: {error}")
-}
-
-/// A program in one of these directories, the last of which is preferred, or else wherever the shell finds it.
-pub(crate) fn find(directories: &[PathBuf], name: &str) -> PathBuf {
-    let mut found: Vec<_> =
-        directories.iter().map(|directory| directory.join(name)).filter(|path| path.exists()).collect();
-    found.pop().unwrap_or_else(|| Path::new(name).to_owned())
+/// Finds a program where this package puts it, in the last of several directories, or where the shell does.
+pub(crate) fn find(package: &str, directories: Vec<PathBuf>, name: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let all = directories.into_iter().rev().chain(std::env::split_paths(&path));
+    let found = all.map(|directory| directory.join(name)).find(|path| path.is_file());
+    found.unwrap_or_else(|| panic!("this test starts `{name}`, which is not there: install the package {package}"))
 }

@@ -111,6 +111,20 @@ macro_rules! sql_rules {
         }
 
         #[tokio::test]
+        async fn migrate_looks_at_every_column() {
+            let (pool, _kept) = $pool;
+            let columns = ["id", "kind", "version", "deadline", "seen", "owner", "handle", "body"];
+            for missing in columns {
+                let table = unique("column");
+                let store = $store::builder(pool.clone()).table(&table).build().unwrap();
+                store.migrate().await.unwrap();
+                sql(&store, &format!("ALTER TABLE {table} RENAME COLUMN {missing} TO other")).await;
+                let text = store.migrate().await.unwrap_err().to_string();
+                assert!(text.contains("another format"), "{missing}: {text}");
+            }
+        }
+
+        #[tokio::test]
         async fn migrate_may_run_several_times_and_at_the_same_time() {
             let (pool, _kept) = $pool;
             for _ in 0..8 {
@@ -167,6 +181,12 @@ macro_rules! sql_rules {
                 if column == "id" {
                     assert_eq!(bytes, token.key().as_bytes());
                 }
+            }
+            store.delete(&token, MINUTE, at(1)).await.unwrap();
+            for column in ["owner", "handle"] {
+                let select = sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT {column} FROM {table}")));
+                let left: Option<Vec<u8>> = select.fetch_one(store.pool()).await.unwrap();
+                assert_eq!(left, None, "a tombstone is nobody's");
             }
         }
 

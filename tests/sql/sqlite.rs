@@ -113,7 +113,23 @@ async fn url_makes_a_file_in_wal_mode_that_another_store_finds() {
     assert_eq!(pragma("synchronous").await, "2", "FULL: a power loss takes nothing back");
     let again = SqliteStore::connect(&url).await.unwrap();
     assert!(matches!(again.load(&token(1), at(0)).await.unwrap(), Loaded::Live(_)));
-    for wrong in ["postgres://localhost/db", "sqlite:/nowhere/at/all.db"] {
+    let cases = ["postgres://localhost/db", "sqlite:/nowhere/at/all.db", "sqlite::memory:", "sqlite:x.db?mode=memory"];
+    for wrong in cases {
         SqliteStore::connect(wrong).await.unwrap_err();
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn files_that_a_url_makes_are_nobody_elses() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let directory = tempfile::tempdir().unwrap();
+    let store = SqliteStore::connect(&format!("sqlite:{}/shop.db", directory.path().display())).await.unwrap();
+    store.migrate().await.unwrap();
+    let files: Vec<_> = std::fs::read_dir(directory.path()).unwrap().flatten().collect();
+    assert_eq!(files.len(), 3, "database, log and index of the log");
+    for file in files {
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{}", file.path().display());
     }
 }

@@ -43,6 +43,7 @@ pub(super) mod kind {
 pub(super) struct Statements {
     pub(super) table: Box<str>,
     pub(super) schema: Box<str>,
+    pub(super) probe: Arc<str>,
     pub(super) find: Arc<str>,
     pub(super) peek: Arc<str>,
     pub(super) owned: Arc<str>,
@@ -83,6 +84,10 @@ impl Statements {
         let owned = |which: &str| statement(&format!("{RETIRE} WHERE owner = ? AND kind = 1 AND handle {which} ?"));
         Ok(Self {
             schema: fill(dialect.schema).into(),
+            // Names every column.
+            probe: statement(
+                "SELECT id, kind, version, deadline, seen, owner, body FROM {table} WHERE id = ? AND handle = ?",
+            ),
             find: statement("SELECT id, kind, version, deadline, seen, owner, body FROM {table} WHERE id = ?"),
             // The same columns, but a short one in place of the body.
             peek: statement("SELECT id, kind, version, deadline, seen, owner, id FROM {table} WHERE id = ?"),

@@ -53,7 +53,8 @@ impl PostgresStore {
     /// Connects to a database, with the default table.
     ///
     /// `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, with a pool of up to ten connections, which are opened as they are
-    /// needed and replaced where they break. The table is made by [`migrate`](Self::migrate).
+    /// needed and replaced where they break. Where others can listen or answer on the way, add `?sslmode=verify-full`: by
+    /// default the connection is encrypted only if the server offers it. The table is made by [`migrate`](Self::migrate).
     ///
     /// # Errors
     ///

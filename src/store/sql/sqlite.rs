@@ -1,6 +1,14 @@
 //! SQLite.
 
 use std::fmt;
+#[cfg(unix)]
+use std::fs::OpenOptions;
+#[cfg(unix)]
+use std::io;
+#[cfg(unix)]
+use std::os::unix::fs::OpenOptionsExt as _;
+#[cfg(unix)]
+use std::path::Path;
 use std::str::FromStr as _;
 use std::time::{Duration, SystemTime};
 
@@ -62,12 +70,13 @@ impl SqliteStore {
 
     /// Opens a database file, made if it is not there, with the default table.
     ///
-    /// `sqlite:PATH`, in WAL mode, with a busy timeout of 4 seconds and up to four connections. The table is made by
+    /// `sqlite:PATH`, in WAL mode, with a busy timeout of 4 seconds and up to four connections. A file that is made has
+    /// mode 0600 on Unix, however open the umask is, and those that SQLite puts beside it follow it. The table is made by
     /// [`migrate`](Self::migrate).
     ///
     /// # Errors
     ///
-    /// Something else than a URL of this kind, or a file that cannot be opened.
+    /// Something else than a URL of this kind, that of a database in memory included, or a file that cannot be opened.
     ///
     /// # Cancel safety
     ///
@@ -75,10 +84,27 @@ impl SqliteStore {
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         let error = |error| connect_error(&error, Sqlite::DIALECT.name, "sqlite:PATH");
         let options = SqliteConnectOptions::from_str(url).map_err(error)?;
+        if url.contains(":memory:") || url.contains("mode=memory") {
+            // A pool that closes its last connection would lose it.
+            return Err(error(sqlx::Error::Configuration(
+                "a database in memory, for which there is MemoryStore".into(),
+            )));
+        }
+        #[cfg(unix)]
+        make(options.get_filename()).map_err(|failed| error(failed.into()))?;
         let options =
             options.create_if_missing(true).journal_mode(SqliteJournalMode::Wal).busy_timeout(Self::BUSY_TIMEOUT);
         let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await.map_err(error)?;
         Ok(Self::new(pool))
+    }
+}
+
+/// Makes a file that is nobody else's, unless it is there.
+#[cfg(unix)]
+fn make(path: &Path) -> io::Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -59,7 +59,7 @@ impl<D: Driver> Table<D> {
     /// Makes the table unless it is there, and looks whether it is of this format.
     pub(super) async fn migrate(&self) -> Result<(), StoreError> {
         self.pool.script(&self.statements.schema).await.map_err(|error| self.error(&error))?;
-        self.rows(&self.statements.find, &[Arg::Bytes(&[])]).await.map(drop)
+        self.rows(&self.statements.probe, &[Arg::Bytes(&[]), Arg::Bytes(&[])]).await.map(drop)
     }
 
     pub(super) async fn load(&self, key: StoreKey, now: SystemTime) -> Result<Loaded, StoreError> {
