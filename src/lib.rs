@@ -59,7 +59,7 @@
 //! | your own | | whatever implements [`SessionStore`] | the feature `conformance` has the tests it must pass |
 //!
 //! The feature `axum` makes [`Session`] and [`SessionView`] extractors. Elsewhere [`Session::from_extensions`] finds the
-//! session. Features are additive.
+//! session. Features are additive; those of the SQL stores need Rust 1.94.
 //!
 //! # Failure
 //!

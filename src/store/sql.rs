@@ -23,6 +23,8 @@
 //! must never become somebody else's. A record that cannot be read (damaged, of a newer format) is absent, with a warning, and
 //! stays until its deadline.
 //!
+//! The pool must lead to one server that reads what it has written, not to replicas that lag behind.
+//!
 //! Deadlines go by the clock of the program, never by that of the database.
 
 #[macro_use]

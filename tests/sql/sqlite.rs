@@ -87,6 +87,7 @@ async fn database_locked_by_another_process_is_503_until_it_lets_go() {
 const LOCKED: &str = "SESSIONS_TO_LOCK";
 
 /// Does nothing unless it is started by the test above.
+#[allow(clippy::print_stdout, reason = "that test listens")]
 #[tokio::test]
 async fn process_that_locks_the_database() {
     let Some(directory) = std::env::var_os(LOCKED) else { return };

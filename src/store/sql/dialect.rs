@@ -131,12 +131,8 @@ fn numbered(sql: &str, dialect: &Dialect) -> String {
     if !dialect.numbers_arguments {
         return sql.to_owned();
     }
-    let mut pieces = sql.split('?');
-    let mut out = pieces.next().unwrap_or_default().to_owned();
-    for (index, piece) in pieces.enumerate() {
-        out.push_str(&format!("${}{piece}", index + 1));
-    }
-    out
+    let pieces = sql.split('?').enumerate();
+    pieces.map(|(index, piece)| if index == 0 { piece.to_owned() } else { format!("${index}{piece}") }).collect()
 }
 
 #[cfg(test)]
@@ -156,6 +152,15 @@ mod tests {
         ] {
             assert!(!is_name(name), "{name}");
         }
+    }
+
+    #[cfg(feature = "sqlite")]
+    #[test]
+    fn touch_writes_no_body() {
+        use crate::store::sql::driver::Engine as _;
+
+        let statements = Statements::new("t", &sqlx::Sqlite::DIALECT).unwrap();
+        assert!(!statements.touch.contains("body"), "{}", statements.touch);
     }
 
     #[test]
