@@ -222,6 +222,8 @@ macro_rules! sql_rules {
             sql(&store, &format!("UPDATE {table} SET kind = 2")).await;
             let revocation = Revocation::new(Revoke::All, at(2), MINUTE);
             assert_eq!(store.revoke("ada", &revocation, at(2)).await.unwrap(), 0, "nothing that counted");
+            let admitted = sql(&store, &format!("UPDATE {table} SET kind = 1 WHERE kind = 2")).await;
+            assert_eq!(admitted, 0, "one that has read the mark already finds its row gone");
             assert!(matches!(store.create(&token(1), &ada, at(2)).await.unwrap(), Created::Revoked(_)));
         }
 
