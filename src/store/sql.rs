@@ -1,6 +1,6 @@
 //! Sessions in a table of PostgreSQL, MySQL, MariaDB or SQLite.
 //!
-//! One table holds everything. [`migrate`](PostgresStore::migrate) makes it.
+//! One table holds everything; `migrate()` of each store makes it.
 //!
 //! | column | what |
 //! |---|---|

@@ -12,7 +12,7 @@ macro_rules! fault_rules {
         use tower_session_layer::{Session, SessionLayer};
 
         use crate::support::Answer;
-        use crate::support::direct::{act, begin, values};
+        use crate::support::direct::{act, begin, hold, values};
 
         async fn connected(server: &Server, store_timeout: Duration) -> ($store, SessionLayer) {
             let store = $store::connect(&server.url()).await.unwrap();
@@ -53,12 +53,17 @@ macro_rules! fault_rules {
             let (_, layer) = connected(&server, Duration::from_secs(2)).await;
             let token = begin(&layer, |session| session.insert("n", 0)).await;
             assert!(add_one(&layer, &token).await.leaves_cookie());
+            let write = hold(&layer, &token, |session| session.insert("other", 1)).await;
+            let ending = begin(&layer, |session| session.insert("n", 0)).await;
+            let end = hold(&layer, &ending, Session::destroy).await;
             server.freeze();
-            all_unavailable(&layer, &token).await;
+            let ((), write, end) = tokio::join!(all_unavailable(&layer, &token), write.release(), end.release());
+            assert_eq!((write.status, write.set_cookie()), (StatusCode::SERVICE_UNAVAILABLE, None), "loaded before");
+            assert_eq!((end.status, end.removes_cookie()), (StatusCode::SERVICE_UNAVAILABLE, true), "the client's part is done");
             server.thaw();
             assert!(add_one(&layer, &token).await.leaves_cookie(), "the first request after it");
-            // An increment whose answer was lost may have been applied; one whose session could not be loaded never is.
-            assert_eq!(values(&layer, &token).await, Some(json!({ "n": 2 })));
+            // What was sent before the server hung may have been applied; what could not be loaded never is.
+            assert_eq!(values(&layer, &token).await.unwrap()["n"], 2);
         }
 
         #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

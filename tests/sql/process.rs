@@ -99,3 +99,9 @@ pub(crate) fn find(package: &str, directories: Vec<PathBuf>, name: &str) -> Path
     let found = all.map(|directory| directory.join(name)).find(|path| path.is_file());
     found.unwrap_or_else(|| panic!("this test starts `{name}`, which is not there: install the package {package}"))
 }
+
+#[test]
+#[should_panic(expected = "`no-such-program`, which is not there: install the package postgresql")]
+fn program_that_is_missing_fails_the_test_and_says_what_to_install() {
+    find("postgresql", Vec::new(), "no-such-program");
+}
