@@ -119,6 +119,15 @@ macro_rules! fault_rules {
             }
         }
 
+        // The clock goes on by itself where everybody waits for it.
+        #[tokio::test(start_paused = true)]
+        async fn connecting_to_a_server_that_hangs_is_an_error() {
+            let server = Server::start();
+            server.freeze();
+            let error = $store::connect(&server.url()).await.unwrap_err();
+            assert!(error.to_string().contains("did not answer within 5s"), "{error}");
+        }
+
         #[tokio::test]
         async fn dropped_command_frees_its_place_in_the_pool_although_the_server_hangs() {
             let server = Server::start();

@@ -19,7 +19,8 @@ impl Place {
         if is_root() {
             run(Command::new("chown").arg(user).arg(&directory));
         }
-        // Its input ends with this process. A server that was stopped must go on to be ended.
+        // Its input ends with this process. A server that was stopped must go on to be ended, and has a second to do it
+        // in good order.
         let script = "read -r _; pid=$(head -n 1 \"$1/$2\"); kill -CONT $(ps -o pid= --ppid \"$pid\") \"$pid\"; \
              kill -QUIT \"$pid\"; sleep 1; kill -KILL \"$pid\"; rm -rf \"$1\"";
         let mut guard = Command::new("sh");

@@ -1,7 +1,11 @@
 //! What the store asks of a database: one statement at a time, on a connection of the program's pool.
 
 use std::future::Future;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+use std::io;
 use std::sync::Arc;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+use std::time::Duration;
 
 use sqlx::database::Database;
 use sqlx::pool::PoolConnection;
@@ -105,6 +109,15 @@ where
         Arg::Bytes(bytes) => query.bind(Some(bytes)),
         Arg::Null => query.bind(None::<&[u8]>),
     })
+}
+
+/// Connects to a server and leaves again. A pool would wait for one that refuses, and then say only that it has waited.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+pub(super) async fn reach<C: sqlx::Connection>(options: &C::Options) -> sqlx::Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let reaching = async { C::connect_with(options).await?.close().await };
+    let waited = |_| io::Error::new(io::ErrorKind::TimedOut, format!("the server did not answer within {PATIENCE:?}"));
+    tokio::time::timeout(PATIENCE, reaching).await.map_err(waited)?
 }
 
 /// How many rows a statement found, whose method is not part of any trait of sqlx.

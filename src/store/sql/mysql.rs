@@ -5,11 +5,11 @@ use std::str::FromStr as _;
 use std::time::{Duration, SystemTime};
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPoolOptions, MySqlQueryResult};
-use sqlx::{Connection as _, MySql, MySqlPool};
+use sqlx::{MySql, MySqlPool};
 
 use super::DEFAULT_TABLE;
 use super::dialect::Dialect;
-use super::driver::{Affected, Engine};
+use super::driver::{Affected, Engine, reach};
 use super::failure::connect_error;
 use super::table::Table;
 use crate::error::{ConfigError, StoreError};
@@ -59,8 +59,8 @@ impl MySqlStore {
     ///
     /// # Errors
     ///
-    /// Something else than a URL of this kind, or a server that cannot be reached or refuses. No message holds the
-    /// password.
+    /// Something else than a URL of this kind, or a server that cannot be reached, refuses or does not answer within 5
+    /// seconds. No message holds the password.
     ///
     /// # Cancel safety
     ///
@@ -69,8 +69,7 @@ impl MySqlStore {
         let shape = "mysql://USER:PASSWORD@HOST:PORT/DATABASE";
         let error = |error| connect_error(&error, MySql::DIALECT.name, shape);
         let options = MySqlConnectOptions::from_str(url).map_err(error)?;
-        // A pool would wait for a server that refuses, and then say only that it has waited.
-        MySqlConnection::connect_with(&options).await.map_err(error)?.close().await.map_err(error)?;
+        reach::<MySqlConnection>(&options).await.map_err(error)?;
         let pool = MySqlPoolOptions::new().after_connect(|connection, _| {
             Box::pin(async move {
                 sqlx::raw_sql("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").execute(connection).await?;

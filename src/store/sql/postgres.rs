@@ -5,11 +5,11 @@ use std::str::FromStr as _;
 use std::time::{Duration, SystemTime};
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions, PgQueryResult};
-use sqlx::{Connection as _, PgPool, Postgres};
+use sqlx::{PgPool, Postgres};
 
 use super::DEFAULT_TABLE;
 use super::dialect::Dialect;
-use super::driver::{Affected, Engine};
+use super::driver::{Affected, Engine, reach};
 use super::failure::connect_error;
 use super::table::Table;
 use crate::error::{ConfigError, StoreError};
@@ -58,8 +58,8 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// Something else than a URL of this kind, or a server that cannot be reached or refuses. No message holds the
-    /// password.
+    /// Something else than a URL of this kind, or a server that cannot be reached, refuses or does not answer within 5
+    /// seconds. No message holds the password.
     ///
     /// # Cancel safety
     ///
@@ -68,8 +68,7 @@ impl PostgresStore {
         let shape = "postgres://USER:PASSWORD@HOST:PORT/DATABASE";
         let error = |error| connect_error(&error, Postgres::DIALECT.name, shape);
         let options = PgConnectOptions::from_str(url).map_err(error)?;
-        // A pool would wait for a server that refuses, and then say only that it has waited.
-        PgConnection::connect_with(&options).await.map_err(error)?.close().await.map_err(error)?;
+        reach::<PgConnection>(&options).await.map_err(error)?;
         Ok(Self::new(PgPoolOptions::new().connect_lazy_with(options)))
     }
 }
