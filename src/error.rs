@@ -285,6 +285,8 @@ pub enum ConfigError {
         /// What the operating system said.
         reason: String,
     },
+    /// The table's name is not made of 1 to 48 ASCII letters, digits and `_`, begins with a digit, or with `sqlite_`.
+    TableName(String),
 }
 
 impl fmt::Display for ConfigError {
@@ -332,6 +334,11 @@ impl fmt::Display for ConfigError {
             Self::Directory { path, reason } => {
                 write!(f, "directory {}: expected one that can be written: {reason}", path.display())
             }
+            Self::TableName(name) => write!(
+                f,
+                "table {:?}: expected 1 to 48 ASCII letters, digits and `_`, no digit first and no `sqlite_`",
+                shorten(name)
+            ),
         }
     }
 }

@@ -50,6 +50,12 @@
     all(feature = "file", unix),
     doc = "| [`FileStore`] | `file` (default) | a directory | the processes of one machine (Unix) |"
 )]
+#![cfg_attr(
+    feature = "sqlite",
+    doc = "| [`SqliteStore`] | `sqlite` | a database file | the processes of one machine |"
+)]
+#![cfg_attr(feature = "postgres", doc = "| [`PostgresStore`] | `postgres` | PostgreSQL | many machines |")]
+#![cfg_attr(feature = "mysql", doc = "| [`MySqlStore`] | `mysql` | MySQL or MariaDB | many machines |")]
 //! | your own | | whatever implements [`SessionStore`] | the feature `conformance` has the tests it must pass |
 //!
 //! [`Sealed`] around a store on the server encrypts what it keeps: only the client's token opens it.
@@ -59,7 +65,7 @@
 )]
 //!
 //! The feature `axum` makes [`Session`] and [`SessionView`] extractors. Elsewhere [`Session::from_extensions`] finds the
-//! session. Features are additive.
+//! session. Features are additive; those of the SQL stores need Rust 1.94.
 //!
 //! # Failure
 //!
@@ -131,6 +137,15 @@ pub use self::store::file::{Durability, FileStore, FileStoreBuilder};
 #[cfg_attr(docsrs, doc(cfg(feature = "memory")))]
 pub use self::store::memory::{MemoryStore, MemoryStoreBuilder};
 pub use self::store::sealed::Sealed;
+#[cfg(feature = "mysql")]
+#[cfg_attr(docsrs, doc(cfg(feature = "mysql")))]
+pub use self::store::sql::{MySqlStore, MySqlStoreBuilder};
+#[cfg(feature = "postgres")]
+#[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]
+pub use self::store::sql::{PostgresStore, PostgresStoreBuilder};
+#[cfg(feature = "sqlite")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]
+pub use self::store::sql::{SqliteStore, SqliteStoreBuilder};
 pub use self::store::{OwnedSession, SessionStore};
 pub use self::token::{SessionToken, StoreKey, TokenShape};
 

@@ -20,6 +20,8 @@ pub mod file;
 pub mod memory;
 // Any store on the server, with its contents encrypted.
 pub mod sealed;
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+pub mod sql;
 
 use std::fmt::Debug;
 use std::future::Future;

@@ -212,7 +212,7 @@ impl StoreKey {
     }
 
     /// The digest that a store has as bytes.
-    #[cfg(all(feature = "file", unix))]
+    #[cfg(any(all(feature = "file", unix), feature = "postgres", feature = "mysql", feature = "sqlite"))]
     pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }

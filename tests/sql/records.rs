@@ -1,0 +1,68 @@
+//! Records, tokens and times to work with, for calls on a store itself.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::{Duration, SystemTime};
+
+use tower_session_layer::store::{Head, Record, Version};
+use tower_session_layer::{SessionHandle, SessionToken};
+
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
+
+/// The time at which tests begin, and so many seconds later.
+pub(crate) fn at(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600 + seconds)
+}
+
+pub(crate) fn token(n: u64) -> SessionToken {
+    let mut bytes = [7; 24];
+    bytes[..8].copy_from_slice(&n.to_be_bytes());
+    SessionToken::from_random(bytes)
+}
+
+pub(crate) fn version(n: u64) -> Version {
+    Version::new(n).unwrap()
+}
+
+/// A record of this version that ends in an hour and holds `{"n": n}`.
+pub(crate) fn record(n: u64) -> Record {
+    owned(n, None)
+}
+
+/// A record of somebody who signed in at the start.
+pub(crate) fn owned(n: u64, owner: Option<&str>) -> Record {
+    let micros = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() * 1_000_000;
+    let value = n.to_string();
+    let mut body = vec![1];
+    for number in [micros(at(0)), micros(at(1 << 20)), 0, owner.map_or(0, |_| micros(at(0)))] {
+        body.extend(number.to_be_bytes());
+    }
+    body.extend(SessionHandle::from_bytes(u128::from(n).to_be_bytes()).as_bytes());
+    body.extend([0; 24 + 1 + 4]);
+    body.extend(1_u32.to_be_bytes());
+    body.extend(1_u32.to_be_bytes());
+    body.extend(u32::try_from(value.len()).unwrap().to_be_bytes());
+    body.push(b'n');
+    body.extend(value.as_bytes());
+    let head = Head::new(Some(version(n)), at(3600), at(0), owner.map(Into::into));
+    Record::decode(head, &body).unwrap()
+}
+
+/// Polls a future up to so many times, then drops it.
+pub(crate) async fn dropped_after<T>(polls: usize, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    let mut left = polls;
+    poll_fn(|cx| match left.checked_sub(1) {
+        None => Poll::Ready(None),
+        Some(less) => {
+            left = less;
+            match future.as_mut().poll(cx) {
+                Poll::Ready(done) => Poll::Ready(Some(done)),
+                Poll::Pending if left == 0 => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            }
+        }
+    })
+    .await
+}
