@@ -276,6 +276,10 @@ pub enum ConfigError {
     MaxChunks(u8),
     /// A bound of a store is zero; holds the option's name.
     ZeroBound(&'static str),
+    /// The prefix of a store's keys is not 1 to 64 ASCII letters, digits and `:._-/`.
+    KeyPrefix(String),
+    /// The URL of a Redis server cannot be understood; holds the reason, and nothing of the URL.
+    RedisUrl(String),
     /// The store's directory cannot be used.
     Directory {
         /// The directory.
@@ -324,6 +328,15 @@ impl fmt::Display for ConfigError {
             Self::NoKey => f.write_str("no key: expected at least one of at least 32 random bytes"),
             Self::MaxChunks(is) => write!(f, "max_chunks {is}: expected 1, 2 or 3"),
             Self::ZeroBound(option) => write!(f, "{option} 0: expected at least 1"),
+            Self::KeyPrefix(prefix) => {
+                write!(f, "prefix {:?}: expected 1 to 64 ASCII letters, digits and `:._-/`", shorten(prefix))
+            }
+            Self::RedisUrl(reason) => {
+                write!(
+                    f,
+                    "URL of a Redis server: {reason}; expected redis://host:port or redis+cluster://host:port,host:port"
+                )
+            }
             Self::Directory { path, reason } => {
                 write!(f, "directory {}: expected one that can be written: {reason}", path.display())
             }

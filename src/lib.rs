@@ -50,6 +50,7 @@
     all(feature = "file", unix),
     doc = "| [`FileStore`] | `file` (default) | a directory | the processes of one machine (Unix) |"
 )]
+#![cfg_attr(feature = "redis", doc = "| [`RedisStore`] | `redis` | Redis or Valkey, also a Cluster | many machines |")]
 //! | your own | | whatever implements [`SessionStore`] | the feature `conformance` has the tests it must pass |
 //!
 //! The feature `axum` makes [`Session`] and [`SessionView`] extractors. Elsewhere [`Session::from_extensions`] finds the
@@ -121,6 +122,9 @@ pub use self::store::file::{Durability, FileStore, FileStoreBuilder};
 #[cfg(feature = "memory")]
 #[cfg_attr(docsrs, doc(cfg(feature = "memory")))]
 pub use self::store::memory::{MemoryStore, MemoryStoreBuilder};
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use self::store::redis::{RedisSource, RedisStore, RedisStoreBuilder};
 pub use self::store::{OwnedSession, SessionStore};
 pub use self::token::{SessionToken, StoreKey, TokenShape};
 

@@ -1,0 +1,366 @@
+//! Sessions in Redis or Valkey, on one server or a Cluster, shared by any number of machines.
+//!
+//! ```text
+//! <prefix><the StoreKey in hex>                   a string: a record or a tombstone
+//! <prefix>owner:{<the owner's SHA-256 in hex>}    a sorted set of the owner's sessions, each named by its StoreKey
+//! <prefix>mark:{<the owner's SHA-256 in hex>}     a string: the owner's revocation mark
+//! ```
+//!
+//! Loading is one `GET`; each change of a session is one script, called by its hash, that works on the session's key
+//! alone and so runs on a Cluster. The scripts compare and move the times and versions in a header of fixed width and
+//! look at nothing behind it. The deadline in the header decides whether a session lives. Redis' own expiry, which every
+//! key has, cleans up behind it.
+//!
+//! # Owners
+//!
+//! An owner's list and mark are keys of their own, in one slot. A sign-in writes its record, then in one step enters
+//! the list and looks at the mark, and removes its record again if the mark refuses it. A revocation writes the mark and
+//! reads the list in one step, then ends the sessions that it found. Whichever step comes second sees what the first
+//! has left, so no session escapes.
+//!
+//! Entries of a list are hints: the record says whose it is and whether it lives. A session that ends leaves its list,
+//! in a call of its own. An entry whose session has expired, or whose removal was lost, goes when the list is next read
+//! or, after the last moment at which its session could live and a day, when its owner next signs in; the whole list
+//! expires with its last entry.
+//!
+//! # What the server needs
+//!
+//! Redis 6.2 or later, or Valkey, with scripts allowed. `maxmemory-policy noeviction`: whatever else Redis evicts is a session
+//! that ends early, or a mark without which a sign-in may outlive a revocation. What survives a crash of the server is
+//! up to its persistence, and what survives a failover to its replication, which is asynchronous: the last writes before
+//! it may be lost, and a session that had just ended may live again. `WAIT` would not change that.
+//!
+//! # What is not ours
+//!
+//! A value under a session's name that cannot be read (of another type, damaged, of a newer format) is absent, with a
+//! warning each time it is loaded, and is never written over. It goes when its own expiry or deadline comes.
+
+mod connect;
+mod format;
+mod link;
+mod owners;
+mod script;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use redis::Value;
+
+pub use self::connect::RedisSource;
+use self::connect::Timeouts;
+use self::format::{Found, instant};
+use self::link::{Failure, Link};
+use self::script::{Reply, Script, Scripts};
+use super::{Change, Created, Deadline, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
+use crate::error::{ConfigError, StoreError};
+use crate::record::{Record, Tombstone, TombstoneKind, Version};
+use crate::token::{SessionToken, StoreKey, TokenShape};
+
+/// Redis takes strings of up to 512 MiB; the rest is for the header.
+const MAX_RECORD_LEN: usize = (512 << 20) - 1024;
+
+/// Sessions in Redis or Valkey, standalone or Cluster, for any number of machines.
+///
+/// A clone shares the connection. All requests send over one connection, which is opened again when it is lost; while
+/// there is none, calls fail at once, and the first call after the server has come back succeeds. All methods must be
+/// called within a Tokio runtime that has its I/O and timer enabled.
+///
+/// Loading costs one round trip and so does each change; signing in and ending a signed-in session cost a second one,
+/// for the owner's list. The [module](crate::store::redis) says what stands under which key.
+///
+/// # Cancel safety
+///
+/// Of all methods: a call that is dropped was done whole or not at all, and its reply is never taken for another
+/// call's. Both the client's order and the key in every reply see to that.
+///
+/// # Examples
+///
+/// ```no_run
+/// use tower_session_layer::{RedisStore, SessionLayer};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = RedisStore::builder("redis://:password@127.0.0.1:6379/0").prefix("shop:").build().await?;
+/// let sessions = SessionLayer::new(store)?;
+/// # let _ = sessions;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A Cluster, by some of its nodes; or a connection that the program has already:
+///
+/// ```no_run
+/// use tower_session_layer::RedisStore;
+///
+/// # async fn example(manager: redis::aio::ConnectionManager) -> Result<(), Box<dyn std::error::Error>> {
+/// let cluster = RedisStore::new("redis+cluster://10.0.0.1:6379,10.0.0.2:6379").await?;
+/// let shared = RedisStore::new(manager).await?;
+/// # let _ = (cluster, shared);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct RedisStore(Arc<Inner>);
+
+struct Inner {
+    link: Link,
+    /// Where the connection leads, without secrets.
+    place: Arc<str>,
+    prefix: String,
+    scripts: Scripts,
+}
+
+/// Settings of a [`RedisStore`].
+#[derive(Debug)]
+pub struct RedisStoreBuilder {
+    source: RedisSource,
+    prefix: String,
+    timeouts: Timeouts,
+}
+
+impl RedisStore {
+    /// Connects with the default settings, as [`RedisStoreBuilder::build`] does.
+    pub async fn new(source: impl Into<RedisSource>) -> Result<Self, StoreError> {
+        Self::builder(source).build().await
+    }
+
+    /// Starts with the default settings.
+    pub fn builder(source: impl Into<RedisSource>) -> RedisStoreBuilder {
+        let timeouts = Timeouts { connect: Duration::from_secs(2), response: Duration::from_secs(5) };
+        RedisStoreBuilder { source: source.into(), prefix: "session:".to_owned(), timeouts }
+    }
+}
+
+impl RedisStoreBuilder {
+    /// Sets what all keys begin with, `session:` unless set: 1 to 64 ASCII letters, digits and `:._-/`.
+    ///
+    /// Applications that share a database need different ones.
+    #[must_use]
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// Sets how long opening a connection may take, 2 seconds unless set. A connection of the program has its own.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.timeouts.connect = timeout;
+        self
+    }
+
+    /// Sets how long a command may wait for its reply, 5 seconds unless set. A connection of the program has its own.
+    ///
+    /// The layer's store timeout bounds the whole of what a request asks of the store; the shorter one counts.
+    #[must_use]
+    pub fn response_timeout(mut self, timeout: Duration) -> Self {
+        self.timeouts.response = timeout;
+        self
+    }
+
+    /// Connects and asks the server for a sign of life; a connection of the program is taken as it is.
+    ///
+    /// # Errors
+    ///
+    /// A [`ConfigError`] as the source, [`KeyPrefix`](ConfigError::KeyPrefix), [`RedisUrl`](ConfigError::RedisUrl) or
+    /// [`ZeroBound`](ConfigError::ZeroBound) for a timeout of zero; otherwise the server could not be reached within the
+    /// timeouts, or refused user or password. The message is one line and holds no secret.
+    pub async fn build(self) -> Result<RedisStore, StoreError> {
+        let Self { source, prefix, timeouts } = self;
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b":._-/".contains(&byte);
+        if !(1..=64).contains(&prefix.len()) || !prefix.bytes().all(plain) {
+            return Err(StoreError::new(ConfigError::KeyPrefix(prefix)));
+        }
+        for (option, timeout) in [("connect_timeout", timeouts.connect), ("response_timeout", timeouts.response)] {
+            if timeout.is_zero() {
+                return Err(StoreError::new(ConfigError::ZeroBound(option)));
+            }
+        }
+        let (link, place) = source.open(timeouts).await?;
+        Ok(RedisStore(Arc::new(Inner { link, place, prefix, scripts: Scripts::new() })))
+    }
+}
+
+impl Inner {
+    fn name(&self, key: &StoreKey) -> String {
+        format!("{}{key}", self.prefix)
+    }
+
+    /// Calls a script on a session.
+    async fn step(&self, script: &Script, key: &StoreKey, arguments: &[&[u8]]) -> Result<Reply, StoreError> {
+        Ok(script.call(&self.link, &[&self.name(key)], arguments).await?)
+    }
+
+    async fn load(&self, key: &StoreKey, now: SystemTime) -> Result<Loaded, StoreError> {
+        let read = self.link.send(redis::cmd("GET").arg(self.name(key))).await;
+        let found = match read {
+            Ok(Value::Nil) => return Ok(Loaded::Absent),
+            Ok(Value::BulkString(value)) => format::decode(key, &value, now),
+            Ok(_) => return Err(Failure::Reply.into()),
+            Err(error) if error.code() == Some("WRONGTYPE") => Found::Unreadable("not a string".to_owned()),
+            Err(error) => return Err(Failure::from(error).into()),
+        };
+        match found {
+            Found::Ours(Loaded::Absent) => self.settle(key, now).await,
+            Found::Ours(loaded) => Ok(loaded),
+            Found::Unreadable(why) => Ok(unreadable(key, &why)),
+        }
+    }
+
+    /// Removes what has expired, and returns what stands there if it was touched meanwhile.
+    async fn settle(&self, key: &StoreKey, now: SystemTime) -> Result<Loaded, StoreError> {
+        match self.step(&self.scripts.settle, key, &[&instant(now)]).await?.into_bytes() {
+            None => Ok(Loaded::Absent),
+            Some(value) => Ok(read(key, &value, now)),
+        }
+    }
+
+    /// Ends a session, and takes it out of its owner's list.
+    async fn retire(
+        &self,
+        key: &StoreKey,
+        from: Option<Version>,
+        tombstone: &Tombstone,
+        now: SystemTime,
+    ) -> Result<Reply, StoreError> {
+        let from = from.map(|version| version.get().to_be_bytes());
+        let from = from.as_ref().map_or(&[][..], |version| version);
+        let value = format::tombstone(key, tombstone, now);
+        let reply = self.step(&self.scripts.retire, key, &[&instant(now), from, &value]).await?;
+        if reply.word() == b"done"
+            && let Some(owner) = reply.text()
+            && let Err(error) = self.strike(owner, &[*key]).await
+        {
+            // The session has ended all the same; the entry goes when it is met.
+            tracing::debug!(session = ?key, %error, "ended session not yet removed from its owner's list");
+        }
+        Ok(reply)
+    }
+}
+
+fn read(key: &StoreKey, value: &[u8], now: SystemTime) -> Loaded {
+    match format::decode(key, value, now) {
+        Found::Ours(loaded) => loaded,
+        Found::Unreadable(why) => unreadable(key, &why),
+    }
+}
+
+fn unreadable(key: &StoreKey, why: &str) -> Loaded {
+    tracing::warn!(session = ?key, why, "stored session cannot be read and counts as absent");
+    Loaded::Absent
+}
+
+fn bounded(record: &Record) -> Result<(), StoreError> {
+    let len = record.encoded_len();
+    if len > MAX_RECORD_LEN { Err(StoreError::too_large(len, MAX_RECORD_LEN)) } else { Ok(()) }
+}
+
+fn updated(reply: &Reply) -> Result<Updated, StoreError> {
+    match reply.word() {
+        b"done" => Ok(Updated::Done),
+        b"conflict" => Ok(Updated::Conflict),
+        b"gone" | b"retired" => Ok(Updated::Gone),
+        _ => Err(Failure::Reply.into()),
+    }
+}
+
+impl SessionStore for RedisStore {
+    fn token_shape(&self) -> TokenShape {
+        TokenShape::Random
+    }
+
+    /// What a string of Redis holds: 512 MiB, less 1 KiB.
+    fn max_record_len(&self) -> Option<usize> {
+        Some(MAX_RECORD_LEN)
+    }
+
+    /// Never: every key has an expiry of its own.
+    fn sweep_interval(&self) -> Option<Duration> {
+        None
+    }
+
+    async fn load(&self, token: &SessionToken, now: SystemTime) -> Result<Loaded, StoreError> {
+        self.0.load(&token.key(), now).await
+    }
+
+    async fn create(&self, fresh: &SessionToken, record: &Record, now: SystemTime) -> Result<Created, StoreError> {
+        bounded(record)?;
+        let key = fresh.key();
+        let value = format::record(&key, record);
+        let reply = self.0.step(&self.0.scripts.create, &key, &[&instant(now), &value]).await?;
+        match (reply.word(), record.owner()) {
+            (b"taken", _) => Ok(Created::Taken),
+            (b"done", None) => Ok(Created::Stored),
+            (b"done", Some(owner)) => self.0.enlist(owner, &key, record, now).await,
+            _ => Err(Failure::Reply.into()),
+        }
+    }
+
+    async fn update(
+        &self,
+        token: &SessionToken,
+        from: Version,
+        change: &Change,
+        now: SystemTime,
+    ) -> Result<Updated, StoreError> {
+        let key = token.key();
+        let (next, deadline) = match change {
+            Change::Retire(tombstone) => return updated(&self.0.retire(&key, Some(from), tombstone, now).await?),
+            Change::Replace(next, deadline) => (next, deadline),
+        };
+        bounded(next)?;
+        let deadline: &[u8] = match deadline {
+            Deadline::Keep => b"keep",
+            Deadline::Extend => b"extend",
+            Deadline::Set => b"set",
+        };
+        let (from, value) = (from.get().to_be_bytes(), format::record(&key, next));
+        updated(&self.0.step(&self.0.scripts.replace, &key, &[&instant(now), &from, &value, deadline]).await?)
+    }
+
+    async fn touch(
+        &self,
+        token: &SessionToken,
+        version: Version,
+        deadline: SystemTime,
+        now: SystemTime,
+    ) -> Result<Updated, StoreError> {
+        let (version, deadline) = (version.get().to_be_bytes(), instant(deadline));
+        updated(&self.0.step(&self.0.scripts.touch, &token.key(), &[&instant(now), &version, &deadline]).await?)
+    }
+
+    async fn delete(&self, token: &SessionToken, tombstone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
+        let key = token.key();
+        let tombstone = Tombstone::new(TombstoneKind::Destroyed, tombstone, now);
+        let reply = self.0.retire(&key, None, &tombstone, now).await?;
+        match reply.word() {
+            b"done" => Ok(Deleted::Done),
+            b"gone" => Ok(Deleted::Absent),
+            b"retired" => match read(&key, reply.bytes(), now) {
+                Loaded::Tombstone(standing) => Ok(Deleted::Retired(standing)),
+                _ => Ok(Deleted::Absent),
+            },
+            _ => Err(Failure::Reply.into()),
+        }
+    }
+
+    async fn owned(&self, owner: &str, now: SystemTime) -> Result<Vec<OwnedSession>, StoreError> {
+        let listed = self.0.listed(owner).await?;
+        Ok(self.0.visit(owner, &listed, now).await?.iter().map(|(_, record)| (&**record).into()).collect())
+    }
+
+    async fn revoke(&self, owner: &str, revocation: &Revocation, now: SystemTime) -> Result<usize, StoreError> {
+        self.0.revoke(owner, revocation, now).await
+    }
+
+    /// Does nothing: every key has an expiry of its own.
+    async fn sweep(&self, _limit: usize, _now: SystemTime) -> Result<usize, StoreError> {
+        Ok(0)
+    }
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { place, prefix, .. } = &*self.0;
+        f.debug_struct("RedisStore").field("place", place).field("prefix", prefix).finish_non_exhaustive()
+    }
+}
