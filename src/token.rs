@@ -193,22 +193,6 @@ impl StoreKey {
         Self(bytes)
     }
 
-    /// The digest that stands as 64 lower-case hex digits, the only way in which one is written.
-    #[cfg(any(all(feature = "file", unix), feature = "redis"))]
-    pub(crate) fn parse(hex: &[u8]) -> Option<Self> {
-        let digit = |byte: u8| match byte {
-            b'0'..=b'9' => Some(byte - b'0'),
-            b'a'..=b'f' => Some(byte - b'a' + 10),
-            _ => None,
-        };
-        let hex: &[u8; 64] = hex.try_into().ok()?;
-        let mut bytes = [0; 32];
-        for (byte, [high, low]) in bytes.iter_mut().zip(hex.as_chunks::<2>().0) {
-            *byte = digit(*high)? << 4 | digit(*low)?;
-        }
-        Some(Self(bytes))
-    }
-
     /// Returns the digest as 64 lower-case hex digits.
     pub fn hex(&self) -> String {
         self.to_string()

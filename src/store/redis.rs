@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! <prefix><the StoreKey in hex>                   a string: a record or a tombstone
-//! <prefix>owner:{<the owner's SHA-256 in hex>}    a sorted set of the owner's sessions, each named by its StoreKey
+//! <prefix>owner:{<the owner's SHA-256 in hex>}    a sorted set of the owner's sessions, by StoreKey and handle
 //! <prefix>mark:{<the owner's SHA-256 in hex>}     a string: the owner's revocation mark
 //! ```
 //!
@@ -51,6 +51,7 @@ pub use self::connect::RedisSource;
 use self::connect::Timeouts;
 use self::format::{Found, instant};
 use self::link::{Failure, Link};
+use self::owners::Entry;
 use self::script::{Reply, Script, Scripts};
 use super::{Change, Created, Deadline, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::error::{ConfigError, StoreError};
@@ -227,8 +228,9 @@ impl Inner {
         let value = format::tombstone(key, tombstone, now);
         let reply = self.step(&self.scripts.retire, key, &[&instant(now), from, &value]).await?;
         if reply.word() == b"done"
-            && let Some(owner) = reply.text()
-            && let Err(error) = self.strike(owner, &[*key]).await
+            && let Some((handle, owner)) = reply.bytes().split_first_chunk()
+            && let Ok(owner) = str::from_utf8(owner)
+            && let Err(error) = self.strike(owner, &[Entry { key: *key, handle: *handle }]).await
         {
             // The session has ended all the same; the entry goes when it is met.
             tracing::debug!(session = ?key, %error, "ended session not yet removed from its owner's list");

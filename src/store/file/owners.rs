@@ -154,7 +154,17 @@ pub(super) fn tidy(owners: &Locked<'_>, owner: Owner, now: SystemTime) -> io::Re
 
 /// The bytes of 64 lower-case hex digits, the only way in which we write a digest.
 pub(super) fn digest(hex: &str) -> Option<[u8; 32]> {
-    StoreKey::parse(hex.as_bytes()).map(|key| *key.as_bytes())
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let pairs: &[[u8; 2]; 32] = hex.as_bytes().as_chunks().0.try_into().ok()?;
+    let mut bytes = [0; 32];
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        *byte = digit(*high)? << 4 | digit(*low)?;
+    }
+    (hex.len() == 64).then_some(bytes)
 }
 
 fn owned(standing: &Standing, owner: Owner) -> Option<OwnedSession> {

@@ -8,7 +8,7 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnecti
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
-use redis::{Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo as _, RedisError};
+use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisError};
 
 use super::link::{Failure, Link, Own};
 use crate::error::{ConfigError, StoreError};
@@ -142,8 +142,9 @@ fn tcp_settings() -> TcpSettings {
 }
 
 fn url_error(error: &RedisError) -> StoreError {
-    // The client's words for a wrong URL are fixed ones and hold nothing of it.
-    let reason = if error.kind() == ErrorKind::InvalidClientConfig { error.to_string() } else { String::new() };
+    // What follows the client's own words may be a part of the URL.
+    let text = error.to_string();
+    let reason = text.split(" - ").next().unwrap_or_default().to_owned();
     StoreError::new(ConfigError::RedisUrl(reason))
 }
 

@@ -8,6 +8,7 @@
 //! | 24..32 | one more than the length of the owner's name; zero without an owner |
 //! | 32..40 | deadline |
 //! | 40..48 | seen |
+//! | 48..64 | handle; zeros for a tombstone |
 //!
 //! Numbers are big-endian, times in microseconds since the Unix epoch. The scripts read and move what is in the header
 //! and nothing behind it. The digest finds a value that was damaged, or that belongs to another session.
@@ -24,15 +25,18 @@ use crate::token::StoreKey;
 
 const MAGIC: [u8; 8] = *b"session\x01";
 const DIGEST_LEN: usize = 8;
+const HEADER_LEN: usize = 64;
+/// What a handle takes, here and in an entry of an owner's list.
+pub(super) const HANDLE_LEN: usize = 16;
 
 /// Writes a record.
 pub(super) fn record(key: &StoreKey, record: &Record) -> Vec<u8> {
-    encode(key, &record.head(), &record.encode())
+    encode(key, &record.head(), record.handle().as_bytes(), &record.encode())
 }
 
 /// Writes a tombstone.
 pub(super) fn tombstone(key: &StoreKey, tombstone: &Tombstone, now: SystemTime) -> Vec<u8> {
-    encode(key, &Head::new(None, tombstone.until(), now, None), &tombstone.encode())
+    encode(key, &Head::new(None, tombstone.until(), now, None), &[0; HANDLE_LEN], &tombstone.encode())
 }
 
 /// A time as the scripts compare it.
@@ -57,16 +61,17 @@ pub(super) fn decode(key: &StoreKey, bytes: &[u8], now: SystemTime) -> Found {
     }
 }
 
-fn encode(key: &StoreKey, head: &Head, body: &[u8]) -> Vec<u8> {
+fn encode(key: &StoreKey, head: &Head, handle: &[u8; HANDLE_LEN], body: &[u8]) -> Vec<u8> {
     let owner = head.owner.as_deref().unwrap_or_default();
     let owner_len = head.owner.as_ref().map_or(0, |owner| owner.len() as u64 + 1);
     let version = head.version.map_or(0, Version::get);
-    let mut out = Vec::with_capacity(48 + owner.len() + body.len());
+    let mut out = Vec::with_capacity(HEADER_LEN + owner.len() + body.len());
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&digest(key, owner.as_bytes(), body));
     for number in [version, owner_len, micros(head.deadline), micros(head.seen)] {
         out.extend_from_slice(&number.to_be_bytes());
     }
+    out.extend_from_slice(handle);
     out.extend_from_slice(owner.as_bytes());
     out.extend_from_slice(body);
     out
@@ -80,6 +85,7 @@ fn read(key: &StoreKey, bytes: &[u8], now: SystemTime) -> Result<Loaded, String>
     let expected: [u8; DIGEST_LEN] = take(&mut rest).ok_or("cut off")?;
     let mut number = || take(&mut rest).map(u64::from_be_bytes).ok_or("cut off");
     let (version, owner_len, deadline, seen) = (number()?, number()?, number()?, number()?);
+    let handle: [u8; HANDLE_LEN] = take(&mut rest).ok_or("cut off")?;
     if deadline <= micros(now) {
         return Ok(Loaded::Absent);
     }
@@ -91,7 +97,12 @@ fn read(key: &StoreKey, bytes: &[u8], now: SystemTime) -> Result<Loaded, String>
     let owner = str::from_utf8(owner).map_err(|_| "an owner's name that is not UTF-8")?;
     let owner: Option<Arc<str>> = (owner_len > 0).then(|| owner.into());
     let head = Head::new(Version::new(version), time(deadline), time(seen), owner);
-    Loaded::decode(head, body, now).map_err(|error| error.to_string())
+    let loaded = Loaded::decode(head, body, now).map_err(|error| error.to_string())?;
+    let is_same = match &loaded {
+        Loaded::Live(record) => *record.handle().as_bytes() == handle,
+        _ => handle == [0; HANDLE_LEN],
+    };
+    if is_same { Ok(loaded) } else { Err("another handle in front than inside".to_owned()) }
 }
 
 fn digest(key: &StoreKey, owner: &[u8], body: &[u8]) -> [u8; DIGEST_LEN] {
@@ -110,7 +121,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::record::TombstoneKind;
+    use crate::record::{SessionHandle, TombstoneKind};
     use crate::session::blank;
     use crate::token::SessionToken;
 
@@ -120,18 +131,20 @@ mod tests {
 
     fn sample() -> Record {
         let version = Version::new(0x0102_0304_0506_0708).unwrap();
-        Record { version, deadline: 0x11, seen: 0x10, owner: Some("ada".into()), ..blank() }
+        let handle = SessionHandle::from_bytes([9; 16]);
+        Record { version, handle, deadline: 0x11, seen: 0x10, owner: Some("ada".into()), ..blank() }
     }
 
     #[test]
     fn the_format_is_pinned() {
         let value = record(&key(), &sample());
         let mut golden = b"session\x01".to_vec();
-        golden.extend([0x3d, 0x39, 0x38, 0x9d, 0x17, 0x3d, 0x47, 0x2d]);
+        golden.extend([0x13, 0xe5, 0x24, 0x9c, 0x6f, 0xe8, 0xb0, 0x23]);
         golden.extend([1, 2, 3, 4, 5, 6, 7, 8]);
         golden.extend([0, 0, 0, 0, 0, 0, 0, 4]);
         golden.extend([0, 0, 0, 0, 0, 0, 0, 0x11]);
         golden.extend([0, 0, 0, 0, 0, 0, 0, 0x10]);
+        golden.extend([9; 16]);
         golden.extend(b"ada");
         golden.extend(sample().encode());
         assert_eq!(value, golden);
@@ -140,7 +153,7 @@ mod tests {
 
         let stone = Tombstone::new(TombstoneKind::Destroyed, Duration::from_micros(3), time(1));
         let value = tombstone(&key(), &stone, time(1));
-        assert_eq!(value[16..48], [[0; 16], [0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 1]].concat());
+        assert_eq!(value[16..64], [[0; 16], [0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 1], [0; 16]].concat());
         assert_eq!(decode(&key(), &value, time(1)), Found::Ours(Loaded::Tombstone(stone)));
     }
 

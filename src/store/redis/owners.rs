@@ -8,7 +8,7 @@ use redis::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::Inner;
-use super::format::{self, Found};
+use super::format::{self, Found, HANDLE_LEN};
 use super::link::Failure;
 use crate::error::StoreError;
 use crate::record::{Record, Tombstone, TombstoneKind};
@@ -17,6 +17,30 @@ use crate::token::StoreKey;
 
 /// How many records are read at once.
 const BATCH: usize = 64;
+
+/// What stands in an owner's list: 48 bytes, the key and the handle of a session.
+///
+/// The handle tells a session from one that stands under its key later, whose entry must not be struck with its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Entry {
+    pub(super) key: StoreKey,
+    pub(super) handle: [u8; HANDLE_LEN],
+}
+
+impl Entry {
+    fn of(key: StoreKey, record: &Record) -> Self {
+        Self { key, handle: *record.handle().as_bytes() }
+    }
+
+    fn encode(self) -> Vec<u8> {
+        [self.key.as_bytes().as_slice(), &self.handle].concat()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (key, handle) = bytes.split_first_chunk()?;
+        Some(Self { key: StoreKey::from_bytes(*key), handle: handle.try_into().ok()? })
+    }
+}
 
 /// The keys of an owner, of one slot.
 struct Names {
@@ -38,9 +62,8 @@ impl Inner {
         // The day is for clocks that step back, after which a session outlasts what was foreseen.
         let longest = millis(longest, now).saturating_add(RevocationMark::LIFETIME.as_millis()).to_string();
         let keys = [names.list.as_str(), &names.mark];
-        let arguments = [key.hex(), longest];
-        let [key_text, longest] = &arguments;
-        let reply = self.scripts.enlist.call(&self.link, &keys, &[key_text.as_bytes(), longest.as_bytes()]).await?;
+        let arguments = [&Entry::of(*key, record).encode()[..], longest.as_bytes()];
+        let reply = self.scripts.enlist.call(&self.link, &keys, &arguments).await?;
         match read_mark(reply.bytes())? {
             Some(mark) if mark.refuses(record) => {
                 let nothing = Tombstone::new(TombstoneKind::Revoked, std::time::Duration::ZERO, now);
@@ -51,11 +74,11 @@ impl Inner {
         }
     }
 
-    /// Lists the names of an owner's sessions, live or not.
-    pub(super) async fn listed(&self, owner: &str) -> Result<Vec<StoreKey>, StoreError> {
+    /// Lists an owner's sessions, live or not.
+    pub(super) async fn listed(&self, owner: &str) -> Result<Vec<Entry>, StoreError> {
         let list = self.names(owner).list;
         match self.link.send(redis::cmd("ZRANGE").arg(list).arg(0).arg(-1)).await.map_err(Failure::from)? {
-            Value::Array(entries) => Ok(keys(&entries)),
+            Value::Array(list) => Ok(entries(&list)),
             _ => Err(Failure::Reply.into()),
         }
     }
@@ -64,33 +87,37 @@ impl Inner {
     pub(super) async fn visit(
         &self,
         owner: &str,
-        listed: &[StoreKey],
+        listed: &[Entry],
         now: SystemTime,
-    ) -> Result<Vec<(StoreKey, Arc<Record>)>, StoreError> {
+    ) -> Result<Vec<(Entry, Arc<Record>)>, StoreError> {
         let (mut live, mut stale) = (Vec::new(), Vec::new());
-        for keys in listed.chunks(BATCH) {
-            let names: Vec<_> = keys.iter().map(|key| self.name(key)).collect();
+        for batch in listed.chunks(BATCH) {
+            let names: Vec<_> = batch.iter().map(|entry| self.name(&entry.key)).collect();
             let Value::Array(values) = self.link.send(redis::cmd("MGET").arg(&names)).await.map_err(Failure::from)?
             else {
                 return Err(Failure::Reply.into());
             };
-            if values.len() != keys.len() {
+            if values.len() != batch.len() {
                 return Err(Failure::Reply.into());
             }
-            for (key, value) in keys.iter().zip(&values) {
+            for (entry, value) in batch.iter().zip(&values) {
                 let Value::BulkString(value) = value else {
-                    stale.push(*key);
+                    stale.push(*entry);
                     continue;
                 };
-                let loaded = match format::decode(key, value, now) {
-                    Found::Ours(Loaded::Absent) => self.settle(key, now).await?,
+                let loaded = match format::decode(&entry.key, value, now) {
+                    Found::Ours(Loaded::Absent) => self.settle(&entry.key, now).await?,
                     Found::Ours(loaded) => loaded,
                     // Of a newer format, perhaps, and then whoever can read it needs the entry.
                     Found::Unreadable(_) => continue,
                 };
                 match loaded {
-                    Loaded::Live(record) if record.owner() == Some(owner) => live.push((*key, record)),
-                    _ => stale.push(*key),
+                    Loaded::Live(record)
+                        if record.owner() == Some(owner) && Entry::of(entry.key, &record) == *entry =>
+                    {
+                        live.push((*entry, record));
+                    }
+                    _ => stale.push(*entry),
                 }
             }
         }
@@ -111,13 +138,13 @@ impl Inner {
         };
         let (mut ended, mut visited) = (0, HashSet::new());
         loop {
-            listed.retain(|key| visited.insert(*key));
+            listed.retain(|entry| visited.insert(*entry));
             if listed.is_empty() {
                 return Ok(ended);
             }
-            for (key, record) in self.visit(owner, &listed, now).await? {
+            for (entry, record) in self.visit(owner, &listed, now).await? {
                 if revocation.includes(record.handle()) {
-                    let reply = self.retire(&key, None, &revocation.tombstone(now), now).await?;
+                    let reply = self.retire(&entry.key, None, &revocation.tombstone(now), now).await?;
                     ended += usize::from(reply.word() == b"done");
                 }
             }
@@ -126,19 +153,19 @@ impl Inner {
         }
     }
 
-    /// Adds a revocation to the owner's mark, and returns the names of the owner's sessions as of that moment.
-    async fn mark(&self, owner: &str, revocation: &Revocation, now: SystemTime) -> Result<Vec<StoreKey>, StoreError> {
+    /// Adds a revocation to the owner's mark, and returns the list of the owner's sessions as of that moment.
+    async fn mark(&self, owner: &str, revocation: &Revocation, now: SystemTime) -> Result<Vec<Entry>, StoreError> {
         let names = self.names(owner);
-        let keys_of = [names.list.as_str(), &names.mark];
+        let keys = [names.list.as_str(), &names.mark];
         let mut standing = Vec::new();
         loop {
             let mut mark = read_mark(&standing)?.unwrap_or_default();
             mark.add(revocation);
             let lasting = millis(mark.deadline(), now).to_string();
             let arguments = [standing.as_slice(), &mark.encode(), lasting.as_bytes()];
-            let reply = self.scripts.mark.call(&self.link, &keys_of, &arguments).await?;
+            let reply = self.scripts.mark.call(&self.link, &keys, &arguments).await?;
             match reply.word() {
-                b"done" => return Ok(keys(&reply.into_list())),
+                b"done" => return Ok(entries(&reply.into_list())),
                 // Somebody else's revocation stands there, to which ours is added.
                 b"conflict" => standing = reply.bytes().to_vec(),
                 _ => return Err(Failure::Reply.into()),
@@ -147,11 +174,11 @@ impl Inner {
     }
 
     /// Removes entries from an owner's list.
-    pub(super) async fn strike(&self, owner: &str, keys: &[StoreKey]) -> Result<(), StoreError> {
-        if keys.is_empty() {
+    pub(super) async fn strike(&self, owner: &str, entries: &[Entry]) -> Result<(), StoreError> {
+        if entries.is_empty() {
             return Ok(());
         }
-        let entries: Vec<_> = keys.iter().map(StoreKey::hex).collect();
+        let entries: Vec<_> = entries.iter().map(|entry| entry.encode()).collect();
         let list = self.names(owner).list;
         self.link.send(redis::cmd("ZREM").arg(list).arg(entries)).await.map_err(Failure::from)?;
         Ok(())
@@ -179,11 +206,11 @@ fn millis(end: SystemTime, now: SystemTime) -> u128 {
     end.duration_since(now).map_or(1, |left| left.as_micros().div_ceil(1_000).clamp(1, CENTURY))
 }
 
-/// The names among the entries of a list.
-fn keys(entries: &[Value]) -> Vec<StoreKey> {
-    let key = |entry: &Value| match entry {
-        Value::BulkString(text) => StoreKey::parse(text),
+/// What among a list's members is an entry.
+fn entries(list: &[Value]) -> Vec<Entry> {
+    let entry = |member: &Value| match member {
+        Value::BulkString(bytes) => Entry::decode(bytes),
         _ => None,
     };
-    entries.iter().filter_map(key).collect()
+    list.iter().filter_map(entry).collect()
 }

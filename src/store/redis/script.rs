@@ -99,14 +99,6 @@ impl Reply {
         }
     }
 
-    /// The text that goes with the word.
-    pub(super) fn text(&self) -> Option<&str> {
-        match &self.rest {
-            Some(Value::BulkString(bytes)) => str::from_utf8(bytes).ok(),
-            _ => None,
-        }
-    }
-
     /// Whether bytes go with the word, and which.
     pub(super) fn into_bytes(self) -> Option<Vec<u8>> {
         match self.rest {

@@ -6,16 +6,16 @@ elseif state ~= 'live' then
 elseif ARGV[2] ~= '' and version ~= ARGV[2] then
     return answer('conflict')
 end
--- One more than the length of the owner's name; zero where there is none.
+-- One more than the length of the owner's name, which follows the handle; zero where there is none.
 local _, owner = struct.unpack('>I4I4', string.sub(header, 25, 32))
-local name = owner > 0 and redis.call('GETRANGE', key, 48, 46 + owner)
+local entry = owner > 0 and redis.call('GETRANGE', key, 48, 62 + owner)
 local ends = string.sub(ARGV[3], 33, 40)
 if at_most(ends, now) then
     redis.call('DEL', key)
 else
     redis.call('SET', key, ARGV[3], 'PX', lifetime(ends))
 end
-if name then
-    return answer('done', name)
+if entry then
+    return answer('done', entry)
 end
 return answer('done')

@@ -29,9 +29,9 @@ local function answer(...)
 end
 
 -- Not `call`: under a key of another type stands somebody else's value.
-local header = redis.pcall('GETRANGE', key, 0, 47)
+local header = redis.pcall('GETRANGE', key, 0, 63)
 local state, version, deadline, seen
-if type(header) ~= 'string' or #header < 48 or string.sub(header, 1, 8) ~= 'session\1' then
+if type(header) ~= 'string' or #header < 64 or string.sub(header, 1, 8) ~= 'session\1' then
     state = header == '' and 'none' or 'foreign'
 else
     version, deadline, seen = string.sub(header, 17, 24), string.sub(header, 33, 40), string.sub(header, 41, 48)
