@@ -192,27 +192,31 @@ impl Inner {
     }
 
     async fn load(&self, key: &StoreKey, now: SystemTime) -> Result<Loaded, StoreError> {
-        let read = self.link.send(redis::cmd("GET").arg(self.name(key))).await;
-        let found = match read {
+        let got = self.link.send(redis::cmd("GET").arg(self.name(key))).await;
+        let found = match got {
             Ok(Value::Nil) => return Ok(Loaded::Absent),
             Ok(Value::BulkString(value)) => format::decode(key, &value, now),
-            Ok(_) => return Err(Failure::Reply.into()),
+            Ok(_) => return Err(self.link.distrust().into()),
             Err(error) if error.code() == Some("WRONGTYPE") => Found::Unreadable("not a string".to_owned()),
             Err(error) => return Err(Failure::from(error).into()),
         };
-        match found {
-            Found::Ours(Loaded::Absent) => self.settle(key, now).await,
-            Found::Ours(loaded) => Ok(loaded),
-            Found::Unreadable(why) => Ok(unreadable(key, &why)),
+        let why = match found {
+            Found::Ours(Loaded::Absent) => return self.settle(key, now).await,
+            Found::Ours(loaded) => return Ok(loaded),
+            Found::Unreadable(why) => why,
+        };
+        // A second look, whose answer says to which key it belongs: were this another session's value, out of a row of
+        // replies that has slipped, it would be an error rather than absence.
+        match self.step(&self.scripts.settle, key, &[&instant(now)]).await?.into_bytes() {
+            Some(value) => Ok(read(key, &value, now)),
+            None => Ok(unreadable(key, &why)),
         }
     }
 
     /// Removes what has expired, and returns what stands there if it was touched meanwhile.
     async fn settle(&self, key: &StoreKey, now: SystemTime) -> Result<Loaded, StoreError> {
-        match self.step(&self.scripts.settle, key, &[&instant(now)]).await?.into_bytes() {
-            None => Ok(Loaded::Absent),
-            Some(value) => Ok(read(key, &value, now)),
-        }
+        let found = self.step(&self.scripts.settle, key, &[&instant(now)]).await?.into_bytes();
+        Ok(found.map_or(Loaded::Absent, |value| read(key, &value, now)))
     }
 
     /// Ends a session, and takes it out of its owner's list.

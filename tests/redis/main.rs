@@ -8,4 +8,10 @@
 mod support;
 
 mod conformance;
+mod connect;
+mod counts;
+mod failover;
+mod faults;
+mod keys;
+mod proxy;
 mod server;
