@@ -12,7 +12,7 @@ use crate::support::direct::{begin, values};
 
 const SECRET: &str = "correct-horse-battery";
 
-async fn works(store: RedisStore) {
+pub async fn works(store: RedisStore) {
     let layer = SessionLayer::builder(store).cookie_name("sid").store_timeout(HOUR).build().unwrap();
     let token = begin(&layer, |session| session.insert("a", 1)).await;
     assert_eq!(values(&layer, &token).await.unwrap()["a"], 1);

@@ -93,6 +93,39 @@ async fn killed_server_is_503_and_the_next_request_after_its_restart_works() {
     }
 }
 
+#[tokio::test]
+async fn server_that_has_become_a_replica_is_left_for_the_one_behind_its_name() {
+    let (old, new) = (Server::start(), Server::start());
+    let name = Proxy::to(old.port).await;
+    let layer = layer(&store(&name.url()).await, LONG);
+    let token = begin(&layer, |session| session.insert("a", 1)).await;
+    new.command(&["REPLICAOF", "127.0.0.1", &old.port.to_string()]).await;
+    new.wait_for("MASTER <-> REPLICA sync: Finished with success");
+    new.command(&["REPLICAOF", "NO", "ONE"]).await;
+    old.command(&["REPLICAOF", "127.0.0.1", &new.port.to_string()]).await;
+    name.lead_to(new.port);
+    assert!(act(&layer, Some(&token), |session| session.insert("b", 2)).await.leaves_cookie());
+    assert_eq!(values(&layer, &token).await, Some(json!({ "a": 1, "b": 2 })));
+}
+
+#[tokio::test]
+async fn connection_that_was_refused_is_tried_again() {
+    let server = Server::start();
+    let set = async |password: &str| {
+        server.command(&["ACL", "SETUSER", "web", "on", "resetpass", password, "~*", "+@all"]).await
+    };
+    set(">right").await;
+    let layer = layer(&store(&format!("redis://web:right@127.0.0.1:{}", server.port)).await, LONG);
+    let token = begin(&layer, |session| session.insert("a", 1)).await;
+    for _ in 0..3 {
+        set(">wrong").await;
+        server.command(&["CLIENT", "KILL", "USER", "web"]).await;
+        everything_is_refused(&layer, &token).await;
+        set(">right").await;
+        assert_eq!(values(&layer, &token).await, Some(json!({ "a": 1 })));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn connection_cut_in_mid_reply_gives_nobody_anything_else() {
     let server = Server::start();

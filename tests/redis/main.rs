@@ -15,3 +15,4 @@ mod faults;
 mod keys;
 mod proxy;
 mod server;
+mod tls;

@@ -9,6 +9,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 pub struct Proxy {
     port: u16,
+    /// Where new connections lead.
+    server: Arc<Mutex<u16>>,
     fault: Arc<Mutex<Option<Fault>>>,
 }
 
@@ -23,10 +25,15 @@ pub enum Fault {
 impl Proxy {
     pub async fn to(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let proxy = Self { port: listener.local_addr().unwrap().port(), fault: Arc::default() };
-        let fault = Arc::clone(&proxy.fault);
+        let proxy = Self {
+            port: listener.local_addr().unwrap().port(),
+            server: Arc::new(Mutex::new(port)),
+            fault: Arc::default(),
+        };
+        let (server, fault) = (Arc::clone(&proxy.server), Arc::clone(&proxy.fault));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                let port = *server.lock().unwrap();
                 let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { continue };
                 let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
                 tokio::spawn(commands(from_client, to_server));
@@ -38,6 +45,11 @@ impl Proxy {
 
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Lets new connections lead elsewhere; those that are open stay as they are.
+    pub fn lead_to(&self, port: u16) {
+        *self.server.lock().unwrap() = port;
     }
 
     pub fn plan(&self, fault: Fault) {
