@@ -196,7 +196,7 @@ impl Inner {
         let found = match got {
             Ok(Value::Nil) => return Ok(Loaded::Absent),
             Ok(Value::BulkString(value)) => format::decode(key, &value, now),
-            Ok(_) => return Err(self.link.distrust().into()),
+            Ok(_) => return Err(Failure::Reply.into()),
             Err(error) if error.code() == Some("WRONGTYPE") => Found::Unreadable("not a string".to_owned()),
             Err(error) => return Err(Failure::from(error).into()),
         };

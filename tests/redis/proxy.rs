@@ -35,6 +35,7 @@ impl Proxy {
             while let Ok((client, _)) = listener.accept().await {
                 let port = *server.lock().unwrap();
                 let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { continue };
+                client.set_nodelay(true).and(server.set_nodelay(true)).unwrap();
                 let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
                 tokio::spawn(commands(from_client, to_server));
                 tokio::spawn(replies(from_server, to_client, Arc::clone(&fault)));

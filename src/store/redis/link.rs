@@ -80,16 +80,6 @@ impl Link {
             Self::Cluster(connection) => command.query_async(&mut connection.clone()).await,
         }
     }
-
-    /// Gives up a connection whose replies are not those to its commands, where it is ours to give up.
-    pub(super) fn distrust(&self) -> Failure {
-        if let Self::Own(own) = self
-            && let Err(error) = own.replace(own.current().0)
-        {
-            return error.into();
-        }
-        Failure::Reply
-    }
 }
 
 /// Whether the manager has begun to open another connection.

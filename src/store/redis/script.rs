@@ -68,7 +68,7 @@ impl Script {
             }
             answer => answer,
         };
-        Reply::read(answer?, keys.first().copied().unwrap_or_default()).ok_or_else(|| link.distrust())
+        Reply::read(answer?, keys.first().copied().unwrap_or_default()).ok_or(Failure::Reply)
     }
 }
 
