@@ -331,12 +331,10 @@ impl fmt::Display for ConfigError {
             Self::KeyPrefix(prefix) => {
                 write!(f, "prefix {:?}: expected 1 to 64 ASCII letters, digits and `:._-/`", shorten(prefix))
             }
-            Self::RedisUrl(reason) => {
-                write!(
-                    f,
-                    "URL of a Redis server: {reason}; expected redis://host:port or redis+cluster://host:port,host:port"
-                )
-            }
+            Self::RedisUrl(reason) => write!(
+                f,
+                "URL of a Redis server: {reason}; expected redis://host:port or redis+cluster://host:port,host:port"
+            ),
             Self::Directory { path, reason } => {
                 write!(f, "directory {}: expected one that can be written: {reason}", path.display())
             }

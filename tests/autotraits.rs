@@ -41,6 +41,8 @@ fn public_types_go_anywhere() {
     cloned::<MemoryStore>();
     cloned::<MemoryStoreBuilder>();
     cloned::<FileStore>();
+    #[cfg(feature = "redis")]
+    cloned::<tower_session_layer::RedisStore>();
     cloned::<CookieStore>();
     cloned::<CookieKey>();
     cloned::<ManualClock>();

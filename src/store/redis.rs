@@ -25,16 +25,21 @@
 //!
 //! # What the server needs
 //!
-//! Redis 6.2 or later, or Valkey, with scripts allowed. `maxmemory-policy noeviction`: whatever else Redis evicts is a session
-//! that ends early, or a mark without which a sign-in may outlive a revocation. What survives a crash of the server is
-//! up to its persistence, and what survives a failover to its replication, which is asynchronous: the last writes before
-//! it may be lost, and a session that had just ended may live again. `WAIT` would not change that.
+//! Redis 6.2 or later, or Valkey, and for its user no more than `~<prefix>* +get +mget +set +getrange +setrange +del
+//! +pexpire +pttl +time +zadd +zrange +zrem +zremrangebyscore +eval +evalsha +ping`, in a Cluster `+cluster|slots` too.
+//!
+//! `maxmemory-policy noeviction`: under any other the server may evict a session, which then ends early, or an owner's
+//! mark, without which a sign-in that was under way may outlive a revocation.
+//!
+//! What survives a crash of the server is up to its persistence. What survives a failover is up to its replication,
+//! which is asynchronous: the last changes before it may be lost, and a session that had just ended may live again.
 //!
 //! # What is not ours
 //!
 //! A value under a session's name that cannot be read (of another type, damaged, of a newer format) is absent, with a
 //! warning each time it is loaded, and is never written over. It goes when its own expiry or deadline comes.
 
+mod builder;
 mod connect;
 mod format;
 mod link;
@@ -47,14 +52,14 @@ use std::time::{Duration, SystemTime};
 
 use redis::Value;
 
+pub use self::builder::RedisStoreBuilder;
 pub use self::connect::RedisSource;
-use self::connect::Timeouts;
 use self::format::{Found, instant};
 use self::link::{Failure, Link};
 use self::owners::Entry;
 use self::script::{Reply, Script, Scripts};
 use super::{Change, Created, Deadline, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
-use crate::error::{ConfigError, StoreError};
+use crate::error::StoreError;
 use crate::record::{Record, Tombstone, TombstoneKind, Version};
 use crate::token::{SessionToken, StoreKey, TokenShape};
 
@@ -111,14 +116,6 @@ struct Inner {
     scripts: Scripts,
 }
 
-/// Settings of a [`RedisStore`].
-#[derive(Debug)]
-pub struct RedisStoreBuilder {
-    source: RedisSource,
-    prefix: String,
-    timeouts: Timeouts,
-}
-
 impl RedisStore {
     /// Connects with the default settings, as [`RedisStoreBuilder::build`] does.
     pub async fn new(source: impl Into<RedisSource>) -> Result<Self, StoreError> {
@@ -127,57 +124,7 @@ impl RedisStore {
 
     /// Starts with the default settings.
     pub fn builder(source: impl Into<RedisSource>) -> RedisStoreBuilder {
-        let timeouts = Timeouts { connect: Duration::from_secs(2), response: Duration::from_secs(5) };
-        RedisStoreBuilder { source: source.into(), prefix: "session:".to_owned(), timeouts }
-    }
-}
-
-impl RedisStoreBuilder {
-    /// Sets what all keys begin with, `session:` unless set: 1 to 64 ASCII letters, digits and `:._-/`.
-    ///
-    /// Applications that share a database need different ones.
-    #[must_use]
-    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.prefix = prefix.into();
-        self
-    }
-
-    /// Sets how long opening a connection may take, 2 seconds unless set. A connection of the program has its own.
-    #[must_use]
-    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.timeouts.connect = timeout;
-        self
-    }
-
-    /// Sets how long a command may wait for its reply, 5 seconds unless set. A connection of the program has its own.
-    ///
-    /// The layer's store timeout bounds the whole of what a request asks of the store; the shorter one counts.
-    #[must_use]
-    pub fn response_timeout(mut self, timeout: Duration) -> Self {
-        self.timeouts.response = timeout;
-        self
-    }
-
-    /// Connects and asks the server for a sign of life; a connection of the program is taken as it is.
-    ///
-    /// # Errors
-    ///
-    /// A [`ConfigError`] as the source, [`KeyPrefix`](ConfigError::KeyPrefix), [`RedisUrl`](ConfigError::RedisUrl) or
-    /// [`ZeroBound`](ConfigError::ZeroBound) for a timeout of zero; otherwise the server could not be reached within the
-    /// timeouts, or refused user or password. The message is one line and holds no secret.
-    pub async fn build(self) -> Result<RedisStore, StoreError> {
-        let Self { source, prefix, timeouts } = self;
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b":._-/".contains(&byte);
-        if !(1..=64).contains(&prefix.len()) || !prefix.bytes().all(plain) {
-            return Err(StoreError::new(ConfigError::KeyPrefix(prefix)));
-        }
-        for (option, timeout) in [("connect_timeout", timeouts.connect), ("response_timeout", timeouts.response)] {
-            if timeout.is_zero() {
-                return Err(StoreError::new(ConfigError::ZeroBound(option)));
-            }
-        }
-        let (link, place) = source.open(timeouts).await?;
-        Ok(RedisStore(Arc::new(Inner { link, place, prefix, scripts: Scripts::new() })))
+        RedisStoreBuilder::new(source.into())
     }
 }
 

@@ -94,13 +94,8 @@ async fn cluster(nodes: &[String], timeouts: Timeouts) -> Result<(Link, Arc<str>
         .retry_wait_formula(25, 2)
         .build()
         .map_err(|error| url_error(&error))?;
-    let connect = async {
-        let link = Link::Cluster(client.get_async_connection().await?);
-        // A key, since a node that is no Cluster's answers anything else.
-        link.send(redis::cmd("EXISTS").arg("{tower-session-layer}")).await?;
-        Ok(link)
-    };
-    connect.await.map_err(|error| unreachable(&place, error)).map(|link| (link, place))
+    let connection = client.get_async_connection().await.map_err(|error| unreachable(&place, error))?;
+    Ok((Link::Cluster(connection), place))
 }
 
 fn parse(url: &str) -> Result<ConnectionInfo, StoreError> {
