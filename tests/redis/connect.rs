@@ -22,7 +22,8 @@ pub async fn works(store: RedisStore) {
     assert_eq!(owners.list("ada").await.unwrap().len(), 1);
     assert_eq!(owners.revoke_all("ada").await.unwrap(), 1);
     assert_eq!(values(&layer, &owned).await, None);
-    assert!(act(&layer, None, |session| session.sign_in("ada")).await.token().is_some());
+    assert!(act(&layer, None, |session| session.sign_in("ada")).await.token().is_some(), "the mark is of before");
+    assert_eq!(owners.revoke_all("ada").await.unwrap(), 1);
 }
 
 fn is_clear(error: &StoreError, says: &str) {

@@ -94,5 +94,5 @@ async fn master_killed_under_load_is_503_until_its_replica_takes_over() {
     }
     let all: u64 = written.iter().sum();
     assert!(all_refused > 0, "the sessions of the master were refused meanwhile");
-    println!("failover: {all} acknowledged writes, {lost} lost, {all_refused} refused, all well after {took:?}");
+    eprintln!("failover: {all} acknowledged writes, {lost} lost, {all_refused} refused, all well after {took:?}");
 }

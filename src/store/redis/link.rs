@@ -91,8 +91,13 @@ fn is_lost(error: &RedisError) -> bool {
 /// become a replica, or was refused when it was opened.
 fn is_stale(error: &RedisError) -> bool {
     use ServerErrorKind::{MasterDown, ReadOnly, ResponseError};
-    let is_kind = |kind| error.kind() == ErrorKind::Server(kind);
-    error.kind() == ErrorKind::AuthenticationFailed || [MasterDown, ReadOnly, ResponseError].into_iter().any(is_kind)
+    matches!(
+        error.kind(),
+        ErrorKind::AuthenticationFailed
+            | ErrorKind::Parse
+            | ErrorKind::RESP3NotSupported
+            | ErrorKind::Server(MasterDown | ReadOnly | ResponseError)
+    )
 }
 
 /// Why Redis gave no answer that is of use.
