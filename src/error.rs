@@ -278,6 +278,10 @@ pub enum ConfigError {
     ZeroBound(&'static str),
     /// A store whose token is the session itself was given where only one on the server will do; holds what it was for.
     ClientSideStore(&'static str),
+    /// The prefix of a store's keys is not 1 to 64 ASCII letters, digits and `:._-/`.
+    KeyPrefix(String),
+    /// The URL of a Redis server cannot be understood; holds the reason, and nothing of the URL.
+    RedisUrl(String),
     /// The store's directory cannot be used.
     Directory {
         /// The directory.
@@ -331,6 +335,13 @@ impl fmt::Display for ConfigError {
             Self::ClientSideStore(of) => {
                 write!(f, "{of} with a store whose token is the session itself: expected a store on the server")
             }
+            Self::KeyPrefix(prefix) => {
+                write!(f, "prefix {:?}: expected 1 to 64 ASCII letters, digits and `:._-/`", shorten(prefix))
+            }
+            Self::RedisUrl(reason) => write!(
+                f,
+                "URL of a Redis server: {reason}; expected redis://host:port or redis+cluster://host:port,host:port"
+            ),
             Self::Directory { path, reason } => {
                 write!(f, "directory {}: expected one that can be written: {reason}", path.display())
             }

@@ -56,6 +56,7 @@
 )]
 #![cfg_attr(feature = "postgres", doc = "| [`PostgresStore`] | `postgres` | PostgreSQL | many machines |")]
 #![cfg_attr(feature = "mysql", doc = "| [`MySqlStore`] | `mysql` | MySQL or MariaDB | many machines |")]
+#![cfg_attr(feature = "redis", doc = "| [`RedisStore`] | `redis` | Redis or Valkey, also a Cluster | many machines |")]
 //! | your own | | whatever implements [`SessionStore`] | the feature `conformance` has the tests it must pass |
 //!
 //! [`Sealed`] around a store on the server encrypts what it keeps: only the client's token opens it.
@@ -136,6 +137,9 @@ pub use self::store::file::{Durability, FileStore, FileStoreBuilder};
 #[cfg(feature = "memory")]
 #[cfg_attr(docsrs, doc(cfg(feature = "memory")))]
 pub use self::store::memory::{MemoryStore, MemoryStoreBuilder};
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use self::store::redis::{RedisSource, RedisStore, RedisStoreBuilder};
 pub use self::store::sealed::Sealed;
 #[cfg(feature = "mysql")]
 #[cfg_attr(docsrs, doc(cfg(feature = "mysql")))]

@@ -19,6 +19,8 @@ pub mod file;
 #[cfg(feature = "memory")]
 pub mod memory;
 // Any store on the server, with its contents encrypted.
+#[cfg(feature = "redis")]
+pub mod redis;
 pub mod sealed;
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
 pub mod sql;

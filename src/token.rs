@@ -212,7 +212,13 @@ impl StoreKey {
     }
 
     /// The digest that a store has as bytes.
-    #[cfg(any(all(feature = "file", unix), feature = "postgres", feature = "mysql", feature = "sqlite"))]
+    #[cfg(any(
+        all(feature = "file", unix),
+        feature = "redis",
+        feature = "postgres",
+        feature = "mysql",
+        feature = "sqlite"
+    ))]
     pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }

@@ -44,6 +44,8 @@ fn public_types_go_anywhere() {
     cloned::<Sealed<FileStore>>();
     cloned::<CachedStore<FileStore>>();
     cloned::<CachedStoreBuilder<FileStore>>();
+    #[cfg(feature = "redis")]
+    cloned::<tower_session_layer::RedisStore>();
     cloned::<CookieStore>();
     cloned::<CookieKey>();
     cloned::<ManualClock>();

@@ -2,6 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
@@ -26,12 +27,12 @@ pub(crate) fn version(n: u64) -> Version {
 }
 
 /// A record of this version that ends in an hour and holds `{"n": n}`.
-pub(crate) fn record(n: u64) -> Record {
+pub(crate) fn record(n: u64) -> Arc<Record> {
     owned(n, None)
 }
 
 /// A record of somebody who signed in at the start.
-pub(crate) fn owned(n: u64, owner: Option<&str>) -> Record {
+pub(crate) fn owned(n: u64, owner: Option<&str>) -> Arc<Record> {
     let micros = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() * 1_000_000;
     let value = n.to_string();
     let mut body = vec![1];
@@ -46,7 +47,7 @@ pub(crate) fn owned(n: u64, owner: Option<&str>) -> Record {
     body.push(b'n');
     body.extend(value.as_bytes());
     let head = Head::new(Some(version(n)), at(3600), at(0), owner.map(Into::into));
-    Record::decode(head, &body).unwrap()
+    Record::decode(head, &body).unwrap().into()
 }
 
 /// Polls a future up to so many times, then drops it.

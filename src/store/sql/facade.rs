@@ -86,7 +86,7 @@ macro_rules! sql_store {
             async fn create(
                 &self,
                 fresh: &SessionToken,
-                record: &Record,
+                record: &Arc<Record>,
                 now: SystemTime,
             ) -> Result<Created, StoreError> {
                 match record.owner() {

@@ -10,6 +10,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 #[cfg(unix)]
 use std::path::Path;
 use std::str::FromStr as _;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteQueryResult};

@@ -1,0 +1,180 @@
+//! The bytes of a session's value, pinned by a test: a header of fixed width, the owner's name, the encoded body.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 0..8 | `session` and the format's number, 1 |
+//! | 8..16 | the start of the SHA-256 of store key, owner and body |
+//! | 16..24 | version; zero for a tombstone |
+//! | 24..32 | one more than the length of the owner's name; zero without an owner |
+//! | 32..40 | deadline |
+//! | 40..48 | seen |
+//! | 48..64 | handle; zeros for a tombstone |
+//!
+//! Numbers are big-endian, times in microseconds since the Unix epoch. The scripts read and move what is in the header
+//! and nothing behind it. The digest finds a value that was damaged, or that belongs to another session.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::clock::{micros, time};
+use crate::record::{Head, Record, Tombstone, Version};
+use crate::store::Loaded;
+use crate::token::StoreKey;
+
+const MAGIC: [u8; 8] = *b"session\x01";
+const DIGEST_LEN: usize = 8;
+const HEADER_LEN: usize = 64;
+/// What a handle takes, here and in an entry of an owner's list.
+pub(super) const HANDLE_LEN: usize = 16;
+
+/// Writes a record.
+pub(super) fn record(key: &StoreKey, record: &Record) -> Vec<u8> {
+    encode(key, &record.head(), record.handle().as_bytes(), &record.encode())
+}
+
+/// Writes a tombstone.
+pub(super) fn tombstone(key: &StoreKey, tombstone: &Tombstone, now: SystemTime) -> Vec<u8> {
+    encode(key, &Head::new(None, tombstone.until(), now, None), &[0; HANDLE_LEN], &tombstone.encode())
+}
+
+/// A time as the scripts compare it.
+pub(super) fn instant(time: SystemTime) -> [u8; 8] {
+    micros(time).to_be_bytes()
+}
+
+/// What a value is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// What has ended is [`Loaded::Absent`].
+    Ours(Loaded),
+    /// Somebody else's, damaged or of a newer format, and why.
+    Unreadable(String),
+}
+
+/// Reads the value that stands under a key.
+pub(super) fn decode(key: &StoreKey, bytes: &[u8], now: SystemTime) -> Found {
+    match read(key, bytes, now) {
+        Ok(loaded) => Found::Ours(loaded),
+        Err(why) => Found::Unreadable(why),
+    }
+}
+
+fn encode(key: &StoreKey, head: &Head, handle: &[u8; HANDLE_LEN], body: &[u8]) -> Vec<u8> {
+    let owner = head.owner.as_deref().unwrap_or_default();
+    let owner_len = head.owner.as_ref().map_or(0, |owner| owner.len() as u64 + 1);
+    let version = head.version.map_or(0, Version::get);
+    let mut out = Vec::with_capacity(HEADER_LEN + owner.len() + body.len());
+    out.extend_from_slice(&MAGIC);
+    out.extend_from_slice(&digest(key, owner.as_bytes(), body));
+    for number in [version, owner_len, micros(head.deadline), micros(head.seen)] {
+        out.extend_from_slice(&number.to_be_bytes());
+    }
+    out.extend_from_slice(handle);
+    out.extend_from_slice(owner.as_bytes());
+    out.extend_from_slice(body);
+    out
+}
+
+fn read(key: &StoreKey, bytes: &[u8], now: SystemTime) -> Result<Loaded, String> {
+    let mut rest = bytes;
+    if take(&mut rest) != Some(MAGIC) {
+        return Err("not a session, or of a newer format".to_owned());
+    }
+    let expected: [u8; DIGEST_LEN] = take(&mut rest).ok_or("cut off")?;
+    let mut number = || take(&mut rest).map(u64::from_be_bytes).ok_or("cut off");
+    let (version, owner_len, deadline, seen) = (number()?, number()?, number()?, number()?);
+    let handle: [u8; HANDLE_LEN] = take(&mut rest).ok_or("cut off")?;
+    if deadline <= micros(now) {
+        return Ok(Loaded::Absent);
+    }
+    let name_len = usize::try_from(owner_len.saturating_sub(1)).map_err(|_| "impossible length of an owner's name")?;
+    let (owner, body) = rest.split_at_checked(name_len).ok_or("cut off")?;
+    if digest(key, owner, body) != expected {
+        return Err("damaged, or of another session".to_owned());
+    }
+    let owner = str::from_utf8(owner).map_err(|_| "an owner's name that is not UTF-8")?;
+    let owner: Option<Arc<str>> = (owner_len > 0).then(|| owner.into());
+    let head = Head::new(Version::new(version), time(deadline), time(seen), owner);
+    let loaded = Loaded::decode(head, body, now).map_err(|error| error.to_string())?;
+    let is_same = match &loaded {
+        Loaded::Live(record) => *record.handle().as_bytes() == handle,
+        _ => handle == [0; HANDLE_LEN],
+    };
+    if is_same { Ok(loaded) } else { Err("another handle in front than inside".to_owned()) }
+}
+
+fn digest(key: &StoreKey, owner: &[u8], body: &[u8]) -> [u8; DIGEST_LEN] {
+    let hash = Sha256::new().chain_update(key.as_bytes()).chain_update(owner).chain_update(body).finalize();
+    std::array::from_fn(|index| hash[index])
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (front, back) = rest.split_first_chunk()?;
+    *rest = back;
+    Some(*front)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::record::{SessionHandle, TombstoneKind};
+    use crate::session::blank;
+    use crate::token::SessionToken;
+
+    fn key() -> StoreKey {
+        SessionToken::from_random([7; 24]).key()
+    }
+
+    fn sample() -> Record {
+        let version = Version::new(0x0102_0304_0506_0708).unwrap();
+        let handle = SessionHandle::from_bytes([9; 16]);
+        Record { version, handle, deadline: 0x11, seen: 0x10, owner: Some("ada".into()), ..blank() }
+    }
+
+    #[test]
+    fn the_format_is_pinned() {
+        let value = record(&key(), &sample());
+        let mut golden = b"session\x01".to_vec();
+        golden.extend([0x13, 0xe5, 0x24, 0x9c, 0x6f, 0xe8, 0xb0, 0x23]);
+        golden.extend([1, 2, 3, 4, 5, 6, 7, 8]);
+        golden.extend([0, 0, 0, 0, 0, 0, 0, 4]);
+        golden.extend([0, 0, 0, 0, 0, 0, 0, 0x11]);
+        golden.extend([0, 0, 0, 0, 0, 0, 0, 0x10]);
+        golden.extend([9; 16]);
+        golden.extend(b"ada");
+        golden.extend(sample().encode());
+        assert_eq!(value, golden);
+        assert_eq!(decode(&key(), &value, time(0x10)), Found::Ours(Loaded::Live(sample().into())));
+        assert_eq!(decode(&key(), &value, time(0x11)), Found::Ours(Loaded::Absent));
+
+        let stone = Tombstone::new(TombstoneKind::Destroyed, Duration::from_micros(3), time(1));
+        let value = tombstone(&key(), &stone, time(1));
+        assert_eq!(value[16..64], [[0; 16], [0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 1], [0; 16]].concat());
+        assert_eq!(decode(&key(), &value, time(1)), Found::Ours(Loaded::Tombstone(stone)));
+    }
+
+    #[test]
+    fn what_is_not_exactly_a_value_of_this_session_is_unreadable() {
+        let whole = record(&key(), &sample());
+        let unreadable = |bytes: &[u8]| matches!(decode(&key(), bytes, time(0x10)), Found::Unreadable(_));
+        for end in 0..whole.len() {
+            assert!(unreadable(&whole[..end]), "cut at {end}");
+        }
+        // The times may be any, as a touch moves them.
+        for at in (0..16).chain(24..32).chain(48..whole.len()) {
+            for bit in 0..8 {
+                let mut flipped = whole.clone();
+                flipped[at] ^= 1 << bit;
+                assert!(unreadable(&flipped), "bit {bit} of byte {at}");
+            }
+        }
+        assert!(unreadable(&[&whole[..], b"x"].concat()));
+        assert!(unreadable(b"") && unreadable(b"hello") && unreadable(&[0xff; 200]));
+        let other = SessionToken::from_random([8; 24]).key();
+        assert!(matches!(decode(&other, &whole, time(0x10)), Found::Unreadable(_)), "of another session");
+    }
+}

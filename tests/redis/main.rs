@@ -1,0 +1,18 @@
+//! The Redis store on real servers: `cargo test --features redis --test redis`.
+//!
+//! The tests start and stop `redis-server` themselves.
+
+#![allow(clippy::pedantic, missing_docs, unreachable_pub)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod conformance;
+mod connect;
+mod counts;
+mod failover;
+mod faults;
+mod keys;
+mod proxy;
+mod server;
+mod tls;
