@@ -303,7 +303,8 @@ impl Session {
 
     /// Loads the session anew, and puts this request's changes on top of what others have stored meanwhile.
     ///
-    /// With a store whose token is the session there is nothing newer to find.
+    /// With a store whose token is the session there is nothing newer to find, only that it has ended: by its time, or by
+    /// a list of revocations.
     ///
     /// # Errors
     ///

@@ -61,9 +61,6 @@ async fn a_session_that_expires_under_a_request_is_absent_for_whatever_it_does()
             ("/late/destroy", "", backend == Backend::Cookie),
             ("/late/renew", "country own", true),
         ] {
-            if backend == Backend::Cookie && path == "/late/reload" {
-                continue;
-            }
             let setup = setup(backend);
             let mut browser = browser(&setup);
             browser.post("/ada").await;

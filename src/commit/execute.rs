@@ -95,9 +95,6 @@ async fn reload<S: SessionStore>(store: &Arc<S>, session: &Session, now: u64) ->
         Base::Dead(_) | Base::Retired(_) => return Err(Kind::Gone.into()),
         Base::Unavailable => return Err(Kind::Unavailable.into()),
     };
-    if shared.is_sealed() {
-        return Ok(());
-    }
     let base = match Limit::new(shared).wait(store.load(&live.token, time(now))).await? {
         Loaded::Live(record) => Base::Live(Live { record, ..live }),
         Loaded::Outdated(record) => Base::Live(Live { record, outdated: true, ..live }),

@@ -13,6 +13,7 @@ mod counts;
 mod failover;
 mod faults;
 mod keys;
+mod list;
 mod proxy;
 mod server;
 mod tls;
