@@ -87,7 +87,7 @@ const MAX_RECORD_LEN: usize = (512 << 20) - 1024;
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let store = RedisStore::builder("redis://:password@127.0.0.1:6379/0").prefix("shop:").build().await?;
-/// let sessions = SessionLayer::new(store)?;
+/// let sessions = SessionLayer::new(store);
 /// # let _ = sessions;
 /// # Ok(())
 /// # }
