@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use sqlx::MySqlPool;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 
-use crate::process::{Place, find, is_root, run};
+use super::process::{Place, find, is_root, run};
 
 const PID: &str = "pid";
 

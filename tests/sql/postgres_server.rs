@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
-use crate::process::{Place, find, is_root, run};
+use super::process::{Place, find, is_root, run};
 
 const PID: &str = "data/postmaster.pid";
 

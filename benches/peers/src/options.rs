@@ -33,7 +33,7 @@ impl Options {
                 }
                 _ => {
                     eprintln!(
-                        "expected [--quick] [FILTER], part of a row of `table` or one of cookie, file, threads; got {argument}"
+                        "expected [--quick] [FILTER], part of a row of `table`, one of cookie, file, threads, or an engine; got {argument}"
                     );
                     std::process::exit(2);
                 }
