@@ -25,10 +25,12 @@ const LOADS: f64 = 1.0;
 const WRITES: f64 = 0.9;
 
 fn main() {
-    let options = Options::from_args();
+    let mut options = Options::from_args();
     if !ENGINES.into_iter().any(|name| options.wants(name)) {
         return;
     }
+    // These ones take long, so that few do.
+    options.rounds = options.rounds.div_ceil(10);
     println!("{}", environment(&options));
     println!(
         "tower-sessions {} with tower-sessions-redis-store {} and tower-sessions-sqlx-store {}; load {}",
@@ -100,8 +102,7 @@ async fn both(
 ) -> [u64; 2] {
     let mut ours = Lane::new(options, engine, engine.place(), ours).await;
     let mut theirs = Lane::new(options, engine, theirs.place, theirs).await;
-    // These ones take long, so that few do.
-    for round in 0..options.rounds.div_ceil(10) {
+    for round in 0..options.rounds {
         if round % 2 == 0 {
             ours.load(options).await;
             theirs.load(options).await;
