@@ -88,8 +88,9 @@
 //!
 //! # Scale on paper
 //!
-//! Measured with 10,000 sessions of three small values and 64 requests at once, each on its own session, engines as they
-//! are shipped, on two cores (Intel Xeon) which the program, the clients and the server share; runs differ by a tenth.
+//! Measured with 10,000 sessions of three small values and 64 requests at once, each on its own session, on two cores
+//! (Intel Xeon) which the program, the clients and the server share; runs differ by a tenth. PostgreSQL, MariaDB and
+//! SQLite have synced each write before they answer, Redis saves nothing.
 //! Commands are counted by `tests/redis` and `tests/sql`, the rest is printed by
 //! `cargo bench --manifest-path benches/peers/Cargo.toml --bench engines`:
 //!
@@ -98,16 +99,17 @@
 //! | Redis | 1; 2; 1 | 117,270 | 38,232 | 344 |
 //! | PostgreSQL | 1; 2; 1 | 30,486 | 6,736 | 380 |
 //! | MariaDB | 1; 2; 1 | 24,537 | 5,669 | 1,460 |
-//! | SQLite | 1; 2; 1 | 37,794 | 2,875 | 308 |
+//! | SQLite | the same, in process | 37,794 | 2,875 | 308 |
 //!
-//! A request without a cookie that writes nothing sends no command. A sign-in costs Redis one more, for the owner's list.
+//! A request without a cookie that writes nothing sends no command. Signing in costs a new session in Redis one command
+//! more, for the owner's list, and in PostgreSQL and MariaDB two.
 //!
-//! From these figures, and not measured at that size: a GiB of Redis holds three million such sessions, beside the tables
-//! in which the server finds its keys and their expiry; a GiB of PostgreSQL 2.8 million. Larger ones take that
+//! From these figures, and not measured at that size: a GiB of Redis holds three million such sessions, beside the
+//! tables in which the server finds its keys and their expiry; a GiB of PostgreSQL 2.8 million. Larger sessions take that
 //! much more: values are kept as JSON text, not compressed. If each visitor sends a request every ten seconds and each
-//! request writes, one Redis on such a machine serves 380,000 visitors and one PostgreSQL 67,000; reading alone, three to
-//! five times as many. Every change of a session is one command on the key of that session, so that N masters of a Cluster
-//! hold N times as much and answer N times as often, as long as the program and its clients keep up.
+//! request writes, one Redis on such a machine serves 380,000 visitors and one PostgreSQL 67,000; reading alone, three
+//! to five times as many. Every change of a session is one command on the key of that session, so that N masters of a
+//! Cluster hold N times as much and answer N times as often, as long as the program and its clients keep up.
 //!
 //! | choose | where |
 //! |---|---|
@@ -121,14 +123,15 @@
 //!
 //! ## From one store to another
 //!
-//! Sessions begin anew: the program is deployed with the new store, and whoever was signed in signs in again. Nothing in this
-//! crate carries them over. A store of one's own that falls back on the old one where the new one knows nothing is more
-//! than its `load`: what it finds it has to create in the new one, or the first write finds nothing to replace; and
-//! whatever ends a session must end it in the old one first, by `delete`, [`Change::Retire`] and `revoke` alike, or the
-//! session is back as soon as its tombstone in the new one has expired.
+//! Sessions begin anew: the program is deployed with the new store, and whoever was signed in signs in again. Nothing
+//! in this crate carries them over. A store of one's own that falls back on the old one where the new one knows nothing
+//! is more than its `load`: what it finds it has to create in the new one, or the first write finds nothing to replace;
+//! and whatever ends a session must end it in the old one first, by `delete`, [`Change::Retire`] and `revoke` alike, or
+//! the session is back as soon as its tombstone in the new one has expired.
 //!
-//! The engine is another matter: a table that is dumped and restored, or keys that are replicated, to another server of the same
-//! engine are the same sessions, as long as no process writes to both. Redis and a Cluster of it keep the same keys.
+//! The server is another matter: a table that is dumped and restored, or keys that are replicated, to another server
+//! of the same engine are the same sessions, as long as no process writes to both. Redis and a Cluster of it keep the
+//! same keys.
 //!
 //! # Moving from `tower-sessions`
 //!

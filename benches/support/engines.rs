@@ -1,7 +1,7 @@
 //! The engines that keep sessions, started on ports and in directories of their own and stopped when they are dropped.
 //!
-//! Everything is as it is shipped: a commit is on the disk of PostgreSQL, MariaDB and SQLite before it is answered, and
-//! Redis keeps all in memory.
+//! PostgreSQL, MariaDB and SQLite sync each commit before they answer, as they do unless told otherwise; Redis keeps all in
+//! memory.
 
 use std::path::PathBuf;
 
