@@ -110,6 +110,8 @@
 //! request writes, one Redis on such a machine serves 380,000 visitors and one PostgreSQL 67,000; reading alone, three
 //! to five times as many. Every change of a session is one command on the key of that session, so that N masters of a
 //! Cluster hold N times as much and answer N times as often, as long as the program and its clients keep up.
+//! Speaking to a Cluster costs the program more: three masters on these same two cores answer 76,730 loads a second and
+//! 28,946 writes, at 360 bytes a session (`cargo bench --all-features --bench stores`).
 //!
 //! | choose | where |
 //! |---|---|
