@@ -15,6 +15,7 @@ use crate::layer::{SessionLayer, Shared, Stamps};
 use crate::lifetime::Lifetime;
 use crate::random::Random;
 use crate::store::{Erased, SessionStore};
+use crate::token::TokenShape;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -60,6 +61,7 @@ pub struct SessionLayerBuilder<S> {
     cache_headers: CacheHeaders,
     clear_site_data: bool,
     max_record_bytes: usize,
+    max_sessions_per_owner: Option<usize>,
     /// The system's, unless another is set.
     clock: Option<Arc<dyn Clock>>,
     random: Random,
@@ -79,6 +81,7 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
             cache_headers: CacheHeaders::default(),
             clear_site_data: false,
             max_record_bytes: 1024 * 1024,
+            max_sessions_per_owner: None,
             clock: None,
             random: Random::default(),
         }
@@ -205,6 +208,25 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
         self
     }
 
+    /// Sets how many sessions an owner may have; any number by default. After a [sign-in](crate::Session::sign_in) was
+    /// committed, those beyond that are ended as by a revocation: of those that signed in before it, the ones used
+    /// longest ago.
+    ///
+    /// Sign-ins count in the order in which they began, and of many at once no more remain than allowed: the last to
+    /// begin does. One that as many began after before it was committed is one too many itself: its
+    /// [`commit`](crate::Session::commit) is an error that [`is_gone`](crate::Error::is_gone), and at the end of the request
+    /// the answer is 503. The same happens once where those bear the time of a clock that ran ahead of this one; signing
+    /// in again then succeeds.
+    ///
+    /// It costs each sign-in one more call of the store, [`owned`](SessionStore::owned), and a
+    /// [`revoke`](SessionStore::revoke) for each session that ends, all within the store's timeout. Where the store fails
+    /// in these, or says that it cannot list owners, the sign-in stands with a warning, and the owner's next one makes
+    /// it good. A store whose sessions the client holds is refused by [`build`](Self::build).
+    pub fn max_sessions_per_owner(mut self, most: usize) -> Self {
+        self.max_sessions_per_owner = Some(most);
+        self
+    }
+
     /// Sets where all time comes from; the operating system's clock by default.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Some(Arc::new(clock));
@@ -246,6 +268,12 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
         if self.max_record_bytes == 0 {
             return Err(ConfigError::MaxRecordBytes);
         }
+        if self.max_sessions_per_owner == Some(0) {
+            return Err(ConfigError::MaxSessionsPerOwner);
+        }
+        if self.max_sessions_per_owner.is_some() && matches!(self.store.token_shape(), TokenShape::Sealed { .. }) {
+            return Err(ConfigError::ClientSideStore("max_sessions_per_owner"));
+        }
         let stamps = self.clock.as_ref().map_or(Stamps::OfTheSystem, |_| Stamps::Own(AtomicU64::new(0)));
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
         let cookie = self.cookie.build()?;
@@ -254,6 +282,7 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
             shape: self.store.token_shape(),
             is_immediate: self.store.is_immediate(),
             max_record_len: self.max_record_bytes.min(self.store.max_record_len().unwrap_or(usize::MAX)),
+            max_sessions_per_owner: self.max_sessions_per_owner,
             store: Box::new(Erased::new(self.store, Arc::clone(&clock))),
             cookie,
             lifetime: Lifetime { idle, absolute },

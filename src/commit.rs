@@ -3,6 +3,7 @@
 mod attempt;
 mod execute;
 mod limit;
+mod overflow;
 mod plain;
 mod refusal;
 mod retreat;
@@ -203,7 +204,7 @@ enum Fate {
     Stored,
     /// Dropped: the session had ended.
     Gone,
-    /// Dropped: the owner's sessions were revoked since the sign-in.
+    /// Dropped: the owner's sessions were revoked since the sign-in, or enough signed in after it.
     Refused,
     /// Dropped: they needed a cookie, at the end of a request that can send none.
     Unsent,
@@ -263,9 +264,13 @@ pub(crate) fn finish(state: &mut State) -> Finish {
     Finish { reply: std::mem::take(&mut state.reply), accessed: state.accessed }
 }
 
-/// Whether the session asks for the end of what was loaded, which must not depend on a client that stays.
-pub(crate) fn has_destroy(session: &Session) -> bool {
-    session.inner().lock().work.as_ref().is_some_and(|work| work.intent.destroy)
+/// Whether the session asks for the end of another, its own from before or one of its owner's, which must not depend on a
+/// client that stays.
+pub(crate) fn ends_another(session: &Session) -> bool {
+    let inner = session.inner();
+    let is_limited = inner.shared.max_sessions_per_owner.is_some();
+    let ends = |intent: &Intent| intent.destroy || (is_limited && intent.sign_in_stamp().is_some());
+    inner.lock().work.as_ref().is_some_and(|work| ends(&work.intent))
 }
 
 #[cfg(test)]

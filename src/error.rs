@@ -58,7 +58,7 @@ impl Error {
     }
 
     /// Whether the session was destroyed, renewed, revoked or has expired while this request held it, or a sign-in began
-    /// before a revocation and was refused.
+    /// before a revocation, or before as many others as may be, and was refused.
     pub fn is_gone(&self) -> bool {
         matches!(*self.0, Kind::Gone | Kind::Refused)
     }
@@ -127,7 +127,9 @@ impl fmt::Display for Error {
                 "an idle timeout of {asked:?} is not possible: expected more than zero and at most {longest:?}"
             ),
             Kind::Gone => f.write_str("the session is gone: it was destroyed, renewed or revoked, or has expired"),
-            Kind::Refused => f.write_str("the sign-in began before its owner's sessions were revoked and was refused"),
+            Kind::Refused => f.write_str(
+                "the sign-in was refused: its owner's sessions were revoked, or as many as may be signed in, after it began",
+            ),
             Kind::ResponseSent => {
                 f.write_str("the change needs a session cookie to be set, but the response's head is already sent")
             }
@@ -266,6 +268,8 @@ pub enum ConfigError {
     StoreTimeout,
     /// The largest record is zero bytes.
     MaxRecordBytes,
+    /// An owner may have no session at all.
+    MaxSessionsPerOwner,
     /// A key has fewer than 32 bytes; holds how many it had.
     ShortKey(usize),
     /// A key is all zeros.
@@ -327,6 +331,7 @@ impl fmt::Display for ConfigError {
             }
             Self::StoreTimeout => f.write_str("store_timeout 0: expected more than zero"),
             Self::MaxRecordBytes => f.write_str("max_record_bytes 0: expected at least 1"),
+            Self::MaxSessionsPerOwner => f.write_str("max_sessions_per_owner 0: expected at least 1"),
             Self::ShortKey(is) => write!(f, "key of {is} bytes: expected at least 32 random ones"),
             Self::ZeroKey => f.write_str("key of zeros only: expected at least 32 random bytes"),
             Self::NoKey => f.write_str("no key: expected at least one of at least 32 random bytes"),

@@ -104,6 +104,7 @@ pub(crate) struct Shared {
     pub(crate) clear_site_data: bool,
     /// The smaller of the layer's and the store's bound, in bytes of an encoded record.
     pub(crate) max_record_len: usize,
+    pub(crate) max_sessions_per_owner: Option<usize>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Random,
     /// Where commits of one record wait for each other after a conflict.

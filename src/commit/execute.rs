@@ -38,9 +38,17 @@ pub(crate) async fn settle<S: SessionStore>(
         Commit { limit: Limit::new(shared), store, shared, job, met, attempt: None, resumed: Reply::Leave };
     // A closure that panics takes its commit down, and nothing else of the session.
     let mut unwound = Unwound { inner, intent: (ending == Ending::Explicit).then(|| commit.job.intent.clone()) };
-    let done = commit.run().await;
+    // Asked before, since what an earlier try stored after all is taken out of the log.
+    let has_signed_in = commit.job.intent.sign_in_stamp().is_some();
+    let mut done = commit.run().await;
     unwound.intent = None;
     let signs_in = commit.job.intent.sign_in_stamp().is_some();
+    if has_signed_in
+        && shared.max_sessions_per_owner.is_some()
+        && let Ok(settled) = done
+    {
+        done = Ok(Box::pin(commit.end_overflow(settled)).await);
+    }
     match done.map(|settled| commit.with_resumed(settled)) {
         Ok(Settled { base, mut reply, fate }) => {
             match (ending, &mut reply) {

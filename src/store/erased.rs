@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 
 use super::{Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::clock::Clock;
-use crate::commit::{Ending, Plain, has_destroy, settle, settle_plainly, waited};
+use crate::commit::{Ending, Plain, ends_another, settle, settle_plainly, waited};
 use crate::cookie::Candidates;
 use crate::error::{Error, StoreError};
 use crate::layer::Shared;
@@ -193,7 +193,7 @@ impl<S: SessionStore> ErasedStore for Erased<S> {
         }
         // Whoever waits for another commit may be asked for a `destroy` meanwhile.
         let is_queued = session.inner().gate.is_closed();
-        let must_finish = ending == Ending::Explicit || is_queued || has_destroy(session);
+        let must_finish = ending == Ending::Explicit || is_queued || ends_another(session);
         let (store, session) = (Arc::clone(&self.store), session.clone());
         let committing = async move {
             let _closed = session.inner().gate.close().await;

@@ -1,0 +1,123 @@
+//! No more sessions of an owner than the layer allows, after a sign-in.
+
+use std::cmp::Reverse;
+
+use super::execute::{Commit, TOMBSTONE};
+use super::{Fate, Settled};
+use crate::clock::{micros, time};
+use crate::error::Error;
+use crate::record::{Record, SessionHandle};
+use crate::session::{Base, Reply};
+use crate::store::{OwnedSession, Revocation, Revoke, SessionStore};
+
+impl<S: SessionStore> Commit<'_, S> {
+    /// Ends what a sign-in leaves over. The sign-in is durable, so a failure here is told to nobody but the log, and made
+    /// good by the owner's next sign-in.
+    pub(super) async fn end_overflow(&mut self, settled: Settled) -> Settled {
+        let (Some(most), Base::Live(live), Fate::Stored) =
+            (self.shared.max_sessions_per_owner, &settled.base, settled.fate)
+        else {
+            return settled;
+        };
+        let Some(owner) = live.record.owner.clone() else { return settled };
+        match self.end_beyond(most, &owner, &live.record).await {
+            Ok(false) => settled,
+            Ok(true) => {
+                tracing::info!(most, "a sign-in came too late: as many of its owner as may be came after it");
+                // A dead token on the response could replace that of a sign-in which lives.
+                self.resumed = Reply::Leave;
+                Settled { fate: Fate::Refused, ..Settled::gone(live.token.clone()) }
+            }
+            Err(error) => {
+                let source = std::error::Error::source(&error);
+                tracing::warn!(%error, source, most, "an owner may have more sessions than allowed");
+                settled
+            }
+        }
+    }
+
+    /// Returns whether the sign-in itself was one too many.
+    async fn end_beyond(&self, most: usize, owner: &str, signed_in: &Record) -> Result<bool, Error> {
+        let listed = self.wait(self.store.owned(owner, self.now())).await?;
+        let overflow = Overflow::of(listed, signed_in, most);
+        let mut ended = 0;
+        for handle in &overflow.handles {
+            let revocation = Revocation::new(Revoke::One(*handle), time(self.shared.stamp()), TOMBSTONE);
+            ended += self.wait(self.store.revoke(owner, &revocation, self.now())).await?;
+        }
+        if ended > 0 {
+            tracing::info!(ended, most, "an owner's sessions beyond the limit were ended");
+        }
+        if let Some(latest) = overflow.overtaken_by {
+            // Where another server's clock is ahead, signing in again comes after what it stored.
+            self.shared.learn(latest);
+        }
+        Ok(overflow.overtaken_by.is_some())
+    }
+}
+
+/// What is too much.
+#[derive(Debug, PartialEq, Eq)]
+struct Overflow {
+    handles: Vec<SessionHandle>,
+    /// The time of the latest sign-in, where the one that asks must go itself.
+    overtaken_by: Option<u64>,
+}
+
+impl Overflow {
+    /// Sign-ins that began later than this one are left to judge for themselves: were each to spare itself alone, two
+    /// at once could end each other. So it is the order in which they began that counts, in whichever order they were stored,
+    /// and the last to begin always lives. What began earlier is ended in the order of its last use.
+    fn of(mut listed: Vec<OwnedSession>, own: &Record, most: usize) -> Self {
+        // While a session is being renewed it is there twice.
+        listed.sort_unstable_by_key(|session| (session.handle, Reverse(session.last_seen)));
+        listed.dedup_by_key(|session| session.handle);
+        let order = |session: &OwnedSession| (session.signed_in, session.handle);
+        let present = (own.signed_in(), own.handle());
+        let latest = listed.iter().filter_map(|session| session.signed_in).max();
+        let later = listed.iter().filter(|session| order(session) > present).count();
+        let is_overtaken = later >= most && listed.iter().any(|session| session.handle == own.handle());
+        let kept = most.saturating_sub(later + 1);
+        let mut earlier: Vec<_> = listed.into_iter().filter(|session| order(session) < present).collect();
+        earlier.sort_unstable_by_key(|session| Reverse((session.last_seen, session.signed_in, session.handle)));
+        let mut handles: Vec<_> = earlier.into_iter().skip(kept).map(|session| session.handle).collect();
+        handles.extend(is_overtaken.then(|| own.handle()));
+        Self { handles, overtaken_by: latest.filter(|_| is_overtaken).map(micros) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::blank;
+
+    /// A session that signed in and was last used at these times.
+    fn session(signed_in: u64, seen: u64) -> Record {
+        let mut handle = [0; 16];
+        handle[0] = u8::try_from(signed_in).unwrap();
+        Record { signed_in, seen, handle: SessionHandle::from_bytes(handle), ..blank() }
+    }
+
+    #[test]
+    fn what_goes_is_what_was_used_longest_ago_and_never_the_last_to_begin() {
+        for (what, own, others, most, ended, overtaken_by) in [
+            ("there is room", (5, 5), vec![(1, 1), (2, 2)], 3, vec![], None),
+            ("the oldest goes", (5, 5), vec![(1, 1), (2, 2), (3, 3)], 3, vec![1], None),
+            ("by its last use", (5, 5), vec![(1, 4), (2, 2), (3, 3)], 3, vec![2], None),
+            ("then by its sign-in", (5, 5), vec![(2, 4), (1, 4), (3, 4)], 3, vec![1], None),
+            ("however much others are used", (5, 5), vec![(1, 9), (2, 8)], 1, vec![2, 1], None),
+            ("one that is being renewed counts once", (5, 5), vec![(1, 1), (2, 2), (2, 4)], 3, vec![], None),
+            ("a later one is left alone", (5, 5), vec![(1, 9), (6, 5)], 2, vec![1], None),
+            ("overtaken", (5, 9), vec![(1, 1), (6, 6), (7, 7)], 2, vec![1, 5], Some(7)),
+        ] {
+            let own_record = session(own.0, own.1);
+            let listed = others.into_iter().chain([own]).map(|(signed_in, seen)| (&session(signed_in, seen)).into());
+            let overflow = Overflow::of(listed.collect(), &own_record, most);
+            let mut handles: Vec<_> = overflow.handles.iter().map(|handle| u64::from(handle.as_bytes()[0])).collect();
+            if what != "however much others are used" {
+                handles.sort_unstable();
+            }
+            assert_eq!((handles, overflow.overtaken_by), (ended, overtaken_by), "{what}");
+        }
+    }
+}
