@@ -229,6 +229,20 @@ mod tests {
     }
 
     #[test]
+    fn each_candidate_is_taken_by_its_place() {
+        let texts: Vec<_> = (0..4).map(|i| format!("{i:032}")).collect();
+        let header = texts.iter().map(|text| format!("id={text}")).collect::<Vec<_>>().join("; ");
+        let request = HeaderMap::from_iter([(COOKIE, HeaderValue::from_str(&header).unwrap())]);
+        for (at, text) in texts.iter().enumerate() {
+            let mut found = candidates("id", &request, TokenShape::Random);
+            let token = SessionToken::parse(text.as_bytes(), TokenShape::Random).unwrap();
+            assert_eq!(found.get(at), Some(&token));
+            assert_eq!(found.take(at), Some(token), "{at}");
+        }
+        assert!(candidates("id", &request, TokenShape::Random).take(4).is_none());
+    }
+
+    #[test]
     fn only_an_exact_set_of_chunks_counts() {
         let shape = TokenShape::sealed(100, 3);
         for (name, header, expected) in [
