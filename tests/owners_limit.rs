@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::StatusCode;
-use support::direct::{act, begin, respond, send};
+use support::direct::{act, begin, respond, send, settle};
 use support::{Answer, Backend, Fault, Log, MINUTE, Op, Setup, answer};
-use tokio::sync::Barrier;
+use tokio::sync::{Barrier, oneshot};
 use tokio::task::JoinSet;
 use tower_session_layer::{ConfigError, MemoryStore, Session, SessionHandle, SessionLayer};
 
@@ -173,6 +173,29 @@ async fn a_failure_leaves_the_sign_in_with_a_warning_and_the_next_makes_it_good(
             assert_eq!(count(&setup).await, 1, "{backend:?} {op:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_does_not_keep_a_session_too_many_alive() {
+    let setup = limited(Backend::Remote, 1);
+    sign_in(&setup).await;
+    let (here, is_here) = oneshot::channel();
+    let (go, may_go) = oneshot::channel::<()>();
+    // Before the list: the record is stored.
+    setup.store.interrupt(2, async move {
+        here.send(()).unwrap();
+        may_go.await.unwrap();
+    });
+    setup.clock.advance(MINUTE);
+    let mut responding = Box::pin(respond(&setup.layer, None, |session| async move { session.sign_in("ada") }));
+    tokio::select! {
+        _ = &mut responding => panic!("it was to be held"),
+        held = is_here => held.unwrap(),
+    }
+    drop(responding);
+    go.send(()).unwrap();
+    settle().await;
+    assert_eq!(count(&setup).await, 1);
 }
 
 #[test]

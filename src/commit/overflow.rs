@@ -81,6 +81,8 @@ impl Overflow {
         let mut earlier: Vec<_> = listed.into_iter().filter(|session| order(session) < present).collect();
         earlier.sort_unstable_by_key(|session| Reverse((session.last_seen, session.signed_in, session.handle)));
         let mut handles: Vec<_> = earlier.into_iter().skip(kept).map(|session| session.handle).collect();
+        // Where it stops half-way, the oldest are gone.
+        handles.reverse();
         handles.extend(is_overtaken.then(|| own.handle()));
         Self { handles, overtaken_by: latest.filter(|_| is_overtaken).map(micros) }
     }
@@ -113,10 +115,7 @@ mod tests {
             let own_record = session(own.0, own.1);
             let listed = others.into_iter().chain([own]).map(|(signed_in, seen)| (&session(signed_in, seen)).into());
             let overflow = Overflow::of(listed.collect(), &own_record, most);
-            let mut handles: Vec<_> = overflow.handles.iter().map(|handle| u64::from(handle.as_bytes()[0])).collect();
-            if what != "however much others are used" {
-                handles.sort_unstable();
-            }
+            let handles: Vec<_> = overflow.handles.iter().map(|handle| u64::from(handle.as_bytes()[0])).collect();
             assert_eq!((handles, overflow.overtaken_by), (ended, overtaken_by), "{what}");
         }
     }
