@@ -90,6 +90,9 @@ async fn a_new_session_that_cannot_be_stored_gets_no_cookie() {
             let mut browser = serve(&setup, handle);
             setup.store.fault(Op::Create, fault, 1);
             assert!(is_refused(&browser.post("/write").await), "{backend:?} {fault:?}");
+            if backend == Backend::Memory {
+                assert_eq!(setup.store.sessions().await, 0, "{fault:?}: nobody knows its token");
+            }
             assert!(browser.post("/write").await.set_cookie().is_some(), "{backend:?} {fault:?}");
             assert_eq!(found(&browser).await, "b", "{backend:?} {fault:?}");
         }
