@@ -69,6 +69,26 @@ async fn a_value_that_cannot_be_written_is_an_error_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_value_may_write_to_the_session_while_it_is_written() {
+    struct Nosy(Session);
+    impl serde::Serialize for Nosy {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            self.0.insert("inner", "of its own").map_err(serde::ser::Error::custom)?;
+            serializer.serialize_str("as it should be")
+        }
+    }
+    for backend in Backend::ALL {
+        let setup = Setup::new(backend);
+        let token = begin(&setup.layer, |session| session.insert("outer", Nosy(session.clone()))).await;
+        with(&setup, Some(&token), |session| {
+            assert_eq!(session.get::<String>("outer").unwrap().as_deref(), Some("as it should be"));
+            assert_eq!(session.get::<String>("inner").unwrap().as_deref(), Some("of its own"));
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn a_flash_value_is_found_once_by_a_later_request() {
     for backend in Backend::ALL {
         let setup = Setup::new(backend);
