@@ -32,7 +32,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::options::{Command, Options, StoreChoice};
+use crate::options::{Command, Engine, Options, StoreChoice};
 
 /// How long a request may go on after the signal to stop.
 const GRACE: Duration = Duration::from_secs(5);
@@ -58,7 +58,7 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(options: &Options) -> Result<(), String> {
-    let sessions = sessions::layer(options)?;
+    let sessions = sessions::layer(options).await?;
     let cannot = |error| format!("--listen {}: cannot listen there: {error}", options.listen);
     let listener = TcpListener::bind(&options.listen).await.map_err(cannot)?;
     let address = listener.local_addr().map_err(cannot)?;
@@ -86,6 +86,8 @@ fn greeting(options: &Options, port: u16) -> String {
         StoreChoice::Cookie => "cookie:, the session is sealed in the browser's cookie".to_owned(),
         StoreChoice::Memory => "memory:, the sessions end with this process".to_owned(),
         StoreChoice::File(directory) => format!("file:{}, one file a session", directory.display()),
+        StoreChoice::Engine(Engine::Redis, place) => format!("{place}, one key a session"),
+        StoreChoice::Engine(_, place) => format!("{place}, one row a session"),
     };
     let hint = if options.insecure_cookies {
         "cookies travel over plain http: never do this on a network".to_owned()

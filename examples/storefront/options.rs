@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,7 +11,12 @@ A small shop that shows what sessions do.
 Usage: storefront [OPTIONS]
 
   --listen ADDR        address to serve on, port 0 picks one [127.0.0.1:3000]
-  --store STORE        cookie: | memory: | file:DIR [cookie:]
+  --store STORE        where the sessions live [cookie:]
+                         cookie: | memory: | file:DIR
+                         redis://HOST:PORT | rediss://HOST:PORT | redis+cluster://HOST:PORT,HOST:PORT (feature redis)
+                         postgres://USER:PASSWORD@HOST:PORT/DATABASE (feature postgres)
+                         mysql://USER:PASSWORD@HOST:PORT/DATABASE, mariadb:// too (feature mysql)
+                         sqlite:PATH (feature sqlite)
   --key-file PATH      keys of the cookie store: one a line, 32 to 64 bytes in hex; the first one seals, all open;
                        made if it is not there. Without it the sessions end with the process
   --idle SECONDS       a session ends when it is not used for so long [7 days]
@@ -57,6 +63,67 @@ pub(crate) enum StoreChoice {
     Cookie,
     Memory,
     File(PathBuf),
+    Engine(Engine, Place),
+}
+
+/// What keeps the sessions for several processes, each behind the feature of its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Engine {
+    Redis,
+    Postgres,
+    MySql,
+    Sqlite,
+}
+
+impl Engine {
+    fn of(scheme: &str) -> Option<Self> {
+        Some(match scheme {
+            "redis" | "rediss" | "redis+cluster" | "rediss+cluster" => Self::Redis,
+            "postgres" | "postgresql" => Self::Postgres,
+            "mysql" | "mariadb" => Self::MySql,
+            "sqlite" => Self::Sqlite,
+            _ => return None,
+        })
+    }
+}
+
+/// The URL of an engine; what shows it leaves out whatever may be a secret.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Place(String);
+
+impl Place {
+    /// The whole URL, for the store alone.
+    pub(crate) fn url(&self) -> &str {
+        &self.0
+    }
+
+    /// Without user and password, and without the query, which may hold them too.
+    fn shown(&self) -> Option<String> {
+        let (scheme, rest) = self.url().split_once(':')?;
+        let Some(rest) = rest.strip_prefix("//").filter(|_| scheme != "sqlite") else {
+            return (scheme == "sqlite").then(|| self.url().split('?').next().unwrap_or_default().to_owned());
+        };
+        let (authority, rest) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        // Perhaps a password that is not percent-encoded: nobody knows where it ends.
+        if rest.contains('@') {
+            return None;
+        }
+        let (hosts, path) = (authority.rsplit('@').next()?, rest.split(['?', '#']).next()?);
+        Some(format!("{scheme}://{hosts}{path}"))
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = || self.0.split(':').next().unwrap_or_default().to_owned() + "://…";
+        f.write_str(&self.shown().unwrap_or_else(scheme))
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Place({self})")
+    }
 }
 
 /// Reads the arguments, without the program's name. An error is one line for the person who typed them.
@@ -100,11 +167,13 @@ fn store(text: &str) -> Result<StoreChoice, String> {
         Some(("memory", "")) => Ok(StoreChoice::Memory),
         Some(("file", "")) => Err("--store file: needs a directory, as in file:./sessions".to_owned()),
         Some(("file", directory)) => Ok(StoreChoice::File(directory.into())),
+        Some(("sqlite", "")) => Err("--store sqlite: needs a file, as in sqlite:./shop.db".to_owned()),
         // What follows a foreign scheme may hold a password: it is not repeated.
-        Some((scheme, _)) if !["cookie", "memory"].contains(&scheme) => {
-            Err(format!("--store {scheme}: is not in this build; it has cookie:, memory: and file:DIR"))
-        }
-        _ => Err(format!("--store {text:?}: expected cookie:, memory: or file:DIR")),
+        Some((scheme, _)) if !["cookie", "memory"].contains(&scheme) => match Engine::of(scheme) {
+            Some(engine) => Ok(StoreChoice::Engine(engine, Place(text.to_owned()))),
+            None => Err(format!("--store {scheme}: is not a store of this program; --help lists them all")),
+        },
+        _ => Err(format!("--store {text:?}: expected cookie:, memory:, file:DIR or another that --help lists")),
     }
 }
 
@@ -151,10 +220,11 @@ mod tests {
             ("--help=1", "unknown option"),
             ("--insecure-cookies=no", "unknown option"),
             ("--store", "--store needs a value"),
-            ("--store cookie", "expected cookie:, memory: or file:DIR"),
-            ("--store memory:x", "expected cookie:, memory: or file:DIR"),
+            ("--store cookie", "expected cookie:, memory:, file:DIR"),
+            ("--store memory:x", "expected cookie:, memory:, file:DIR"),
             ("--store file:", "needs a directory"),
-            ("--store carrier-pigeon:", "carrier-pigeon: is not in this build"),
+            ("--store sqlite:", "needs a file"),
+            ("--store carrier-pigeon:", "carrier-pigeon: is not a store"),
             ("--idle soon", "--idle soon: expected a whole number of seconds"),
             ("--idle=0", "--idle 0: expected a whole number of seconds from 1 to 34560000"),
             ("--idle 34560001", "--idle 34560001: expected"),
@@ -164,6 +234,45 @@ mod tests {
             let error = parsed(line).unwrap_err();
             assert!(error.contains(said) && !error.contains('\n'), "{line}: {error}");
         }
-        assert!(!parsed("--store redis://:secret@host").unwrap_err().contains("secret"));
+        assert!(!parsed("--store carrier-pigeon://:secret@host").unwrap_err().contains("secret"));
+    }
+
+    #[test]
+    fn schemes_name_their_engines() {
+        for (url, engine) in [
+            ("redis://127.0.0.1:6379/1", Engine::Redis),
+            ("rediss://host", Engine::Redis),
+            ("redis+cluster://a:1,b:2", Engine::Redis),
+            ("rediss+cluster://a:1,b:2", Engine::Redis),
+            ("postgres://shop@host/shop", Engine::Postgres),
+            ("postgresql://shop@host/shop", Engine::Postgres),
+            ("mysql://shop@host/shop", Engine::MySql),
+            ("mariadb://shop@host/shop", Engine::MySql),
+            ("sqlite:./shop.db", Engine::Sqlite),
+        ] {
+            assert_eq!(store(url), Ok(StoreChoice::Engine(engine, Place(url.to_owned()))), "{url}");
+        }
+    }
+
+    #[test]
+    fn no_secret_of_a_url_is_shown() {
+        for (url, shown) in [
+            ("redis://host:1/2", "redis://host:1/2"),
+            ("redis://:secret@host:1", "redis://host:1"),
+            ("redis+cluster://user:secret@a:1,b:2", "redis+cluster://a:1,b:2"),
+            ("redis://:se@cret@host", "redis://host"),
+            ("postgres://user:secret@[::1]:5432/shop?sslmode=require", "postgres://[::1]:5432/shop"),
+            ("postgres://host/shop?user=shop&password=secret", "postgres://host/shop"),
+            ("postgres://host/shop?password=secr@et", "postgres://…"),
+            ("mysql://user:sec/ret@host/shop", "mysql://…"),
+            ("mysql://user:sec#ret@host/shop", "mysql://…"),
+            ("mysql:user:secret@host", "mysql://…"),
+            ("sqlite:a/shop@home.db?mode=rwc", "sqlite:a/shop@home.db"),
+            ("sqlite:///var/shop.db", "sqlite:///var/shop.db"),
+        ] {
+            let place = Place(url.to_owned());
+            assert_eq!(place.to_string(), shown, "{url}");
+            assert_eq!(format!("{place:?}"), format!("Place({shown})"), "{url}");
+        }
     }
 }

@@ -1,14 +1,20 @@
 //! The store that was asked for, and the layer around it.
 
+use std::error::Error as _;
 use std::path::Path;
+use std::time::Duration;
 
-use tower_session_layer::{ConfigError, CookieKey, CookieStore, MemoryStore, SessionLayer, SessionStore};
+use tokio::time::timeout;
+use tower_session_layer::{ConfigError, CookieKey, CookieStore, MemoryStore, SessionLayer, SessionStore, StoreError};
 
 use crate::keys;
-use crate::options::{Options, StoreChoice};
+use crate::options::{Engine, Options, Place, StoreChoice};
+
+/// How long an engine may take until it is ready; longer than the stores' own patience with a server that is silent.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Builds the layer. An error is one line.
-pub(crate) fn layer(options: &Options) -> Result<SessionLayer, String> {
+pub(crate) async fn layer(options: &Options) -> Result<SessionLayer, String> {
     if options.key_file.is_some() && options.store != StoreChoice::Cookie {
         crate::warnings::add("--key-file is for the cookie store only".into());
     }
@@ -21,7 +27,55 @@ pub(crate) fn layer(options: &Options) -> Result<SessionLayer, String> {
         }
         #[cfg(not(unix))]
         StoreChoice::File(_) => Err("--store file: is for Unix only".to_owned()),
+        StoreChoice::Engine(engine, place) => match timeout(PATIENCE, on(*engine, place, options)).await {
+            Ok(Ok(layer)) => layer,
+            Ok(Err(error)) => Err(format!("--store {place}: {}", error.source().unwrap_or(&error))),
+            Err(_) => Err(format!("--store {place}: was not ready within {PATIENCE:?}")),
+        },
     }
+}
+
+/// Connects to the engine and, where sessions are rows, makes their table.
+#[cfg_attr(
+    not(any(feature = "redis", feature = "postgres", feature = "mysql", feature = "sqlite")),
+    expect(unused_variables, reason = "without any engine there is no layer to build")
+)]
+async fn on(engine: Engine, place: &Place, options: &Options) -> Result<Result<SessionLayer, String>, StoreError> {
+    Ok(match engine {
+        #[cfg(feature = "redis")]
+        Engine::Redis => build(tower_session_layer::RedisStore::new(place.url()).await?, options),
+        #[cfg(not(feature = "redis"))]
+        Engine::Redis => missing(place, "redis"),
+        #[cfg(feature = "postgres")]
+        Engine::Postgres => {
+            let store = tower_session_layer::PostgresStore::connect(place.url()).await?;
+            store.migrate().await?;
+            build(store, options)
+        }
+        #[cfg(not(feature = "postgres"))]
+        Engine::Postgres => missing(place, "postgres"),
+        #[cfg(feature = "mysql")]
+        Engine::MySql => {
+            let store = tower_session_layer::MySqlStore::connect(place.url()).await?;
+            store.migrate().await?;
+            build(store, options)
+        }
+        #[cfg(not(feature = "mysql"))]
+        Engine::MySql => missing(place, "mysql"),
+        #[cfg(feature = "sqlite")]
+        Engine::Sqlite => {
+            let store = tower_session_layer::SqliteStore::connect(place.url()).await?;
+            store.migrate().await?;
+            build(store, options)
+        }
+        #[cfg(not(feature = "sqlite"))]
+        Engine::Sqlite => missing(place, "sqlite"),
+    })
+}
+
+#[cfg(not(all(feature = "redis", feature = "postgres", feature = "mysql", feature = "sqlite")))]
+fn missing(place: &Place, feature: &str) -> Result<SessionLayer, String> {
+    Err(format!("--store {place}: not in this build: `cargo run --example storefront --features {feature}`"))
 }
 
 fn cookie_store(key_file: Option<&Path>) -> Result<CookieStore, String> {
@@ -59,5 +113,29 @@ fn as_typed(error: &ConfigError) -> String {
             format!("--store file:{}: expected a directory that can be written: {reason}", path.display())
         }
         other => other.to_string(),
+    }
+}
+
+#[cfg(all(test, not(all(feature = "redis", feature = "postgres", feature = "mysql", feature = "sqlite"))))]
+mod tests {
+    use crate::options::{Command, parse};
+
+    #[tokio::test]
+    async fn store_that_is_not_built_in_names_its_feature() {
+        for (url, feature, is_built) in [
+            ("redis://:secret@host", "redis", cfg!(feature = "redis")),
+            ("redis+cluster://:secret@a:1,b:2", "redis", cfg!(feature = "redis")),
+            ("postgres://shop:secret@host/shop", "postgres", cfg!(feature = "postgres")),
+            ("mariadb://shop:secret@host/shop", "mysql", cfg!(feature = "mysql")),
+            ("sqlite:shop.db", "sqlite", cfg!(feature = "sqlite")),
+        ] {
+            if is_built {
+                continue;
+            }
+            let Ok(Command::Serve(options)) = parse(["--store", url].map(Into::into)) else { panic!("{url}") };
+            let error = super::layer(&options).await.unwrap_err();
+            assert!(error.ends_with(&format!("--features {feature}`")), "{url}: {error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
     }
 }
