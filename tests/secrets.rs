@@ -218,7 +218,7 @@ async fn a_token_that_is_taken_is_minted_again_and_overwrites_nothing() {
         let setup = source.setup(backend);
         let mut first = Browser::new(app(&setup));
         first.post("/set/1").await;
-        // The latest bytes of that length were the first session's token; the CSRF secret takes one repetition.
+        // Of the latest bytes of each length: those of the first session's token among them.
         source.0.repeats.store(2, SeqCst);
         let mut second = first.another();
         assert_eq!(second.post("/set/2").await.status, StatusCode::OK, "{backend:?}");

@@ -80,6 +80,11 @@ pub(crate) async fn settle<S: SessionStore>(
     }
 }
 
+/// A collision that chance does not explain: the randomness or the store is broken.
+pub(super) fn warn_of_taken(fresh: &SessionToken) {
+    tracing::warn!(key = ?fresh.key(), "a fresh session token was taken");
+}
+
 pub(super) fn report(error: &Error) {
     // A refusal was reported where it was met.
     if !error.is_gone() {
@@ -221,7 +226,9 @@ impl<S: SessionStore> Commit<'_, S> {
 
     /// Stores a record under a fresh token; `None` if its owner's sessions were revoked meanwhile.
     pub(super) async fn insert(&mut self, record: &Arc<Record>) -> Result<Option<SessionToken>, Error> {
-        for _ in 0..MAX_TRIES {
+        // One that was tried already, and taken, is among them.
+        let tried = usize::from(self.met.take().is_some());
+        for _ in tried..MAX_TRIES {
             let fresh = self.shared.random.token()?;
             self.attempt(&fresh, record.version, true);
             let created = self.wait(self.store.create(&fresh, record, self.now())).await?;
@@ -229,7 +236,7 @@ impl<S: SessionStore> Commit<'_, S> {
             match created {
                 Created::Stored => return Ok(Some(fresh)),
                 Created::Instead(token) => return Ok(Some(token)),
-                Created::Taken => tracing::warn!(key = ?fresh.key(), "a fresh session token was taken"),
+                Created::Taken => warn_of_taken(&fresh),
                 Created::Revoked(mark) => {
                     refusal::heed(self.shared, &mark, self.job.now);
                     return Ok(None);

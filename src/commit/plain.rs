@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::execute::report;
+use super::execute::{report, warn_of_taken};
 use super::retreat::abandon;
 use super::stamp::stamp;
 use super::{Ending, Job};
@@ -41,21 +41,28 @@ pub(crate) fn settle_plainly<S: SessionStore>(
         }
         Ending::Explicit | Ending::Reload | Ending::Failed => false,
     };
+    if !is_plain {
+        return Plain::Open(None);
+    }
     let now = shared.clock.now();
     let at = micros(now);
-    let Some(mut next) = is_plain.then(|| Next::of(state, shared, at)).flatten() else { return Plain::Open(None) };
+    let Some(mut next) = Next::of(state, shared, at) else { return Plain::Open(None) };
+    let begins = next.from.is_none();
+    let mut is_news = begins;
     match next.send(&**store, now) {
         Ok(Updated::Done) => {}
-        Ok(Updated::Instead(token)) => next.token = token,
+        Ok(Updated::Instead(token)) => {
+            next.token = token;
+            is_news = true;
+        }
         Ok(met) => {
             state.work = Some(next.work);
-            // After a token that is taken another is tried, as if this one never had been.
-            return Plain::Open(next.from.map(|_| met));
+            return Plain::Open(Some(met));
         }
         Err(error) => {
             let error = Error::from(error);
             report(&error);
-            if next.from.is_none() {
+            if begins {
                 abandon(store, shared, next.token, now);
             }
             state.work = Some(next.work);
@@ -65,14 +72,14 @@ pub(crate) fn settle_plainly<S: SessionStore>(
             return Plain::Settled(Err(error));
         }
     }
-    let (begins, key) = (next.from.is_none(), || next.token.key());
+    let key = || next.token.key();
     if begins {
         tracing::debug!(key = ?key(), "a session began");
     } else {
         tracing::debug!(key = ?key(), is_renewed = false, "a session was committed");
     }
     let live = Live { token: next.token, record: next.work.draft, outdated: false };
-    if begins {
+    if is_news {
         state.reply = Reply::set_at(&live, at);
     }
     state.base = Base::Live(live);
@@ -116,7 +123,10 @@ impl Next {
                 Ok(match created? {
                     Created::Stored => Updated::Done,
                     Created::Instead(token) => Updated::Instead(token),
-                    Created::Taken | Created::Revoked(_) => Updated::Conflict,
+                    Created::Taken | Created::Revoked(_) => {
+                        warn_of_taken(&self.token);
+                        Updated::Conflict
+                    }
                 })
             }),
         };

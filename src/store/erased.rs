@@ -197,7 +197,7 @@ impl<S: SessionStore> ErasedStore for Erased<S> {
         let (store, session) = (Arc::clone(&self.store), session.clone());
         let committing = async move {
             let _closed = session.inner().gate.close().await;
-            settle(&store, &session, ending, None).await
+            settle(&store, &session, ending, met).await
         };
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) if must_finish => {
