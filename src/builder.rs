@@ -15,7 +15,6 @@ use crate::layer::{SessionLayer, Shared, Stamps};
 use crate::lifetime::Lifetime;
 use crate::random::Random;
 use crate::store::{Erased, SessionStore};
-use crate::token::TokenShape;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -271,7 +270,7 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
         if self.max_sessions_per_owner == Some(0) {
             return Err(ConfigError::MaxSessionsPerOwner);
         }
-        if self.max_sessions_per_owner.is_some() && matches!(self.store.token_shape(), TokenShape::Sealed { .. }) {
+        if self.max_sessions_per_owner.is_some() && self.store.token_shape().is_sealed() {
             return Err(ConfigError::ClientSideStore("max_sessions_per_owner"));
         }
         let stamps = self.clock.as_ref().map_or(Stamps::OfTheSystem, |_| Stamps::Own(AtomicU64::new(0)));

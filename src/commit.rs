@@ -214,7 +214,7 @@ impl Settled {
     /// The session is live; `is_news` to the client if its token or deadline changed.
     fn live(token: SessionToken, record: Arc<Record>, is_news: bool) -> Self {
         let live = Live { token, record, outdated: false };
-        let reply = if is_news { Reply::set(&live) } else { Reply::Leave };
+        let reply = if is_news { Reply::set(&live, None) } else { Reply::Leave };
         Self { base: Base::Live(live), reply, fate: Fate::Stored }
     }
 

@@ -133,7 +133,7 @@ impl Stamps {
 impl Shared {
     /// Whether the token is the session itself.
     pub(crate) fn is_sealed(&self) -> bool {
-        matches!(self.shape, TokenShape::Sealed { .. })
+        self.shape.is_sealed()
     }
 
     /// A time for a sign-in or a revocation that no other of this process has, in microseconds: which of two came

@@ -63,11 +63,8 @@ impl Session {
     /// Works on the state, without a lock where nobody else holds the session.
     #[inline]
     pub(crate) fn with_state<R>(&mut self, work: impl FnOnce(&Shared, &mut State) -> R) -> R {
-        match Arc::get_mut(&mut self.0) {
-            Some(alone) => {
-                let (shared, state) = alone.parts();
-                work(shared, state)
-            }
+        match self.alone() {
+            Some((shared, state)) => work(shared, state),
             None => work(&self.0.shared, &mut self.0.lock()),
         }
     }

@@ -28,6 +28,11 @@ pub enum TokenShape {
 }
 
 impl TokenShape {
+    /// Whether the token is the session itself, so that the client holds it.
+    pub(crate) fn is_sealed(self) -> bool {
+        matches!(self, Self::Sealed { .. })
+    }
+
     /// The shape of a store whose token is the session itself.
     ///
     /// `max_chunks` is brought into 1..=3.

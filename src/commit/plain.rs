@@ -80,7 +80,7 @@ pub(crate) fn settle_plainly<S: SessionStore>(
     }
     let live = Live { token: next.token, record: next.work.draft, outdated: false };
     if is_news {
-        state.reply = Reply::set_at(&live, at);
+        state.reply = Reply::set(&live, Some(at));
     }
     state.base = Base::Live(live);
     Plain::Settled(Ok(()))

@@ -93,15 +93,10 @@ pub(crate) enum Reply {
 }
 
 impl Reply {
-    pub(crate) fn set(live: &Live) -> Self {
+    /// The cookie of a live session, decided at `as_of` if the response follows at once.
+    pub(crate) fn set(live: &Live, as_of: Option<u64>) -> Self {
         let remembered = live.record.idle > 0;
-        Self::Set { token: live.token.clone(), deadline: live.record.deadline, remembered, as_of: None }
-    }
-
-    /// For a response that follows at once.
-    pub(crate) fn set_at(live: &Live, now: u64) -> Self {
-        let remembered = live.record.idle > 0;
-        Self::Set { token: live.token.clone(), deadline: live.record.deadline, remembered, as_of: Some(now) }
+        Self::Set { token: live.token.clone(), deadline: live.record.deadline, remembered, as_of }
     }
 
     pub(crate) fn or_keep(self, earlier: Self) -> Self {

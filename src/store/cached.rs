@@ -120,7 +120,7 @@ impl<S: SessionStore> CachedStoreBuilder<S> {
     /// whose token is the session itself, where there is nothing to wait for.
     pub fn build(self) -> Result<CachedStore<S>, ConfigError> {
         let Self { back, max_staleness, max_bytes } = self;
-        if back.token_shape() != TokenShape::Random {
+        if back.token_shape().is_sealed() {
             return Err(ConfigError::ClientSideStore("CachedStore"));
         }
         // Less than a microsecond is no time here.

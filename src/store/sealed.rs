@@ -67,10 +67,10 @@ impl<S: SessionStore> Sealed<S> {
     ///
     /// [`ConfigError::ClientSideStore`] for a store like `CookieStore`, which seals anyway.
     pub fn new(store: S) -> Result<Self, ConfigError> {
-        match store.token_shape() {
-            TokenShape::Random => Ok(Self { store }),
-            TokenShape::Sealed { .. } => Err(ConfigError::ClientSideStore("Sealed")),
+        if store.token_shape().is_sealed() {
+            return Err(ConfigError::ClientSideStore("Sealed"));
         }
+        Ok(Self { store })
     }
 
     fn seal(&self, token: &SessionToken, record: &Record) -> Result<Record, StoreError> {

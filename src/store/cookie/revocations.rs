@@ -10,7 +10,7 @@ use crate::error::StoreError;
 use crate::record::{Record, Version};
 use crate::session::blank;
 use crate::store::{Created, Loaded, SessionStore};
-use crate::token::{SessionToken, TokenShape};
+use crate::token::SessionToken;
 
 /// A store on the server with an empty record for each session that has ended, until no copy of its cookie can be good.
 #[derive(Clone)]
@@ -94,7 +94,7 @@ trait List: fmt::Debug + Send + Sync {
 
 impl<S: SessionStore> List for S {
     fn is_server_side(&self) -> bool {
-        self.token_shape() == TokenShape::Random
+        !self.token_shape().is_sealed()
     }
 
     fn is_immediate(&self) -> bool {
