@@ -126,11 +126,21 @@
 //!
 //! ## From one store to another
 //!
-//! Sessions begin anew: the program is deployed with the new store, and whoever was signed in signs in again. Nothing
-//! in this crate carries them over. A store of one's own that falls back on the old one where the new one knows nothing
-//! is more than its `load`: what it finds it has to create in the new one, or the first write finds nothing to replace;
-//! and whatever ends a session must end it in the old one first, by `delete`, [`Change::Retire`] and `revoke` alike, or
-//! the session is back as soon as its tombstone in the new one has expired.
+//! [`MovingStore`](crate::MovingStore) brings each session over when it is next used, under the same token, and nobody
+//! is logged out:
+//!
+//! 1. Stop every process that uses the old store alone, then start those with `MovingStore::new(new, old)?`: a rolling
+//!    deploy will not do. A process of the old kind does not find what has moved; whoever reaches it is signed out there,
+//!    and gets another cookie as soon as it writes.
+//! 2. Leave it so until the old store is empty, or for the absolute timeout (30 days unless set; the longest that was in
+//!    force), after which whatever is left there has expired.
+//! 3. Deploy with the new store alone. This may be rolling if nothing live is left in the old one.
+//!
+//! Going back is the same with the two exchanged, under the same condition. The way into encryption is
+//! `MovingStore::new(Sealed::new(new)?, old)?`, with `new` a place of its own: another prefix, table or directory.
+//!
+//! From or to `CookieStore` there is no such way, and `MovingStore` refuses it: the token would have to change, and what
+//! a client holds cannot be taken away. There sessions begin anew.
 //!
 //! The server is another matter: a table that is dumped and restored, or keys that are replicated, to another server
 //! of the same engine are the same sessions, as long as no process writes to both. Redis and a Cluster of it keep the

@@ -18,6 +18,8 @@ pub mod cookie;
 pub mod file;
 #[cfg(feature = "memory")]
 pub mod memory;
+// Two stores, while sessions move from one to the other.
+pub mod moving;
 // Any store on the server, with its contents encrypted.
 #[cfg(feature = "redis")]
 pub mod redis;
