@@ -2,12 +2,9 @@
 
 mod support;
 
-use std::time::Duration;
-
-use support::direct::{act, at_once, begin, values};
-use support::record::record;
+use support::direct::{act, begin, values};
 use support::{Backend, DAY, Fault, MINUTE, Op, TestStore};
-use tower_session_layer::store::{Change, Created, Deadline, Deleted, Loaded, Revocation, Revoke, TombstoneKind};
+use tower_session_layer::store::Loaded;
 use tower_session_layer::{
     Clock as _, ConfigError, CookieKey, CookieStore, ManualClock, MemoryStore, MovingStore, Sealed, SessionLayer,
     SessionStore, SessionToken, TokenShape, session_store_conformance,
@@ -126,7 +123,7 @@ async fn what_ended_never_comes_back_wherever_it_was_broken_off() {
                     let layer = layer(store, &clock);
                     let sides = [&new, &old];
                     sides[broken_move.0].fault(broken_move.1, fault, 1);
-                    values(&layer, &text).await;
+                    act(&layer, Some(&text), |session| session.is_new().to_string()).await;
                     sides[side].fault(op, fault, 1);
                     end(&layer, &text, how).await;
                     new.heal();
@@ -139,4 +136,12 @@ async fn what_ended_never_comes_back_wherever_it_was_broken_off() {
             }
         }
     }
+}
+
+#[test]
+fn a_client_side_store_is_refused_on_either_side() {
+    let cookies = || CookieStore::new(CookieKey::new(&[7; 32]).unwrap());
+    let refused = ConfigError::ClientSideStore("MovingStore");
+    assert_eq!(MovingStore::new(cookies(), MemoryStore::new()).unwrap_err(), refused);
+    assert_eq!(MovingStore::new(MemoryStore::new(), cookies()).unwrap_err(), refused);
 }
