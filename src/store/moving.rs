@@ -22,7 +22,7 @@ use crate::token::{SessionToken, TokenShape};
 /// | | calls |
 /// |---|---|
 /// | loading what has moved, writing to it, touching it | one, as without this |
-/// | loading what has not moved | six, once |
+/// | loading what has not moved | five, once |
 /// | loading a token that is unknown, or was ended before it moved | three |
 /// | ending a session, or setting its deadline | one more load, at the old store |
 /// | listing and sweeping | one at each store; revoking, at most two at each |
