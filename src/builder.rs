@@ -14,6 +14,7 @@ use crate::error::ConfigError;
 use crate::layer::{SessionLayer, Shared, Stamps};
 use crate::lifetime::Lifetime;
 use crate::random::Random;
+use crate::record::GRACE;
 use crate::store::{Erased, SessionStore};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -53,6 +54,7 @@ pub struct SessionLayerBuilder<S> {
     /// The default is what the absolute timeout leaves of 7 days.
     idle: Option<Duration>,
     absolute: Duration,
+    renewal: Option<Duration>,
     browser_session: bool,
     store_timeout: Duration,
     on_store_failure: OnStoreFailure,
@@ -73,6 +75,7 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
             cookie: SessionCookie::builder(),
             idle: None,
             absolute: 30 * DAY,
+            renewal: None,
             browser_session: false,
             store_timeout: Duration::from_secs(5),
             on_store_failure: OnStoreFailure::default(),
@@ -149,6 +152,23 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
     /// included.
     pub fn absolute_timeout(mut self, absolute: Duration) -> Self {
         self.absolute = absolute;
+        self
+    }
+
+    /// Replaces the token of a live session once it is so old, as the OWASP Session Management Cheat Sheet advises ("renewal
+    /// timeout"), so that a copied token is of use for no longer; off by default.
+    ///
+    /// A request that accesses the session when that is due gets the new token with its response. For 60 seconds the old
+    /// one leads on to the session, for requests that were sent at the same time and for responses that got lost, each of
+    /// which is sent the new cookie; after that it is as dead as after [`Session::renew`](crate::Session::renew). Renewing
+    /// or signing in again ends it at once.
+    ///
+    /// Values, owner, CSRF token and both timeouts stay. Where the store fails in it, nothing but a warning comes of it, and
+    /// the next request tries again. It costs two writes at that age, and one read and one write for each request that comes
+    /// with the old token. [`build`](Self::build) refuses an age of less than 60 seconds, one over the absolute timeout, and
+    /// a store whose sessions the client holds.
+    pub fn renew_after(mut self, age: Duration) -> Self {
+        self.renewal = Some(age);
         self
     }
 
@@ -270,6 +290,12 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
         if self.max_sessions_per_owner == Some(0) {
             return Err(ConfigError::MaxSessionsPerOwner);
         }
+        if let Some(age) = self.renewal.filter(|age| *age < GRACE || *age > absolute) {
+            return Err(ConfigError::RenewAfter(age));
+        }
+        if self.renewal.is_some() && self.store.token_shape().is_sealed() {
+            return Err(ConfigError::ClientSideStore("renew_after"));
+        }
         if self.max_sessions_per_owner.is_some() && self.store.token_shape().is_sealed() {
             return Err(ConfigError::ClientSideStore("max_sessions_per_owner"));
         }
@@ -284,7 +310,7 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
             max_sessions_per_owner: self.max_sessions_per_owner,
             store: Box::new(Erased::new(self.store, Arc::clone(&clock))),
             cookie,
-            lifetime: Lifetime { idle, absolute },
+            lifetime: Lifetime { idle, absolute, renewal: self.renewal },
             browser_session: self.browser_session,
             store_timeout: self.store_timeout,
             goes_on_without_store: self.on_store_failure == OnStoreFailure::Continue,
