@@ -122,6 +122,33 @@ macro_rules! fault_rules {
             }
         }
 
+        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        async fn restart_that_nobody_saw_is_not_seen_by_a_read_nor_by_a_write() {
+            let server = Server::start();
+            let (store, layer) = connected(&server, Duration::from_secs(10)).await;
+            let token = begin(&layer, |session| session.insert("n", 0)).await;
+            // All connections that the pool may have, so that none of those that wait there is alive.
+            let fill = async || {
+                let pool = store.pool();
+                let mut connections = Vec::new();
+                for _ in 0..pool.options().get_max_connections() {
+                    connections.push(pool.acquire().await.unwrap());
+                }
+                drop(connections);
+                while pool.num_idle() < pool.options().get_max_connections() as usize {
+                    tokio::task::yield_now().await;
+                }
+            };
+            fill().await;
+            server.restart();
+            assert_eq!(values(&layer, &token).await, Some(json!({ "n": 0 })));
+            let write = hold(&layer, &token, |session| session.insert("n", 1)).await;
+            fill().await;
+            server.restart();
+            assert!(write.release().await.leaves_cookie());
+            assert_eq!(values(&layer, &token).await, Some(json!({ "n": 1 })));
+        }
+
         // The clock goes on by itself where everybody waits for it.
         #[tokio::test(start_paused = true)]
         async fn connecting_to_a_server_that_hangs_is_an_error() {
