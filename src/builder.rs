@@ -11,6 +11,7 @@ use cookie::SameSite;
 use crate::clock::{Clock, SystemClock, span};
 use crate::cookie::{MAX_AGE, SessionCookie, SessionCookieBuilder};
 use crate::error::ConfigError;
+use crate::event::{Events, SessionEvent};
 use crate::layer::{SessionLayer, Shared, Stamps};
 use crate::lifetime::Lifetime;
 use crate::random::Random;
@@ -61,6 +62,7 @@ pub struct SessionLayerBuilder<S> {
     clear_site_data: bool,
     max_record_bytes: usize,
     max_sessions_per_owner: Option<usize>,
+    events: Events,
     /// The system's, unless another is set.
     clock: Option<Arc<dyn Clock>>,
     random: Random,
@@ -81,6 +83,7 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
             clear_site_data: false,
             max_record_bytes: 1024 * 1024,
             max_sessions_per_owner: None,
+            events: Events::default(),
             clock: None,
             random: Random::default(),
         }
@@ -226,6 +229,40 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
         self
     }
 
+    /// Sets what is told of everything that happens to sessions, for metrics and alarms; nothing by default.
+    ///
+    /// It is called at once, in the midst of requests and outside any lock, so it must not take long: count, or send
+    /// into a channel that never waits. A panic in it is caught and logged the first time, and stops nothing, as long as
+    /// panics unwind. Set again, this replaces what was set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(feature = "memory")]
+    /// # fn main() -> Result<(), tower_session_layer::ConfigError> {
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    /// use tower_session_layer::{MemoryStore, SessionEvent, SessionLayer};
+    ///
+    /// static REFUSED: AtomicU64 = AtomicU64::new(0);
+    ///
+    /// let sessions = SessionLayer::builder(MemoryStore::new())
+    ///     .on_event(|event| match event {
+    ///         SessionEvent::Refused { .. } => drop(REFUSED.fetch_add(1, Ordering::Relaxed)),
+    ///         SessionEvent::Failed { operation, error, .. } => eprintln!("{operation:?}: {error}"),
+    ///         _ => {}
+    ///     })
+    ///     .build()?;
+    /// # let _ = sessions;
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(feature = "memory"))]
+    /// # fn main() {}
+    /// ```
+    pub fn on_event(mut self, told: impl Fn(&SessionEvent<'_>) + Send + Sync + 'static) -> Self {
+        self.events = Events::told(told);
+        self
+    }
+
     /// Sets where all time comes from; the operating system's clock by default.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Some(Arc::new(clock));
@@ -282,7 +319,7 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
             is_immediate: self.store.is_immediate(),
             max_record_len: self.max_record_bytes.min(self.store.max_record_len().unwrap_or(usize::MAX)),
             max_sessions_per_owner: self.max_sessions_per_owner,
-            store: Box::new(Erased::new(self.store, Arc::clone(&clock))),
+            store: Box::new(Erased::new(self.store, Arc::clone(&clock), self.events.clone())),
             cookie,
             lifetime: Lifetime { idle, absolute },
             browser_session: self.browser_session,
@@ -291,6 +328,7 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
             save_on_server_error: self.save_on_server_error,
             cache_headers: self.cache_headers,
             clear_site_data: self.clear_site_data,
+            events: self.events,
             clock,
             random: self.random,
             queues: (0..QUEUES).map(|_| tokio::sync::Mutex::new(())).collect(),

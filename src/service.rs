@@ -9,6 +9,7 @@ use tower_service::Service;
 
 use crate::clock::micros;
 use crate::error::{Error, StoreError};
+use crate::event::Operation;
 use crate::future::{Answering, ResponseFuture};
 use crate::layer::Shared;
 use crate::respond::{self, Protocol};
@@ -54,6 +55,9 @@ where
             return ResponseFuture::refused(respond::misconfigured(protocol));
         }
         let mut candidates = shared.cookie.candidates(request.headers(), shared.shape);
+        if candidates.is_malformed() {
+            shared.events.malformed();
+        }
         let (session, loaded_at) = if candidates.is_empty() {
             (Session::new(Arc::clone(shared), Base::New, outer), 0)
         } else {
@@ -94,8 +98,7 @@ pub(crate) fn base(shared: &Shared, loaded: Result<Base, Error>) -> Option<Base>
     match loaded {
         Ok(base) => Some(base),
         Err(error) => {
-            let source = std::error::Error::source(&error);
-            tracing::error!(%error, source, "a session could not be loaded");
+            shared.events.failed(Operation::Load, &error);
             shared.goes_on_without_store.then_some(Base::Unavailable)
         }
     }

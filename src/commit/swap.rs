@@ -28,6 +28,9 @@ impl<'a, S: SessionStore> Commit<'a, S> {
         let Live { token, record: mut from, .. } = live;
         let mut fresh = None;
         let result = self.swap(&token, &mut from, &mut fresh).await;
+        if self.conflicts > 0 {
+            self.shared.events.conflicted(&token, self.conflicts);
+        }
         if let (Err(_), Some(Fresh { token: fresh, record, is_retiring })) = (&result, fresh) {
             let settled = retreat(self.store, self.shared, &token, fresh.clone(), from, self.now());
             // Only where the old token may have died is the answer worth waiting for: the client has to be sent the one
@@ -82,9 +85,13 @@ impl<'a, S: SessionStore> Commit<'a, S> {
                 None => self.wait(self.store.update(token, from.version, &change, self.now())).await?,
             };
             self.attempt = None;
+            if updated != Updated::Conflict {
+                // Whoever hears of the outcome may take its time, and holds nobody up.
+                queue = None;
+            }
             let found = match updated {
                 Updated::Done if is_empty => {
-                    tracing::debug!(key = ?token.key(), "a session that was left empty was removed");
+                    self.shared.events.removed(token);
                     return Ok(Settled { reply: Reply::Remove, ..Settled::unchanged(Base::New) });
                 }
                 Updated::Done => {
@@ -92,11 +99,12 @@ impl<'a, S: SessionStore> Commit<'a, S> {
                     let renewed = fresh.take().map(|fresh| fresh.token);
                     let is_renewed = renewed.is_some();
                     let token = renewed.unwrap_or_else(|| token.clone());
-                    tracing::debug!(key = ?token.key(), is_renewed, "a session was committed");
+                    self.shared.events.committed(&token, is_renewed);
                     return Ok(Settled::live(token, record, !is_same));
                 }
                 Updated::Instead(token) => {
-                    tracing::debug!(key = ?token.key(), "a session was committed");
+                    let is_renewed = self.job.intent.renew.is_some();
+                    self.shared.events.committed(&token, is_renewed);
                     return Ok(Settled::live(token, record, true));
                 }
                 Updated::Conflict => {
@@ -167,12 +175,13 @@ impl<'a, S: SessionStore> Commit<'a, S> {
         if was_emptied {
             return Ok(Settled::unchanged(Base::New));
         }
-        tracing::debug!(key = ?token.key(), "a session ended while a request held it, whose changes are dropped");
+        self.shared.events.dropped(token);
         Ok(Settled::gone(token.clone()))
     }
 
     /// Loads after a conflict. From the first one on, commits of one session queue, lest some starve.
-    async fn reread(&self, token: &SessionToken, queue: &mut Option<MutexGuard<'a, ()>>) -> Result<Loaded, Error> {
+    async fn reread(&mut self, token: &SessionToken, queue: &mut Option<MutexGuard<'a, ()>>) -> Result<Loaded, Error> {
+        self.conflicts += 1;
         tracing::debug!(key = ?token.key(), "two requests changed one session at once");
         // An immediate store must not wait here: its future is polled once.
         if queue.is_none() && !self.shared.is_immediate {

@@ -18,12 +18,19 @@ pub(crate) struct Candidates {
     first: Option<SessionToken>,
     // Apart, since there is hardly ever another.
     others: Vec<SessionToken>,
+    /// Whether something under our name was no token.
+    is_malformed: bool,
 }
 
 impl Candidates {
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.first.is_none()
+    }
+
+    #[inline]
+    pub(crate) fn is_malformed(&self) -> bool {
+        self.is_malformed
     }
 
     #[inline]
@@ -65,7 +72,7 @@ impl Candidates {
 
 #[inline]
 pub(super) fn candidates(name: &str, request: &HeaderMap, shape: TokenShape) -> Candidates {
-    let (mut found, mut is_malformed) = (Candidates::default(), false);
+    let mut found = Candidates::default();
     let most = suffixes(shape).len();
     let chunks = (most > 1).then(|| Chunks::collect(name, request, most));
     let _ = each_pair(request, |pair| {
@@ -83,11 +90,11 @@ pub(super) fn candidates(name: &str, request: &HeaderMap, shape: TokenShape) -> 
         };
         match token {
             Some(token) => found.push(token),
-            None => is_malformed = true,
+            None => found.is_malformed = true,
         }
         if found.is_full() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
-    if is_malformed {
+    if found.is_malformed {
         // One line a request, however many pairs it has.
         tracing::debug!(cookie = name, "a request came with a malformed session cookie");
     }

@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::commit::{Ending, Plain, ends_another, settle, settle_plainly, waited};
 use crate::cookie::Candidates;
 use crate::error::{Error, StoreError};
+use crate::event::{Events, Operation};
 use crate::layer::Shared;
 use crate::record::{Record, TombstoneKind};
 use crate::session::{Base, Live, Session, State};
@@ -81,6 +82,7 @@ pub(crate) struct Erased<S> {
     store: Arc<S>,
     is_immediate: bool,
     clock: Arc<dyn Clock>,
+    events: Events,
     sweeper: Sweeper,
 }
 
@@ -119,9 +121,9 @@ impl Drop for Running {
 }
 
 impl<S: SessionStore> Erased<S> {
-    pub(crate) fn new(store: S, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(store: S, clock: Arc<dyn Clock>, events: Events) -> Self {
         let is_immediate = store.is_immediate();
-        Self { store: Arc::new(store), is_immediate, clock, sweeper: Sweeper::default() }
+        Self { store: Arc::new(store), is_immediate, clock, events, sweeper: Sweeper::default() }
     }
 
     #[inline]
@@ -137,10 +139,10 @@ impl<S: SessionStore> Erased<S> {
             return;
         }
         let running = Running(Arc::clone(&self.sweeper.status));
-        let (store, clock) = (Arc::downgrade(&self.store), Arc::clone(&self.clock));
+        let (store, clock, events) = (Arc::downgrade(&self.store), Arc::clone(&self.clock), self.events.clone());
         let sweeping = async move {
             let _running = running;
-            sweep_for_ever(store, clock, interval).await;
+            sweep_for_ever(store, clock, events, interval).await;
         };
         *task = Some(runtime.spawn(sweeping).abort_handle());
     }
@@ -164,12 +166,13 @@ impl<S: SessionStore> ErasedStore for Erased<S> {
     ) -> Answer<Result<Opened, StoreError>, Result<Base, StoreError>> {
         self.start_sweeper();
         if self.is_immediate {
-            let answer = poll_once(open(&*self.store, candidates, now, micros));
+            let answer = poll_once(open(&*self.store, &self.events, candidates, now, micros));
             return Answer::Ready(answer.unwrap_or_else(|| Err(waited())));
         }
-        let (store, mut candidates) = (Arc::clone(&self.store), std::mem::take(candidates));
+        let (store, events) = (Arc::clone(&self.store), self.events.clone());
+        let mut candidates = std::mem::take(candidates);
         Answer::Later(Box::pin(async move {
-            let opened = open(&*store, &candidates, now, micros).await?;
+            let opened = open(&*store, &events, &candidates, now, micros).await?;
             Ok(opened.with(&mut candidates))
         }))
     }
@@ -227,6 +230,7 @@ impl<S: SessionStore> ErasedStore for Erased<S> {
 /// Finds the first live candidate. A tombstone counts only if none is live.
 async fn open(
     store: &impl SessionStore,
+    events: &Events,
     candidates: &Candidates,
     now: SystemTime,
     micros: u64,
@@ -237,7 +241,7 @@ async fn open(
             Loaded::Live(record) if record.deadline > micros => (record, false),
             Loaded::Outdated(record) if record.deadline > micros => (record, true),
             Loaded::Tombstone(stone) if stone.kind() != TombstoneKind::Emptied => {
-                tracing::debug!(key = ?token.key(), kind = ?stone.kind(), "a request came with a token that is dead");
+                events.dead(token, stone.kind());
                 if matches!(found, Opened::Nothing) {
                     found = Opened::Dead { at };
                 }
@@ -245,7 +249,7 @@ async fn open(
                 continue;
             }
             _ => {
-                tracing::debug!(key = ?token.key(), "a request came with a token that is unknown or expired");
+                events.unknown(token);
                 at += 1;
                 continue;
             }
@@ -268,7 +272,7 @@ pub(crate) fn poll_once<F: Future>(future: F) -> Option<F::Output> {
 /// How many entries a sweep removes before it lets others run.
 const SWEEP_STEP: usize = 256;
 
-async fn sweep_for_ever<S: SessionStore>(store: Weak<S>, clock: Arc<dyn Clock>, interval: Duration) {
+async fn sweep_for_ever<S: SessionStore>(store: Weak<S>, clock: Arc<dyn Clock>, events: Events, interval: Duration) {
     loop {
         tokio::time::sleep(interval).await;
         let mut total = 0;
@@ -282,7 +286,7 @@ async fn sweep_for_ever<S: SessionStore>(store: Weak<S>, clock: Arc<dyn Clock>, 
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "expired sessions could not be swept");
+                    events.failed(Operation::Sweep, &error.into());
                     break;
                 }
             }
