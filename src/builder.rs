@@ -4,11 +4,11 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use cookie::SameSite;
 
-use crate::clock::{Clock, SystemClock, span};
+use crate::clock::{Clock, SystemClock, micros, span};
 use crate::cookie::{MAX_AGE, SessionCookie, SessionCookieBuilder};
 use crate::error::ConfigError;
 use crate::event::{Events, SessionEvent};
@@ -54,6 +54,7 @@ pub struct SessionLayerBuilder<S> {
     /// The default is what the absolute timeout leaves of 7 days.
     idle: Option<Duration>,
     absolute: Duration,
+    not_before: SystemTime,
     browser_session: bool,
     store_timeout: Duration,
     on_store_failure: OnStoreFailure,
@@ -75,6 +76,7 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
             cookie: SessionCookie::builder(),
             idle: None,
             absolute: 30 * DAY,
+            not_before: SystemTime::UNIX_EPOCH,
             browser_session: false,
             store_timeout: Duration::from_secs(5),
             on_store_failure: OnStoreFailure::default(),
@@ -152,6 +154,15 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
     /// included.
     pub fn absolute_timeout(mut self, absolute: Duration) -> Self {
         self.absolute = absolute;
+        self
+    }
+
+    /// Ends all sessions that began before this time, everybody's, as after a breach; none by default.
+    ///
+    /// They are absent as if they had expired; what a store on the server holds of them stays until then. To end those of
+    /// one person, use [`Owners::revoke_all`](crate::Owners::revoke_all).
+    pub fn not_before(mut self, time: SystemTime) -> Self {
+        self.not_before = time;
         self
     }
 
@@ -319,7 +330,7 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
             is_immediate: self.store.is_immediate(),
             max_record_len: self.max_record_bytes.min(self.store.max_record_len().unwrap_or(usize::MAX)),
             max_sessions_per_owner: self.max_sessions_per_owner,
-            store: Box::new(Erased::new(self.store, Arc::clone(&clock), self.events.clone())),
+            store: Box::new(Erased::new(self.store, Arc::clone(&clock), self.events.clone(), micros(self.not_before))),
             cookie,
             lifetime: Lifetime { idle, absolute },
             browser_session: self.browser_session,

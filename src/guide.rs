@@ -25,6 +25,9 @@
 //! not enough. With `CookieStore` the client holds the state: the last cookie to arrive wins, and a copied
 //! cookie survives logout until its deadline unless a list of revocations is kept.
 //!
+//! [What standards demand](demands), row by row, with the test that shows each, and the accidents of others stand on a page of
+//! their own.
+//!
 //! # Why each default
 //!
 //! | option | default | because |
@@ -161,6 +164,9 @@
 //! | the `Cookie` component | [`SessionCookie`](crate::SessionCookie) |
 //! | `session.get()` / `set` / `destroy` in API routes | [`Session`] |
 //! | `useSession` in components | [`SessionView`](crate::SessionView) |
+
+#[doc = include_str!("guide/demands.md")]
+pub mod demands {}
 
 #[cfg(doc)]
 use crate::store::{Change, Head, Record};

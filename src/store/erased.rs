@@ -82,8 +82,23 @@ pub(crate) struct Erased<S> {
     store: Arc<S>,
     is_immediate: bool,
     clock: Arc<dyn Clock>,
-    events: Events,
+    door: Door,
     sweeper: Sweeper,
+}
+
+/// Which sessions are let in, and who hears of the others.
+#[derive(Debug, Clone)]
+struct Door {
+    events: Events,
+    /// Microseconds since the Unix epoch.
+    not_before: u64,
+}
+
+impl Door {
+    #[inline]
+    fn admits(&self, record: &Record, now: u64) -> bool {
+        record.deadline > now && record.created >= self.not_before
+    }
 }
 
 /// The task that sweeps: started with the first use that finds a runtime, stopped with the store, and started again by
@@ -121,9 +136,15 @@ impl Drop for Running {
 }
 
 impl<S: SessionStore> Erased<S> {
-    pub(crate) fn new(store: S, clock: Arc<dyn Clock>, events: Events) -> Self {
+    pub(crate) fn new(store: S, clock: Arc<dyn Clock>, events: Events, not_before: u64) -> Self {
         let is_immediate = store.is_immediate();
-        Self { store: Arc::new(store), is_immediate, clock, events, sweeper: Sweeper::default() }
+        Self {
+            store: Arc::new(store),
+            is_immediate,
+            clock,
+            door: Door { events, not_before },
+            sweeper: Sweeper::default(),
+        }
     }
 
     #[inline]
@@ -139,7 +160,7 @@ impl<S: SessionStore> Erased<S> {
             return;
         }
         let running = Running(Arc::clone(&self.sweeper.status));
-        let (store, clock, events) = (Arc::downgrade(&self.store), Arc::clone(&self.clock), self.events.clone());
+        let (store, clock, events) = (Arc::downgrade(&self.store), Arc::clone(&self.clock), self.door.events.clone());
         let sweeping = async move {
             let _running = running;
             sweep_for_ever(store, clock, events, interval).await;
@@ -166,13 +187,13 @@ impl<S: SessionStore> ErasedStore for Erased<S> {
     ) -> Answer<Result<Opened, StoreError>, Result<Base, StoreError>> {
         self.start_sweeper();
         if self.is_immediate {
-            let answer = poll_once(open(&*self.store, &self.events, candidates, now, micros));
+            let answer = poll_once(open(&*self.store, &self.door, candidates, now, micros));
             return Answer::Ready(answer.unwrap_or_else(|| Err(waited())));
         }
-        let (store, events) = (Arc::clone(&self.store), self.events.clone());
+        let (store, door) = (Arc::clone(&self.store), self.door.clone());
         let mut candidates = std::mem::take(candidates);
         Answer::Later(Box::pin(async move {
-            let opened = open(&*store, &events, &candidates, now, micros).await?;
+            let opened = open(&*store, &door, &candidates, now, micros).await?;
             Ok(opened.with(&mut candidates))
         }))
     }
@@ -230,7 +251,7 @@ impl<S: SessionStore> ErasedStore for Erased<S> {
 /// Finds the first live candidate. A tombstone counts only if none is live.
 async fn open(
     store: &impl SessionStore,
-    events: &Events,
+    door: &Door,
     candidates: &Candidates,
     now: SystemTime,
     micros: u64,
@@ -238,10 +259,10 @@ async fn open(
     let (mut found, mut at) = (Opened::Nothing, 0);
     while let Some(token) = candidates.get(at) {
         let (record, outdated) = match store.load(token, now).await? {
-            Loaded::Live(record) if record.deadline > micros => (record, false),
-            Loaded::Outdated(record) if record.deadline > micros => (record, true),
+            Loaded::Live(record) if door.admits(&record, micros) => (record, false),
+            Loaded::Outdated(record) if door.admits(&record, micros) => (record, true),
             Loaded::Tombstone(stone) if stone.kind() != TombstoneKind::Emptied => {
-                events.dead(token, stone.kind());
+                door.events.dead(token, stone.kind());
                 if matches!(found, Opened::Nothing) {
                     found = Opened::Dead { at };
                 }
@@ -249,7 +270,7 @@ async fn open(
                 continue;
             }
             _ => {
-                events.unknown(token);
+                door.events.unknown(token);
                 at += 1;
                 continue;
             }
