@@ -139,6 +139,12 @@
 //! of the same engine are the same sessions, as long as no process writes to both. Redis and a Cluster of it keep the
 //! same keys.
 //!
+//! # What the API names of other crates
+//!
+//! A new major version of one of these is one of this crate: `http`'s request, response and headers, `SameSite` of `cookie`, the traits
+//! of `tower-service`, `tower-layer` and `serde`; where their features are on, `axum-core`'s extractors and responses,
+//! `sqlx`'s pools and `redis`' connections. Everything else is inside.
+//!
 //! # Moving from `tower-sessions`
 //!
 //! | there | here |
