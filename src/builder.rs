@@ -15,6 +15,7 @@ use crate::event::{Events, SessionEvent};
 use crate::layer::{SessionLayer, Shared, Stamps};
 use crate::lifetime::Lifetime;
 use crate::random::Random;
+use crate::record::GRACE;
 use crate::store::{Erased, SessionStore};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -55,6 +56,7 @@ pub struct SessionLayerBuilder<S> {
     idle: Option<Duration>,
     absolute: Duration,
     not_before: SystemTime,
+    renewal: Option<Duration>,
     browser_session: bool,
     store_timeout: Duration,
     on_store_failure: OnStoreFailure,
@@ -77,6 +79,7 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
             idle: None,
             absolute: 30 * DAY,
             not_before: SystemTime::UNIX_EPOCH,
+            renewal: None,
             browser_session: false,
             store_timeout: Duration::from_secs(5),
             on_store_failure: OnStoreFailure::default(),
@@ -163,6 +166,23 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
     /// one person, use [`Owners::revoke_all`](crate::Owners::revoke_all).
     pub fn not_before(mut self, time: SystemTime) -> Self {
         self.not_before = time;
+        self
+    }
+
+    /// Replaces the token of a live session once it is so old, as the OWASP Session Management Cheat Sheet advises ("renewal
+    /// timeout"), so that a copied token is of use for no longer; off by default.
+    ///
+    /// A request that accesses the session when that is due gets the new token with its response. For 60 seconds the old
+    /// one leads on to the session, for requests that were sent at the same time and for responses that got lost, each of
+    /// which is sent the new cookie; after that it is as dead as after [`Session::renew`](crate::Session::renew). Renewing
+    /// or signing in again ends it at once.
+    ///
+    /// Values, owner, CSRF token and both timeouts stay. Where the store fails in it, nothing but a warning comes of it, and
+    /// the next request tries again. It costs two writes at that age, and one read and one write for each request that comes
+    /// with the old token. [`build`](Self::build) refuses an age of less than 60 seconds, one over the absolute timeout, and
+    /// a store whose sessions the client holds.
+    pub fn renew_after(mut self, age: Duration) -> Self {
+        self.renewal = Some(age);
         self
     }
 
@@ -318,6 +338,12 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
         if self.max_sessions_per_owner == Some(0) {
             return Err(ConfigError::MaxSessionsPerOwner);
         }
+        if let Some(age) = self.renewal.filter(|age| *age < GRACE || *age > absolute) {
+            return Err(ConfigError::RenewAfter(age));
+        }
+        if self.renewal.is_some() && self.store.token_shape().is_sealed() {
+            return Err(ConfigError::ClientSideStore("renew_after"));
+        }
         if self.max_sessions_per_owner.is_some() && self.store.token_shape().is_sealed() {
             return Err(ConfigError::ClientSideStore("max_sessions_per_owner"));
         }
@@ -332,7 +358,7 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
             max_sessions_per_owner: self.max_sessions_per_owner,
             store: Box::new(Erased::new(self.store, Arc::clone(&clock), self.events.clone(), micros(self.not_before))),
             cookie,
-            lifetime: Lifetime { idle, absolute },
+            lifetime: Lifetime { idle, absolute, renewal: self.renewal },
             browser_session: self.browser_session,
             store_timeout: self.store_timeout,
             goes_on_without_store: self.on_store_failure == OnStoreFailure::Continue,

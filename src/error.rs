@@ -264,6 +264,8 @@ pub enum ConfigError {
         /// The absolute timeout.
         absolute: Duration,
     },
+    /// The age at which tokens are replaced is less than 60 seconds or longer than the absolute timeout.
+    RenewAfter(Duration),
     /// The store timeout is zero.
     StoreTimeout,
     /// The largest record is zero bytes.
@@ -328,6 +330,9 @@ impl fmt::Display for ConfigError {
             Self::AbsoluteTimeout(is) => write!(f, "absolute_timeout {is:?}: {DAYS}"),
             Self::IdleOverAbsolute { idle, absolute } => {
                 write!(f, "idle_timeout {idle:?}: expected at most the absolute_timeout, {absolute:?}")
+            }
+            Self::RenewAfter(age) => {
+                write!(f, "renew_after {age:?}: expected at least 60 seconds and at most the absolute_timeout")
             }
             Self::StoreTimeout => f.write_str("store_timeout 0: expected more than zero"),
             Self::MaxRecordBytes => f.write_str("max_record_bytes 0: expected at least 1"),

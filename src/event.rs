@@ -28,7 +28,8 @@ pub enum SessionEvent<'a> {
         /// Which one.
         key: KeyPrefix,
     },
-    /// A session has another token, by [`renew`](crate::Session::renew) or [`sign_in`](crate::Session::sign_in).
+    /// A session has another token: by [`renew`](crate::Session::renew) or [`sign_in`](crate::Session::sign_in), or because of
+    /// the old one's [age](crate::SessionLayerBuilder::renew_after).
     #[non_exhaustive]
     Renewed {
         /// That of the new token.
@@ -99,7 +100,8 @@ pub enum Refusal {
     Malformed,
     /// The store knows nothing of it, no more or not at all. Many of them are somebody guessing.
     Unknown,
-    /// It was good, within the last minute. After a renewal that is a request which was on its way, or a thief.
+    /// It was good until a minute ago, or until it led on no more ([`TombstoneKind::Forwarded`]). After a renewal that is a
+    /// request which was on its way, or a thief.
     Dead(TombstoneKind),
 }
 
@@ -113,6 +115,8 @@ pub enum Operation {
     Commit,
     /// Moving a deadline.
     Touch,
+    /// Replacing a token because of its age.
+    Renew,
     /// Listing an owner's sessions.
     List,
     /// Ending an owner's sessions, those beyond a limit included.
@@ -233,6 +237,7 @@ impl Events {
             Operation::Load => tracing::error!(%error, source, "a session could not be loaded"),
             Operation::Commit => tracing::error!(%error, source, "a session could not be committed"),
             Operation::Touch => tracing::warn!(%error, source, "a session's deadline could not be moved"),
+            Operation::Renew => tracing::warn!(%error, source, "a session's token could not be replaced at its age"),
             Operation::Sweep => tracing::warn!(%error, source, "expired sessions could not be swept"),
             // Whoever asked is told.
             Operation::List => tracing::debug!(%error, source, "an owner's sessions could not be listed"),

@@ -37,6 +37,7 @@
 //! | idle timeout | 7 days, sliding, or the absolute timeout if shorter | a week of shopping; NIST 800-63B presets are stricter |
 //! | absolute timeout | 30 days | NIST 800-63B-4, AAL1; nothing extends it |
 //! | refresh | when a tenth of the idle timeout is gained | most requests write nothing |
+//! | renewal by age | off | a token that is copied and not missed; signing in renews in any case (OWASP: "renewal timeout") |
 //! | tombstone | 60 seconds | longer than requests take, short enough to be cheap |
 //! | store timeout | 5 seconds | after that a person reloads anyway |
 //! | on store failure | 503 | "cannot tell" must not look like "not signed in" |

@@ -9,13 +9,13 @@ use tower_layer::Layer;
 
 use crate::builder::{CacheHeaders, SessionLayerBuilder};
 use crate::clock::{Clock, micros, time};
-use crate::commit::{Limit, TOMBSTONE};
+use crate::commit::Limit;
 use crate::cookie::SessionCookie;
 use crate::error::{Error, StoreError};
 use crate::event::{Events, Operation};
 use crate::lifetime::Lifetime;
 use crate::random::Random;
-use crate::record::SessionHandle;
+use crate::record::{SessionHandle, TOMBSTONE};
 use crate::service::SessionService;
 use crate::session::Session;
 use crate::store::{ErasedStore, OwnedSession, Revocation, Revoke, SessionStore};

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use http::StatusCode;
 use support::direct::{act, at_once, begin, hold, values};
-use support::{Backend, DAY, Fault, Log, Op, Setup};
+use support::{Backend, DAY, Fault, HOUR, Log, Op, Setup};
 use tower_session_layer::{KeyPrefix, Session, SessionEvent, SessionLayer, SessionToken, TokenShape};
 
 /// What was told, one line each.
@@ -160,6 +160,13 @@ async fn whatever_fails_is_told_with_what_it_was() {
             act(&setup.layer, Some(&token), act_on).await;
             assert_eq!(told.take(), [format!("failed {operation} true")], "{backend:?} {op:?}");
         }
+        let aging = Setup::on(setup.store.clone(), |builder| builder.renew_after(HOUR).on_event(told.hook()));
+        let token = begin(&aging.layer, |session| session.insert("a", 1)).await;
+        aging.clock.advance(HOUR);
+        setup.store.fault(Op::Create, Fault::Fail, 1);
+        told.take();
+        assert!(act(&aging.layer, Some(&token), reads).await.leaves_cookie(), "{backend:?}");
+        assert_eq!(told.take(), ["failed Renew true"], "{backend:?}");
         let owners = setup.layer.owners();
         setup.store.fault(Op::Owned, Fault::Fail, 1);
         setup.store.fault(Op::Revoke, Fault::Fail, 1);

@@ -1,7 +1,7 @@
 //! The store calls of a commit, in the order that loses nothing.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::limit::Limit;
 use super::stamp::stamp;
@@ -10,13 +10,11 @@ use crate::clock::{micros, span, time};
 use crate::error::{Error, Kind, StoreError};
 use crate::event::Operation;
 use crate::layer::Shared;
-use crate::record::{Record, Tombstone, TombstoneKind};
+use crate::record::{Record, TOMBSTONE, Tombstone, TombstoneKind};
 use crate::session::{Base, Inner, Intent, Live, Reply, Session, blank};
-use crate::store::{Created, Deadline, Deleted, Loaded, RevocationMark, SessionStore, Updated};
+use crate::store::{Created, Deadline, Deleted, Loaded, RevocationMark, SessionStore, Updated, led_on};
 use crate::token::SessionToken;
 
-/// How long the tombstone of a session stands.
-pub(crate) const TOMBSTONE: Duration = Duration::from_secs(60);
 /// How many fresh tokens are tried. One collision in 2^192 is a wonder, eight are a broken store.
 const MAX_TRIES: usize = 8;
 
@@ -116,12 +114,19 @@ async fn reload<S: SessionStore>(store: &Arc<S>, session: &Session, now: u64) ->
         Base::Dead(_) | Base::Retired(_) => return Err(Kind::Gone.into()),
         Base::Unavailable => return Err(Kind::Unavailable.into()),
     };
-    let found = Limit::new(shared).wait(store.load(&live.token, time(now))).await;
-    let base = match found.inspect_err(|error| shared.events.failed(Operation::Load, error))? {
+    let limit = Limit::new(shared);
+    let told = |error: &Error| shared.events.failed(Operation::Load, error);
+    let base = match limit.wait(store.load(&live.token, time(now))).await.inspect_err(told)? {
         Loaded::Live(record) => Base::Live(Live { record, ..live }),
         Loaded::Outdated(record) => Base::Live(Live { record, outdated: true, ..live }),
         Loaded::Tombstone(stone) if stone.kind() == TombstoneKind::Emptied => Base::New,
-        Loaded::Tombstone(_) | Loaded::Absent => Base::Retired(Some(live.token)),
+        Loaded::Tombstone(stone) => {
+            match limit.wait(led_on(&**store, &stone, &live.token, time(now))).await.inspect_err(told)? {
+                Some(successor) => Base::Live(successor),
+                None => Base::Retired(Some(live.token)),
+            }
+        }
+        Loaded::Absent => Base::Retired(Some(live.token)),
     };
     let is_gone = base.is_over();
     inner.rebase(base, Reply::Leave);

@@ -2,12 +2,12 @@
 
 use std::cmp::Reverse;
 
-use super::execute::{Commit, TOMBSTONE};
+use super::execute::Commit;
 use super::{Fate, Settled};
 use crate::clock::{micros, time};
 use crate::error::Error;
 use crate::event::Operation;
-use crate::record::{Record, SessionHandle};
+use crate::record::{Record, SessionHandle, TOMBSTONE};
 use crate::session::{Base, Reply};
 use crate::store::{OwnedSession, Revocation, Revoke, SessionStore};
 

@@ -102,7 +102,7 @@ impl Next {
         let record = Arc::get_mut(&mut work.draft).filter(|record| !record.is_empty())?;
         let (token, from) = match &state.base {
             Base::New if state.head == Head::Open => (shared.random.token().ok()?, None),
-            Base::Live(live) if !live.outdated && shared.lifetime.refresh(record, now).is_none() => {
+            Base::Live(live) if !live.outdated && !shared.lifetime.is_due(record, now) => {
                 (live.token.clone(), Some(live.record.version))
             }
             _ => return None,

@@ -18,6 +18,8 @@ pub enum TombstoneKind {
     Destroyed,
     /// Its token was replaced by a new one.
     Renewed,
+    /// Its token was replaced because of its age: for a while whoever still holds it is led on to the new one.
+    Forwarded,
     /// Its owner's sessions were revoked.
     Revoked,
     /// A request left it empty, and nobody else had written.
@@ -34,6 +36,11 @@ pub struct Tombstone {
     /// The new token, sealed under a key derived from the old one, for a `destroy` that comes too late.
     successor: Option<[u8; SUCCESSOR_LEN]>,
 }
+
+/// How long the tombstone of a session stands.
+pub(crate) const TOMBSTONE: Duration = Duration::from_secs(60);
+/// How long a token that was replaced because of its age leads on to the new one.
+pub(crate) const GRACE: Duration = Duration::from_secs(60);
 
 const NONCE_LEN: usize = 24;
 const SUCCESSOR_LEN: usize = NONCE_LEN + crate::token::RANDOM_LEN + 16;
@@ -52,6 +59,14 @@ impl Tombstone {
             .and_then(|new| successor_cipher(old).encrypt(&XNonce::from(nonce), new.as_slice()).ok())
             .and_then(|sealed| [nonce.as_slice(), &sealed].concat().try_into().ok());
         self
+    }
+
+    /// The token that a request with `old` goes on with, while it may.
+    pub(crate) fn forwards(&self, old: &SessionToken, now: SystemTime) -> Option<SessionToken> {
+        // Once it leads on no longer it is inert for as long as any other.
+        let is_leading =
+            self.kind == TombstoneKind::Forwarded && micros(now) < self.until.saturating_sub(span(TOMBSTONE));
+        if is_leading { self.successor(old) } else { None }
     }
 
     /// The token that took over, if `old` is the one that was replaced.
@@ -76,6 +91,7 @@ impl Tombstone {
         let kind = match self.kind {
             TombstoneKind::Destroyed => b'd',
             TombstoneKind::Renewed => b'n',
+            TombstoneKind::Forwarded => b'f',
             TombstoneKind::Revoked => b'r',
             TombstoneKind::Emptied => b'e',
         };
@@ -93,6 +109,7 @@ impl Tombstone {
         let kind = match take(&mut rest)? {
             [b'd'] => TombstoneKind::Destroyed,
             [b'n'] => TombstoneKind::Renewed,
+            [b'f'] => TombstoneKind::Forwarded,
             [b'r'] => TombstoneKind::Revoked,
             [b'e'] => TombstoneKind::Emptied,
             _ => return Err(error("unknown tombstone")),
@@ -133,10 +150,22 @@ mod tests {
     }
 
     #[test]
+    fn a_token_replaced_by_age_leads_on_for_its_grace_and_is_inert_after_it() {
+        let (old, new) = (SessionToken::from_random([1; 24]), SessionToken::from_random([2; 24]));
+        let stone = |kind| Tombstone::new(kind, GRACE + TOMBSTONE, time(0)).with_successor(&old, &new, [3; NONCE_LEN]);
+        let forwarded = stone(TombstoneKind::Forwarded);
+        assert_eq!(forwarded.forwards(&old, time(0)), Some(new.clone()));
+        assert_eq!(forwarded.forwards(&old, time(59_999_999)), Some(new.clone()));
+        assert_eq!(forwarded.forwards(&old, time(0) + GRACE), None);
+        assert_eq!(stone(TombstoneKind::Renewed).forwards(&old, time(0)), None);
+    }
+
+    #[test]
     fn the_format_is_pinned() {
         for (kind, byte) in [
             (TombstoneKind::Destroyed, b'd'),
             (TombstoneKind::Renewed, b'n'),
+            (TombstoneKind::Forwarded, b'f'),
             (TombstoneKind::Revoked, b'r'),
             (TombstoneKind::Emptied, b'e'),
         ] {

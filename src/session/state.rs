@@ -60,7 +60,8 @@ pub(crate) enum Base {
 pub(crate) struct Live {
     pub(crate) token: SessionToken,
     pub(crate) record: Arc<Record>,
-    /// Whether it is to be rewritten although nothing changed, as after a change of keys.
+    /// Whether the client is to be sent another token although nothing changed: it was sealed with an old key, or the one
+    /// that came leads on to this one.
     pub(crate) outdated: bool,
 }
 
@@ -304,6 +305,7 @@ pub(crate) fn blank() -> Record {
         absolute: 0,
         idle: 0,
         signed_in: 0,
+        renewed: 0,
         version: Version::after(None),
         handle: SessionHandle::from_bytes([0; 16]),
         owner: None,

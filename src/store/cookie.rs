@@ -333,6 +333,7 @@ mod tests {
             absolute: 200_000_000,
             idle: 0,
             signed_in: 0,
+            renewed: 0,
             version: Version::new(7).unwrap(),
             handle: SessionHandle::from_bytes([8; 16]),
             owner: None,

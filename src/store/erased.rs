@@ -19,8 +19,9 @@ use crate::cookie::Candidates;
 use crate::error::{Error, StoreError};
 use crate::event::{Events, Operation};
 use crate::layer::Shared;
-use crate::record::{Record, TombstoneKind};
+use crate::record::{Record, Tombstone, TombstoneKind};
 use crate::session::{Base, Live, Session, State};
+use crate::token::SessionToken;
 
 pub(crate) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -42,8 +43,16 @@ impl<T> Answer<T> {
 /// What was found, and for which of the candidates: the token itself is moved only once, since that is dear.
 pub(crate) enum Opened {
     Nothing,
-    Live { at: usize, record: Arc<Record>, outdated: bool },
-    Dead { at: usize },
+    Live {
+        at: usize,
+        record: Arc<Record>,
+        outdated: bool,
+    },
+    Dead {
+        at: usize,
+    },
+    /// The session that a token which was replaced because of its age leads on to.
+    LedOn(Box<Live>),
 }
 
 impl Opened {
@@ -55,6 +64,7 @@ impl Opened {
                 candidates.take(at).map(|token| Base::Live(Live { token, record, outdated }))
             }
             Self::Dead { at } => candidates.take(at).map(Base::Dead),
+            Self::LedOn(live) => Some(Base::Live(*live)),
         };
         base.unwrap_or(Base::New)
     }
@@ -262,6 +272,12 @@ async fn open(
             Loaded::Live(record) if door.admits(&record, micros) => (record, false),
             Loaded::Outdated(record) if door.admits(&record, micros) => (record, true),
             Loaded::Tombstone(stone) if stone.kind() != TombstoneKind::Emptied => {
+                if stone.kind() == TombstoneKind::Forwarded
+                    && let Some(live) = Box::pin(led_on(store, &stone, token, now)).await?
+                    && door.admits(&live.record, micros)
+                {
+                    return Ok(Opened::LedOn(Box::new(live)));
+                }
                 door.events.dead(token, stone.kind());
                 if matches!(found, Opened::Nothing) {
                     found = Opened::Dead { at };
@@ -279,6 +295,25 @@ async fn open(
         return Ok(Opened::Live { at, record, outdated });
     }
     Ok(found)
+}
+
+/// Finds the session that a token which was replaced because of its age leads on to, while it does.
+///
+/// That session is not led on further: a token becomes older than its predecessor leads on.
+pub(crate) async fn led_on(
+    store: &impl SessionStore,
+    stone: &Tombstone,
+    token: &SessionToken,
+    now: SystemTime,
+) -> Result<Option<Live>, StoreError> {
+    let Some(successor) = stone.forwards(token, now) else { return Ok(None) };
+    tracing::debug!(key = ?token.key(), "a token that was replaced because of its age leads on to the new one");
+    Ok(match store.load(&successor, now).await? {
+        Loaded::Live(record) | Loaded::Outdated(record) if !record.is_expired(now) => {
+            Some(Live { token: successor, record, outdated: true })
+        }
+        _ => None,
+    })
 }
 
 /// Polls a future that is said to be ready at once.

@@ -64,6 +64,16 @@ async fn rv_8_nobodys_session_from_before_a_breach_is_let_in() {
             assert!(act(&after.layer, Some(&old), act_on).await.leaves_cookie(), "{backend:?}");
             assert_eq!(values(&after.layer, &old).await, None, "{backend:?}");
         }
+        if backend != Backend::Cookie {
+            // Nor is it by a token that leads on to it.
+            let aging = Setup::on(setup.store.clone(), |builder| builder.clock(setup.clock.clone()).renew_after(HOUR));
+            let forwarded = begin(&aging.layer, |session| session.insert("a", 1)).await;
+            setup.clock.advance(HOUR);
+            assert!(act(&aging.layer, Some(&forwarded), |session| drop(session.keys())).await.token().is_some());
+            let late = setup.clock.now();
+            let after = Setup::on(setup.store.clone(), |builder| builder.clock(setup.clock.clone()).not_before(late));
+            assert_eq!(values(&after.layer, &forwarded).await, None, "{backend:?}");
+        }
         // Whoever signs in has a session that began since, under another token.
         let new = act(&after.layer, Some(&old), |session| session.sign_in("ada")).await.token().unwrap();
         assert!(new != old && values(&after.layer, &new).await.is_some(), "{backend:?}");

@@ -2,11 +2,13 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use tower_session_layer::{MemoryStore, SessionEvent, SessionLayer, SessionToken, TokenShape};
+use tower_session_layer::store::TombstoneKind;
+use tower_session_layer::{MemoryStore, Refusal, SessionEvent, SessionLayer, SessionToken, TokenShape};
 
-use crate::support::direct::{act, begin};
-use crate::support::{Backend, Setup};
+use crate::support::direct::{act, begin, values};
+use crate::support::{Backend, HOUR, MINUTE, Setup};
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
@@ -59,6 +61,33 @@ async fn sid_3_tokens_of_one_person_in_one_moment_have_nothing_in_common() {
     // They are no more sorted than a shuffled pack: half of the neighbours, give or take eight standard deviations.
     let rising = tokens.windows(2).filter(|pair| pair[0] < pair[1]).count();
     assert!((26..=74).contains(&rising), "{rising} of 99 rise");
+}
+
+#[tokio::test]
+async fn sid_10_a_token_replaced_by_age_leads_on_for_its_grace_and_is_an_event_after_it() {
+    for backend in Backend::SERVER {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&told);
+        let hook = move |event: &SessionEvent<'_>| {
+            if let SessionEvent::Refused { why, .. } = event {
+                heard.lock().unwrap().push(*why);
+            }
+        };
+        let setup = Setup::with(backend, |builder| builder.renew_after(HOUR).on_event(hook));
+        let old = begin(&setup.layer, |session| session.insert("a", 1)).await;
+        setup.clock.advance(HOUR);
+        let new = act(&setup.layer, Some(&old), |session| assert_eq!(session.len(), 1)).await.token().unwrap();
+        setup.clock.advance(MINUTE - Duration::from_micros(1));
+        let late = act(&setup.layer, Some(&old), |session| session.insert("b", 1)).await;
+        assert_eq!(late.token().as_deref(), Some(&*new), "{backend:?}: read and write, and told the new token");
+        assert_eq!(values(&setup.layer, &new).await, Some(serde_json::json!({ "a": 1, "b": 1 })), "{backend:?}");
+        assert_eq!(*told.lock().unwrap(), [], "{backend:?}");
+        setup.clock.advance(Duration::from_micros(1));
+        let answer = act(&setup.layer, Some(&old), |session| session.insert("c", 1)).await;
+        assert!(answer.leaves_cookie(), "{backend:?}");
+        assert_eq!(*told.lock().unwrap(), [Refusal::Dead(TombstoneKind::Forwarded)], "{backend:?}");
+        assert_eq!(values(&setup.layer, &new).await, Some(serde_json::json!({ "a": 1, "b": 1 })), "{backend:?}");
+    }
 }
 
 #[tokio::test]
