@@ -5,12 +5,13 @@ mod build;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use cookie::SameSite;
 
 use crate::clock::Clock;
 use crate::cookie::{SessionCookie, SessionCookieBuilder};
+use crate::event::{Events, SessionEvent};
 use crate::random::Random;
 use crate::store::SessionStore;
 
@@ -49,6 +50,7 @@ pub struct SessionLayerBuilder<S> {
     /// The default is what the absolute timeout leaves of 7 days.
     idle: Option<Duration>,
     absolute: Duration,
+    not_before: SystemTime,
     renewal: Option<Duration>,
     browser_session: bool,
     store_timeout: Duration,
@@ -60,6 +62,7 @@ pub struct SessionLayerBuilder<S> {
     lazy: bool,
     max_record_bytes: usize,
     max_sessions_per_owner: Option<usize>,
+    events: Events,
     /// The system's, unless another is set.
     clock: Option<Arc<dyn Clock>>,
     random: Random,
@@ -72,6 +75,7 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
             cookie: SessionCookie::builder(),
             idle: None,
             absolute: 30 * DAY,
+            not_before: SystemTime::UNIX_EPOCH,
             renewal: None,
             browser_session: false,
             store_timeout: Duration::from_secs(5),
@@ -83,6 +87,7 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
             lazy: false,
             max_record_bytes: 1024 * 1024,
             max_sessions_per_owner: None,
+            events: Events::default(),
             clock: None,
             random: Random::default(),
         }
@@ -151,6 +156,15 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
     /// included.
     pub fn absolute_timeout(mut self, absolute: Duration) -> Self {
         self.absolute = absolute;
+        self
+    }
+
+    /// Ends all sessions that began before this time, everybody's, as after a breach; none by default.
+    ///
+    /// They are absent as if they had expired; what a store on the server holds of them stays until then. To end those of
+    /// one person, use [`Owners::revoke_all`](crate::Owners::revoke_all).
+    pub fn not_before(mut self, time: SystemTime) -> Self {
+        self.not_before = time;
         self
     }
 
@@ -273,6 +287,40 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
     /// it good. A store whose sessions the client holds is refused by [`build`](Self::build).
     pub fn max_sessions_per_owner(mut self, most: usize) -> Self {
         self.max_sessions_per_owner = Some(most);
+        self
+    }
+
+    /// Sets what is told of everything that happens to sessions, for metrics and alarms; nothing by default.
+    ///
+    /// It is called at once, in the midst of requests and outside any lock, so it must not take long: count, or send
+    /// into a channel that never waits. A panic in it is caught and logged the first time, and stops nothing, as long as
+    /// panics unwind. Set again, this replaces what was set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(feature = "memory")]
+    /// # fn main() -> Result<(), tower_session_layer::ConfigError> {
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    /// use tower_session_layer::{MemoryStore, SessionEvent, SessionLayer};
+    ///
+    /// static REFUSED: AtomicU64 = AtomicU64::new(0);
+    ///
+    /// let sessions = SessionLayer::builder(MemoryStore::new())
+    ///     .on_event(|event| match event {
+    ///         SessionEvent::Refused { .. } => drop(REFUSED.fetch_add(1, Ordering::Relaxed)),
+    ///         SessionEvent::Failed { operation, error, .. } => eprintln!("{operation:?}: {error}"),
+    ///         _ => {}
+    ///     })
+    ///     .build()?;
+    /// # let _ = sessions;
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(feature = "memory"))]
+    /// # fn main() {}
+    /// ```
+    pub fn on_event(mut self, told: impl Fn(&SessionEvent<'_>) + Send + Sync + 'static) -> Self {
+        self.events = Events::told(told);
         self
     }
 

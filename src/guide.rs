@@ -25,6 +25,9 @@
 //! not enough. With `CookieStore` the client holds the state: the last cookie to arrive wins, and a copied
 //! cookie survives logout until its deadline unless a list of revocations is kept.
 //!
+//! [What standards demand](demands), row by row, with the test that shows each, and the accidents of others stand on a page of
+//! their own.
+//!
 //! # Why each default
 //!
 //! | option | default | because |
@@ -137,6 +140,12 @@
 //! of the same engine are the same sessions, as long as no process writes to both. Redis and a Cluster of it keep the
 //! same keys.
 //!
+//! # What the API names of other crates
+//!
+//! A new major version of one of these is one of this crate: `http`'s request, response and headers, `SameSite` of `cookie`, the traits
+//! of `tower-service`, `tower-layer` and `serde`; where their features are on, `axum-core`'s extractors and responses,
+//! `sqlx`'s pools and `redis`' connections. Everything else is inside.
+//!
 //! # Moving from `tower-sessions`
 //!
 //! | there | here |
@@ -162,6 +171,9 @@
 //! | the `Cookie` component | [`SessionCookie`](crate::SessionCookie) |
 //! | `session.get()` / `set` / `destroy` in API routes | [`Session`] |
 //! | `useSession` in components | [`SessionView`](crate::SessionView) |
+
+#[doc = include_str!("guide/demands.md")]
+pub mod demands {}
 
 #[cfg(doc)]
 use crate::store::{Change, Head, Record};

@@ -13,6 +13,7 @@ use crate::clock::{Clock, micros, time};
 use crate::commit::Limit;
 use crate::cookie::{Candidates, SessionCookie, header_candidates};
 use crate::error::{Error, StoreError};
+use crate::event::{Events, Operation};
 use crate::lifetime::Lifetime;
 use crate::random::Random;
 use crate::record::{SessionHandle, TOMBSTONE};
@@ -110,6 +111,7 @@ pub(crate) struct Shared {
     /// The smaller of the layer's and the store's bound, in bytes of an encoded record.
     pub(crate) max_record_len: usize,
     pub(crate) max_sessions_per_owner: Option<usize>,
+    pub(crate) events: Events,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Random,
     /// Where commits of one record wait for each other after a conflict.
@@ -209,7 +211,7 @@ impl Owners {
     ///
     /// Dropping the future has no effect.
     pub async fn list(&self, owner: &str) -> Result<Vec<OwnedSession>, Error> {
-        let mut sessions = self.wait(self.0.store.owned(owner.to_owned(), self.0.clock.now())).await?;
+        let mut sessions = self.wait(Operation::List, self.0.store.owned(owner.to_owned(), self.0.clock.now())).await?;
         sessions.sort_by_key(|session| (std::cmp::Reverse(session.signed_in), session.handle));
         // While a session is being renewed it is there twice.
         sessions.dedup_by_key(|session| session.handle);
@@ -270,13 +272,24 @@ impl Owners {
 
     async fn end(&self, owner: &str, which: Revoke) -> Result<usize, Error> {
         let revocation = Revocation::new(which, time(self.0.stamp()), TOMBSTONE);
-        let ended = self.wait(self.0.store.revoke(owner.to_owned(), revocation, self.0.clock.now())).await?;
-        tracing::info!(ended, "an owner's sessions were revoked");
+        let revoking = self.0.store.revoke(owner.to_owned(), revocation, self.0.clock.now());
+        let ended = self.wait(Operation::Revoke, revoking).await?;
+        self.0.events.revoked(ended);
         Ok(ended)
     }
 
-    async fn wait<T>(&self, asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, Error> {
-        Limit::new(&self.0).wait(asked).await
+    async fn wait<T>(
+        &self,
+        operation: Operation,
+        asked: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, Error> {
+        let answer = Limit::new(&self.0).wait(asked).await;
+        if let Err(error) = answer.as_ref()
+            && !error.is_unsupported()
+        {
+            self.0.events.failed(operation, error);
+        }
+        answer
     }
 }
 

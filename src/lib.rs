@@ -100,6 +100,8 @@ mod token;
 mod record;
 // When a session ends.
 mod lifetime;
+// What happened, for the log and for whoever listens.
+mod event;
 // Where tokens come from.
 mod random;
 // Where the time comes from.
@@ -120,6 +122,7 @@ pub use self::builder::{CacheHeaders, OnStoreFailure, SessionLayerBuilder};
 pub use self::clock::{Clock, ManualClock, SystemClock};
 pub use self::cookie::{SessionCookie, SessionCookieBuilder};
 pub use self::error::{ConfigError, Error, StoreError};
+pub use self::event::{KeyPrefix, Operation, Refusal, SessionEvent};
 pub use self::future::ResponseFuture;
 pub use self::layer::{Owners, SessionLayer};
 pub use self::record::SessionHandle;

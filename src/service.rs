@@ -9,6 +9,7 @@ use tower_service::Service;
 
 use crate::clock::micros;
 use crate::error::{Error, StoreError};
+use crate::event::Operation;
 use crate::future::{Answering, Arrival, ResponseFuture};
 use crate::layer::Shared;
 use crate::respond::{self, Protocol};
@@ -55,6 +56,9 @@ where
         }
         let carrier = shared.carrier(request.headers());
         let mut candidates = shared.candidates(request.headers(), carrier);
+        if candidates.is_malformed() {
+            shared.events.malformed();
+        }
         if shared.is_lazy {
             let lazy = LazySession::new(Arc::clone(shared), candidates, outer, carrier);
             request.extensions_mut().insert(lazy.clone());
@@ -99,8 +103,7 @@ impl<S: fmt::Debug> fmt::Debug for SessionService<S> {
 #[inline]
 pub(crate) fn base(shared: &Shared, loaded: Result<Base, Error>) -> Result<Base, Error> {
     loaded.or_else(|error| {
-        let source = std::error::Error::source(&error);
-        tracing::error!(%error, source, "a session could not be loaded");
+        shared.events.failed(Operation::Load, &error);
         if shared.goes_on_without_store { Ok(Base::Unavailable) } else { Err(error) }
     })
 }

@@ -175,6 +175,12 @@ impl Session {
         self.0.read(|record, _| record.and_then(|record| record.owner.clone()))
     }
 
+    /// Returns when the owner signed in, to ask for the password again before something grave (ASVS 7.5). Nothing but
+    /// [`sign_in`](Self::sign_in) moves it.
+    pub fn signed_in_at(&self) -> Option<SystemTime> {
+        self.0.read(|record, _| record.and_then(Record::signed_in))
+    }
+
     /// Returns the session's public name among its owner's, once it is stored or somebody signed in.
     pub fn handle(&self) -> Option<SessionHandle> {
         self.0.read(|record, _| record.map(Record::handle).filter(|handle| *handle != blank().handle))

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use http::header::{self, HeaderName, HeaderValue};
 
 use super::{DAY, OnStoreFailure, SessionLayerBuilder};
-use crate::clock::{SystemClock, span};
+use crate::clock::{SystemClock, micros, span};
 use crate::cookie::MAX_AGE;
 use crate::error::ConfigError;
 use crate::layer::{SessionLayer, Shared, Stamps, TokenHeader};
@@ -66,7 +66,7 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
             is_immediate: self.store.is_immediate(),
             max_record_len: self.max_record_bytes.min(self.store.max_record_len().unwrap_or(usize::MAX)),
             max_sessions_per_owner: self.max_sessions_per_owner,
-            store: Box::new(Erased::new(self.store, Arc::clone(&clock))),
+            store: Box::new(Erased::new(self.store, Arc::clone(&clock), self.events.clone(), micros(self.not_before))),
             cookie,
             token_header,
             vary,
@@ -78,6 +78,7 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
             save_on_server_error: self.save_on_server_error,
             cache_headers: self.cache_headers,
             clear_site_data: self.clear_site_data,
+            events: self.events,
             clock,
             random: self.random,
             queues: (0..QUEUES).map(|_| tokio::sync::Mutex::new(())).collect(),

@@ -8,6 +8,7 @@ use super::stamp::stamp;
 use super::{Attempt, Ending, Fate, Job, Plan, Settled, refusal};
 use crate::clock::{micros, span, time};
 use crate::error::{Error, Kind, StoreError};
+use crate::event::Operation;
 use crate::layer::Shared;
 use crate::record::{Record, TOMBSTONE, Tombstone, TombstoneKind};
 use crate::session::{Base, Inner, Intent, Live, Reply, Session, blank};
@@ -32,8 +33,16 @@ pub(crate) async fn settle<S: SessionStore>(
         return Box::pin(reload(store, session, now)).await;
     }
     let job = Job::take(&mut inner.lock(), shared, ending, now)?;
-    let mut commit =
-        Commit { limit: Limit::new(shared), store, shared, job, met, attempt: None, resumed: Reply::Leave };
+    let mut commit = Commit {
+        limit: Limit::new(shared),
+        store,
+        shared,
+        job,
+        met,
+        conflicts: 0,
+        attempt: None,
+        resumed: Reply::Leave,
+    };
     // A closure that panics takes its commit down, and nothing else of the session.
     let mut unwound = Unwound { inner, intent: (ending == Ending::Explicit).then(|| commit.job.intent.clone()) };
     // Asked before, since what an earlier try stored after all is taken out of the log.
@@ -67,7 +76,7 @@ pub(crate) async fn settle<S: SessionStore>(
             }
         }
         Err(error) => {
-            report(&error);
+            report(shared, &error);
             commit.leave_unanswered();
             let resumed = std::mem::take(&mut commit.resumed);
             let mut state = inner.lock();
@@ -83,11 +92,10 @@ pub(super) fn warn_of_taken(fresh: &SessionToken) {
     tracing::warn!(key = ?fresh.key(), "a fresh session token was taken");
 }
 
-pub(super) fn report(error: &Error) {
+pub(super) fn report(shared: &Shared, error: &Error) {
     // A refusal was reported where it was met.
     if !error.is_gone() {
-        let source = std::error::Error::source(error);
-        tracing::error!(%error, source, "a session could not be committed");
+        shared.events.failed(Operation::Commit, error);
     }
 }
 
@@ -107,14 +115,17 @@ async fn reload<S: SessionStore>(store: &Arc<S>, session: &Session, now: u64) ->
         Base::Unavailable => return Err(Kind::Unavailable.into()),
     };
     let limit = Limit::new(shared);
-    let base = match limit.wait(store.load(&live.token, time(now))).await? {
+    let told = |error: &Error| shared.events.failed(Operation::Load, error);
+    let base = match limit.wait(store.load(&live.token, time(now))).await.inspect_err(told)? {
         Loaded::Live(record) => Base::Live(Live { record, ..live }),
         Loaded::Outdated(record) => Base::Live(Live { record, outdated: true, ..live }),
         Loaded::Tombstone(stone) if stone.kind() == TombstoneKind::Emptied => Base::New,
-        Loaded::Tombstone(stone) => match limit.wait(led_on(&**store, &stone, &live.token, time(now))).await? {
-            Some(successor) => Base::Live(successor),
-            None => Base::Retired(Some(live.token)),
-        },
+        Loaded::Tombstone(stone) => {
+            match limit.wait(led_on(&**store, &stone, &live.token, time(now))).await.inspect_err(told)? {
+                Some(successor) => Base::Live(successor),
+                None => Base::Retired(Some(live.token)),
+            }
+        }
         Loaded::Absent => Base::Retired(Some(live.token)),
     };
     let is_gone = base.is_over();
@@ -144,6 +155,8 @@ pub(super) struct Commit<'a, S> {
     pub(super) job: Job,
     /// The answer to the first write, if it was sent already.
     pub(super) met: Option<Updated>,
+    /// How many writes came too late.
+    pub(super) conflicts: usize,
     /// What the store was asked and has not answered.
     pub(super) attempt: Option<Attempt>,
     /// What an earlier try has to tell the client.
@@ -209,7 +222,7 @@ impl<S: SessionStore> Commit<'_, S> {
         self.stamp(Arc::make_mut(&mut record), None)?;
         Ok(match self.insert(&record).await? {
             Some(token) => {
-                tracing::debug!(key = ?token.key(), "a session began");
+                self.shared.events.began(&token);
                 Settled::live(token, record, true)
             }
             None => Settled::refused(self.job.base.clone()),
@@ -257,12 +270,11 @@ impl<S: SessionStore> Commit<'_, S> {
             Ok(Updated::Instead(token)) => token,
             Ok(Updated::Conflict | Updated::Gone) => return Settled::unchanged(Base::Live(live)),
             Err(error) => {
-                let source = std::error::Error::source(&error);
-                tracing::warn!(%error, source, "a session's deadline could not be moved");
+                self.shared.events.failed(Operation::Touch, &error);
                 return Settled::unchanged(Base::Live(live));
             }
         };
-        tracing::debug!(key = ?token.key(), "a session's deadline was moved");
+        self.shared.events.refreshed(&token);
         let mut record = live.record;
         Arc::make_mut(&mut record).touch(time(deadline), self.now());
         Settled::live(token, record, true)
@@ -281,7 +293,7 @@ impl<S: SessionStore> Commit<'_, S> {
             };
             token = successor;
         };
-        tracing::debug!(key = ?token.key(), has_ended, "a session was destroyed");
+        self.shared.events.destroyed(&token, has_ended);
         self.job.intent.destroy = false;
         self.job.base = left;
         Ok(if has_ended || self.shared.is_sealed() { Reply::Remove } else { Reply::Leave })

@@ -9,6 +9,7 @@ use super::execute::Commit;
 use super::retreat::{is_successor, retreat};
 use super::{Settled, refusal};
 use crate::error::Error;
+use crate::event::Operation;
 use crate::record::{GRACE, Record, TOMBSTONE, Tombstone, TombstoneKind};
 use crate::session::{Base, Live, Reply, blank};
 use crate::store::{Change, Deadline, Loaded, SessionStore, Updated, led_on};
@@ -27,6 +28,9 @@ impl<'a, S: SessionStore> Commit<'a, S> {
     pub(super) async fn change(&mut self, live: Live) -> Result<Settled, Error> {
         let (mut live, mut fresh) = (live, None);
         let result = self.swap(&mut live, &mut fresh).await;
+        if self.conflicts > 0 {
+            self.shared.events.conflicted(&live.token, self.conflicts);
+        }
         if let (Err(_), Some(Fresh { token: fresh, record, is_retiring })) = (&result, fresh) {
             let settled = retreat(self.store, self.shared, &live.token, fresh.clone(), live.record, self.now());
             // Only where the old token may have died is the answer worth waiting for: the client has to be sent the one
@@ -38,8 +42,7 @@ impl<'a, S: SessionStore> Commit<'a, S> {
         match result {
             // As with a deadline that cannot be moved: nothing was asked for, and the next request tries again.
             Err(error) if self.job.replaces_token && !self.job.intent.is_change() => {
-                let source = std::error::Error::source(&error);
-                tracing::warn!(%error, source, "a session's token could not be replaced at its age");
+                self.shared.events.failed(Operation::Renew, &error);
                 self.leave_unanswered();
                 Ok(Settled::unchanged(self.job.base.clone()))
             }
@@ -94,9 +97,13 @@ impl<'a, S: SessionStore> Commit<'a, S> {
                 None => self.wait(self.store.update(token, from.version, &change, self.now())).await?,
             };
             self.attempt = None;
+            if updated != Updated::Conflict {
+                // Whoever hears of the outcome may take its time, and holds nobody up.
+                queue = None;
+            }
             let found = match updated {
                 Updated::Done if is_empty => {
-                    tracing::debug!(key = ?token.key(), "a session that was left empty was removed");
+                    self.shared.events.removed(token);
                     return Ok(Settled { reply: Reply::Remove, ..Settled::unchanged(Base::New) });
                 }
                 Updated::Done => {
@@ -104,11 +111,12 @@ impl<'a, S: SessionStore> Commit<'a, S> {
                     let renewed = fresh.take().map(|fresh| fresh.token);
                     let is_renewed = renewed.is_some();
                     let token = renewed.unwrap_or_else(|| token.clone());
-                    tracing::debug!(key = ?token.key(), is_renewed, "a session was committed");
+                    self.shared.events.committed(&token, is_renewed);
                     return Ok(Settled::live(token, record, !is_same));
                 }
                 Updated::Instead(token) => {
-                    tracing::debug!(key = ?token.key(), "a session was committed");
+                    let is_renewed = self.job.intent.renew.is_some();
+                    self.shared.events.committed(&token, is_renewed);
                     return Ok(Settled::live(token, record, true));
                 }
                 Updated::Conflict => {
@@ -202,12 +210,13 @@ impl<'a, S: SessionStore> Commit<'a, S> {
         if was_emptied {
             return Ok(Settled::unchanged(Base::New));
         }
-        tracing::debug!(key = ?token.key(), "a session ended while a request held it, whose changes are dropped");
+        self.shared.events.dropped(token);
         Ok(Settled::gone(token.clone()))
     }
 
     /// Loads after a conflict. From the first one on, commits of one session queue, lest some starve.
-    async fn reread(&self, token: &SessionToken, queue: &mut Option<MutexGuard<'a, ()>>) -> Result<Loaded, Error> {
+    async fn reread(&mut self, token: &SessionToken, queue: &mut Option<MutexGuard<'a, ()>>) -> Result<Loaded, Error> {
+        self.conflicts += 1;
         tracing::debug!(key = ?token.key(), "two requests changed one session at once");
         // An immediate store must not wait here: its future is polled once.
         if queue.is_none() && !self.shared.is_immediate {

@@ -11,7 +11,7 @@ use crate::clock::{micros, span, time};
 use crate::token::SessionToken;
 
 /// Why a session ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TombstoneKind {
     /// It was destroyed.

@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::commit::{Ending, Plain, ends_another, settle, settle_plainly, waited};
 use crate::cookie::Candidates;
 use crate::error::{Error, StoreError};
+use crate::event::{Events, Operation};
 use crate::layer::Shared;
 use crate::record::{Record, Tombstone, TombstoneKind};
 use crate::session::{Base, Live, Session, State};
@@ -91,7 +92,23 @@ pub(crate) struct Erased<S> {
     store: Arc<S>,
     is_immediate: bool,
     clock: Arc<dyn Clock>,
+    door: Door,
     sweeper: Sweeper,
+}
+
+/// Which sessions are let in, and who hears of the others.
+#[derive(Debug, Clone)]
+struct Door {
+    events: Events,
+    /// Microseconds since the Unix epoch.
+    not_before: u64,
+}
+
+impl Door {
+    #[inline]
+    fn admits(&self, record: &Record, now: u64) -> bool {
+        record.deadline > now && record.created >= self.not_before
+    }
 }
 
 /// The task that sweeps: started with the first use that finds a runtime, stopped with the store, and started again by
@@ -129,9 +146,15 @@ impl Drop for Running {
 }
 
 impl<S: SessionStore> Erased<S> {
-    pub(crate) fn new(store: S, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(store: S, clock: Arc<dyn Clock>, events: Events, not_before: u64) -> Self {
         let is_immediate = store.is_immediate();
-        Self { store: Arc::new(store), is_immediate, clock, sweeper: Sweeper::default() }
+        Self {
+            store: Arc::new(store),
+            is_immediate,
+            clock,
+            door: Door { events, not_before },
+            sweeper: Sweeper::default(),
+        }
     }
 
     #[inline]
@@ -147,10 +170,10 @@ impl<S: SessionStore> Erased<S> {
             return;
         }
         let running = Running(Arc::clone(&self.sweeper.status));
-        let (store, clock) = (Arc::downgrade(&self.store), Arc::clone(&self.clock));
+        let (store, clock, events) = (Arc::downgrade(&self.store), Arc::clone(&self.clock), self.door.events.clone());
         let sweeping = async move {
             let _running = running;
-            sweep_for_ever(store, clock, interval).await;
+            sweep_for_ever(store, clock, events, interval).await;
         };
         *task = Some(runtime.spawn(sweeping).abort_handle());
     }
@@ -174,12 +197,13 @@ impl<S: SessionStore> ErasedStore for Erased<S> {
     ) -> Answer<Result<Opened, StoreError>, Result<Base, StoreError>> {
         self.start_sweeper();
         if self.is_immediate {
-            let answer = poll_once(open(&*self.store, candidates, now, micros));
+            let answer = poll_once(open(&*self.store, &self.door, candidates, now, micros));
             return Answer::Ready(answer.unwrap_or_else(|| Err(waited())));
         }
-        let (store, mut candidates) = (Arc::clone(&self.store), std::mem::take(candidates));
+        let (store, door) = (Arc::clone(&self.store), self.door.clone());
+        let mut candidates = std::mem::take(candidates);
         Answer::Later(Box::pin(async move {
-            let opened = open(&*store, &candidates, now, micros).await?;
+            let opened = open(&*store, &door, &candidates, now, micros).await?;
             Ok(opened.with(&mut candidates))
         }))
     }
@@ -237,6 +261,7 @@ impl<S: SessionStore> ErasedStore for Erased<S> {
 /// Finds the first live candidate. A tombstone counts only if none is live.
 async fn open(
     store: &impl SessionStore,
+    door: &Door,
     candidates: &Candidates,
     now: SystemTime,
     micros: u64,
@@ -244,15 +269,16 @@ async fn open(
     let (mut found, mut at) = (Opened::Nothing, 0);
     while let Some(token) = candidates.get(at) {
         let (record, outdated) = match store.load(token, now).await? {
-            Loaded::Live(record) if record.deadline > micros => (record, false),
-            Loaded::Outdated(record) if record.deadline > micros => (record, true),
+            Loaded::Live(record) if door.admits(&record, micros) => (record, false),
+            Loaded::Outdated(record) if door.admits(&record, micros) => (record, true),
             Loaded::Tombstone(stone) if stone.kind() != TombstoneKind::Emptied => {
                 if stone.kind() == TombstoneKind::Forwarded
                     && let Some(live) = Box::pin(led_on(store, &stone, token, now)).await?
+                    && door.admits(&live.record, micros)
                 {
                     return Ok(Opened::LedOn(Box::new(live)));
                 }
-                tracing::debug!(key = ?token.key(), kind = ?stone.kind(), "a request came with a token that is dead");
+                door.events.dead(token, stone.kind());
                 if matches!(found, Opened::Nothing) {
                     found = Opened::Dead { at };
                 }
@@ -260,7 +286,7 @@ async fn open(
                 continue;
             }
             _ => {
-                tracing::debug!(key = ?token.key(), "a request came with a token that is unknown or expired");
+                door.events.unknown(token);
                 at += 1;
                 continue;
             }
@@ -302,7 +328,7 @@ pub(crate) fn poll_once<F: Future>(future: F) -> Option<F::Output> {
 /// How many entries a sweep removes before it lets others run.
 const SWEEP_STEP: usize = 256;
 
-async fn sweep_for_ever<S: SessionStore>(store: Weak<S>, clock: Arc<dyn Clock>, interval: Duration) {
+async fn sweep_for_ever<S: SessionStore>(store: Weak<S>, clock: Arc<dyn Clock>, events: Events, interval: Duration) {
     loop {
         tokio::time::sleep(interval).await;
         let mut total = 0;
@@ -316,7 +342,7 @@ async fn sweep_for_ever<S: SessionStore>(store: Weak<S>, clock: Arc<dyn Clock>, 
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "expired sessions could not be swept");
+                    events.failed(Operation::Sweep, &error.into());
                     break;
                 }
             }
