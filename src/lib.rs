@@ -76,6 +76,10 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
+// By its own name, the fuzz bodies find it in its unit tests too.
+#[cfg(test)]
+extern crate self as tower_session_layer;
+
 // The map, in the order in which a request meets the modules.
 //
 // The layer, and what its services share.

@@ -25,6 +25,17 @@ pub mod sealed;
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
 pub mod sql;
 
+// What is stored, out of arbitrary bytes.
+#[cfg(all(
+    test,
+    unix,
+    feature = "file",
+    feature = "redis",
+    any(feature = "postgres", feature = "mysql", feature = "sqlite")
+))]
+#[path = "../tests/fuzz/formats.rs"]
+mod fuzz;
+
 use std::fmt::Debug;
 use std::future::Future;
 use std::sync::Arc;

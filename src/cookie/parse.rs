@@ -185,6 +185,10 @@ impl<'a> Chunks<'a> {
     /// Adds a chunk, of which what follows the dot is known.
     fn add(&mut self, rest: &'a [u8], most: u8) {
         let Some(at) = rest.iter().position(|byte| *byte == b'=') else { return };
+        if let [b' ' | b'\t', ..] = rest {
+            // Inside a name, white space makes it another.
+            return;
+        }
         let (number, value) = (trim(&rest[..at]), trim(&rest[at + 1..]));
         let slot = match number {
             b"1" => &mut self.pieces[1],
@@ -322,6 +326,9 @@ mod tests {
             ("twice", "id=2.aa; id.1=bb; id.1=cc", vec![]),
             ("count out of range", "id=4.aa; id.1=bb", vec![]),
             ("another cookie", "id=aa; id.x=1", vec!["aa"]),
+            ("white space behind a name", "id=2.aa; id.1 =bb", vec!["aabb"]),
+            ("white space inside a name", "id=2.aa; id. 1=bb", vec![]),
+            ("white space inside a name beside a set", "id=2.aa; id.1=bb; id.\t1=cc", vec!["aabb"]),
         ] {
             assert_eq!(found(&[header.as_bytes()], shape), expected, "{name}");
         }

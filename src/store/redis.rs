@@ -321,3 +321,25 @@ impl fmt::Debug for RedisStore {
         f.debug_struct("RedisStore").field("place", place).field("prefix", prefix).finish_non_exhaustive()
     }
 }
+
+/// What a value holds, for the fuzz targets; in no other build.
+#[cfg(any(test, fuzzing))]
+#[allow(missing_docs, reason = "nobody sees it")]
+pub mod bytes {
+    use std::time::SystemTime;
+
+    use super::format::{Found, decode as read, record as write};
+    use crate::store::{Loaded, Record};
+    use crate::token::StoreKey;
+
+    pub fn encode(key: &StoreKey, record: &Record) -> Vec<u8> {
+        write(key, record)
+    }
+
+    pub fn decode(key: &StoreKey, value: &[u8], now: SystemTime) -> Loaded {
+        match read(key, value, now) {
+            Found::Ours(loaded) => loaded,
+            Found::Unreadable(_) => Loaded::Absent,
+        }
+    }
+}

@@ -7,7 +7,7 @@
 //! | 16..24 | deadline |
 //! | 24..32 | seen |
 //! | 32..40 | one more than the length of the owner's name; zero without an owner |
-//! | 40..48 | the start of the SHA-256 of store key, owner and body |
+//! | 40..48 | the start of the SHA-256 of store key, bytes 32..40, owner and body |
 //! | 48..64 | handle; zeros for a tombstone |
 //!
 //! Numbers are big-endian, times in microseconds since the Unix epoch. The scripts read and move what is in the header
@@ -81,7 +81,7 @@ fn encode(key: &StoreKey, head: &Head, handle: &[u8; HANDLE_LEN], body: &[u8]) -
     for number in [version, micros(head.deadline), micros(head.seen), owner_len] {
         out.extend_from_slice(&number.to_be_bytes());
     }
-    out.extend_from_slice(&digest(key, owner.as_bytes(), body));
+    out.extend_from_slice(&digest(key, owner_len, owner.as_bytes(), body));
     out.extend_from_slice(handle);
     out.extend_from_slice(owner.as_bytes());
     out.extend_from_slice(body);
@@ -102,7 +102,7 @@ fn read(key: &StoreKey, bytes: &[u8], now: SystemTime) -> Result<Loaded, String>
     }
     let name_len = usize::try_from(owner_len.saturating_sub(1)).map_err(|_| "impossible length of an owner's name")?;
     let (owner, body) = rest.split_at_checked(name_len).ok_or("cut off")?;
-    if digest(key, owner, body) != expected {
+    if digest(key, owner_len, owner, body) != expected {
         return Err("damaged, or of another session".to_owned());
     }
     let owner = str::from_utf8(owner).map_err(|_| "an owner's name that is not UTF-8")?;
@@ -116,8 +116,10 @@ fn read(key: &StoreKey, bytes: &[u8], now: SystemTime) -> Result<Loaded, String>
     if is_same { Ok(loaded) } else { Err("another handle in front than inside".to_owned()) }
 }
 
-fn digest(key: &StoreKey, owner: &[u8], body: &[u8]) -> [u8; DIGEST_LEN] {
-    let hash = Sha256::new().chain_update(key.as_bytes()).chain_update(owner).chain_update(body).finalize();
+/// With the length, or a value without an owner could turn into one whose owner has no name.
+fn digest(key: &StoreKey, owner_len: u64, owner: &[u8], body: &[u8]) -> [u8; DIGEST_LEN] {
+    let hash = Sha256::new().chain_update(key.as_bytes()).chain_update(owner_len.to_be_bytes());
+    let hash = hash.chain_update(owner).chain_update(body).finalize();
     std::array::from_fn(|index| hash[index])
 }
 
@@ -154,7 +156,7 @@ mod tests {
         golden.extend([0, 0, 0, 0, 0, 0, 0, 0x11]);
         golden.extend([0, 0, 0, 0, 0, 0, 0, 0x10]);
         golden.extend([0, 0, 0, 0, 0, 0, 0, 4]);
-        golden.extend([0x13, 0xe5, 0x24, 0x9c, 0x6f, 0xe8, 0xb0, 0x23]);
+        golden.extend([0x14, 0xfa, 0x98, 0x95, 0x2b, 0xa6, 0x54, 0xd2]);
         golden.extend([9; 16]);
         golden.extend(b"ada");
         golden.extend(sample().encode());
@@ -174,7 +176,12 @@ mod tests {
 
     #[test]
     fn what_is_not_exactly_a_value_of_this_session_is_unreadable() {
-        let whole = record(&key(), &sample());
+        for owner in [Some("ada".into()), None] {
+            is_unreadable_when_changed(&record(&key(), &Record { owner, ..sample() }));
+        }
+    }
+
+    fn is_unreadable_when_changed(whole: &[u8]) {
         let unreadable = |bytes: &[u8]| matches!(decode(&key(), bytes, time(0x10)), Found::Unreadable(_));
         for end in 0..whole.len() {
             assert!(unreadable(&whole[..end]), "cut at {end}");
@@ -182,14 +189,14 @@ mod tests {
         // The times may be any, as a touch moves them.
         for at in (0..8).chain(32..whole.len()) {
             for bit in 0..8 {
-                let mut flipped = whole.clone();
+                let mut flipped = whole.to_vec();
                 flipped[at] ^= 1 << bit;
                 assert!(unreadable(&flipped), "bit {bit} of byte {at}");
             }
         }
-        assert!(unreadable(&[&whole[..], b"x"].concat()));
+        assert!(unreadable(&[whole, b"x"].concat()));
         assert!(unreadable(b"") && unreadable(b"hello") && unreadable(&[0xff; 200]));
         let other = SessionToken::from_random([8; 24]).key();
-        assert!(matches!(decode(&other, &whole, time(0x10)), Found::Unreadable(_)), "of another session");
+        assert!(matches!(decode(&other, whole, time(0x10)), Found::Unreadable(_)), "of another session");
     }
 }
