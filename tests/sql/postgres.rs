@@ -59,4 +59,40 @@ mod strictest_isolation {
     }
 
     session_store_conformance!(subject(database().await).await);
+
+    /// One that is being committed beats them, each time that they are sent.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn statement_outlasts_a_transaction_that_it_loses_against() {
+        let (pool, ()) = database().await;
+        let store = PostgresStore::builder(pool.clone()).table("outlasts").build().unwrap();
+        store.migrate().await.unwrap();
+        for n in [1, 2] {
+            store.create(&token(n), &owned(n, Some("ada")), at(0)).await.unwrap();
+        }
+        let run = async |connection: &mut sqlx::PgConnection, sql: &str, n: u64| {
+            let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(token(n).key().as_bytes().to_vec());
+            query.execute(connection).await.unwrap();
+        };
+        // It has read what another has changed and committed since, and changes what the store then reads.
+        let (mut one, mut other) = (pool.acquire().await.unwrap(), pool.acquire().await.unwrap());
+        for connection in [&mut one, &mut other] {
+            sqlx::raw_sql("SET enable_seqscan = off").execute(&mut **connection).await.unwrap();
+        }
+        sqlx::raw_sql("BEGIN").execute(&mut *one).await.unwrap();
+        run(&mut one, "SELECT body FROM outlasts WHERE id = $1", 1).await;
+        run(&mut other, "UPDATE outlasts SET seen = seen + 1 WHERE id = $1", 1).await;
+        run(&mut one, "UPDATE outlasts SET seen = seen + 1 WHERE id = $1", 2).await;
+        sqlx::raw_sql("PREPARE TRANSACTION 'outlasts'").execute(&mut *one).await.unwrap();
+        // For which the store opens a connection of its own.
+        store.load(&token(1), at(1)).await.unwrap();
+        let committed = async {
+            // Meanwhile the store sends its statement again and again.
+            for _ in 0..200 {
+                sqlx::raw_sql("SELECT 1").execute(&mut *one).await.unwrap();
+            }
+            sqlx::raw_sql("COMMIT PREPARED 'outlasts'").execute(&mut *one).await.unwrap();
+        };
+        let (found, ()) = tokio::join!(async { store.load(&token(2), at(1)).await }, committed);
+        assert!(matches!(found.unwrap(), Loaded::Live(_)));
+    }
 }
