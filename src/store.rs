@@ -30,7 +30,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-pub(crate) use self::erased::{Answer, Boxed, Erased, ErasedStore, led_on, poll_once};
+pub(crate) use self::erased::{Answer, Boxed, Erased, ErasedStore, Led, led_on, poll_once};
 pub use self::revocation::{Revocation, RevocationMark, Revoke};
 #[doc(no_inline)]
 pub use crate::cookie::SessionCookie;

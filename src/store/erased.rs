@@ -247,10 +247,15 @@ async fn open(
             Loaded::Live(record) if record.deadline > micros => (record, false),
             Loaded::Outdated(record) if record.deadline > micros => (record, true),
             Loaded::Tombstone(stone) if stone.kind() != TombstoneKind::Emptied => {
-                if stone.kind() == TombstoneKind::Forwarded
-                    && let Some(live) = Box::pin(led_on(store, &stone, token, now)).await?
-                {
-                    return Ok(Opened::LedOn(Box::new(live)));
+                if stone.kind() == TombstoneKind::Forwarded {
+                    match Box::pin(led_on(store, &stone, token, now)).await? {
+                        Led::To(live) => return Ok(Opened::LedOn(Box::new(live))),
+                        Led::ToEmptied(_) => {
+                            at += 1;
+                            continue;
+                        }
+                        Led::Nowhere => {}
+                    }
                 }
                 tracing::debug!(key = ?token.key(), kind = ?stone.kind(), "a request came with a token that is dead");
                 if matches!(found, Opened::Nothing) {
@@ -271,6 +276,14 @@ async fn open(
     Ok(found)
 }
 
+/// What a token that was replaced because of its age leads on to.
+pub(crate) enum Led {
+    To(Live),
+    /// A session that was left empty, with its tombstone: whoever writes begins a new one.
+    ToEmptied(Tombstone),
+    Nowhere,
+}
+
 /// Finds the session that a token which was replaced because of its age leads on to, while it does.
 ///
 /// That session is not led on further: a token becomes older than its predecessor leads on.
@@ -279,14 +292,15 @@ pub(crate) async fn led_on(
     stone: &Tombstone,
     token: &SessionToken,
     now: SystemTime,
-) -> Result<Option<Live>, StoreError> {
-    let Some(successor) = stone.forwards(token, now) else { return Ok(None) };
+) -> Result<Led, StoreError> {
+    let Some(successor) = stone.forwards(token, now) else { return Ok(Led::Nowhere) };
     tracing::debug!(key = ?token.key(), "a token that was replaced because of its age leads on to the new one");
     Ok(match store.load(&successor, now).await? {
         Loaded::Live(record) | Loaded::Outdated(record) if !record.is_expired(now) => {
-            Some(Live { token: successor, record, outdated: true })
+            Led::To(Live { token: successor, record, outdated: true })
         }
-        _ => None,
+        Loaded::Tombstone(stone) if stone.kind() == TombstoneKind::Emptied => Led::ToEmptied(stone),
+        _ => Led::Nowhere,
     })
 }
 
