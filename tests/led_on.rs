@@ -1,14 +1,15 @@
-//! What a token leads on to that was replaced because of its age, where things do not go as usual (promises 13 and 14).
+//! What a token leads on to that was replaced because of its age, where things do not go as usual (promises 13, 14 and 22).
 
 mod support;
 
 use std::pin::pin;
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use serde_json::json;
 use support::direct::{act, begin, hold, respond, settle, values};
-use support::{Backend, HOUR, Setup};
-use tower_session_layer::{Error, Session};
+use support::{Backend, HOUR, MINUTE, Setup};
+use tower_session_layer::{Clock as _, Error, Session};
 
 /// A session whose token is due to be replaced.
 async fn due(backend: Backend, start: fn(&Session) -> Result<(), Error>) -> (Setup, String) {
@@ -16,6 +17,13 @@ async fn due(backend: Backend, start: fn(&Session) -> Result<(), Error>) -> (Set
     let token = begin(&setup.layer, start).await;
     setup.clock.advance(HOUR);
     (setup, token)
+}
+
+/// The same, once it was replaced.
+async fn replaced(backend: Backend) -> (Setup, String, String) {
+    let (setup, old) = due(backend, |session| session.insert("a", 1)).await;
+    let new = act(&setup.layer, Some(&old), |session| session.contains("a").to_string()).await.token().unwrap();
+    (setup, old, new)
 }
 
 #[tokio::test]
@@ -70,5 +78,20 @@ async fn request_dropped_at_any_await_leaves_the_session_to_its_client() {
                 break;
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn clock_that_steps_back_lets_no_token_lead_on_again() {
+    for backend in Backend::SERVER {
+        let (Setup { layer, clock, .. }, old, new) = &replaced(backend).await;
+        clock.advance(MINUTE.saturating_sub(Duration::from_secs(1)));
+        clock.set(clock.now() - MINUTE / 2);
+        assert!(values(layer, old).await.is_some(), "{backend:?}: it leads on yet");
+        clock.advance(MINUTE);
+        assert_eq!(values(layer, old).await, None, "{backend:?}");
+        clock.set(clock.now() - MINUTE / 2);
+        assert_eq!(values(layer, old).await, None, "{backend:?}: it was dead already");
+        assert!(values(layer, new).await.is_some(), "{backend:?}");
     }
 }

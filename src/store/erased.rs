@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::task::AbortHandle;
 
+use super::ended::Ended;
 use super::{Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::clock::Clock;
 use crate::commit::{Ending, Plain, ends_another, settle, settle_plainly, waited};
@@ -20,7 +21,7 @@ use crate::error::{Error, StoreError};
 use crate::layer::Shared;
 use crate::record::{Record, Tombstone, TombstoneKind};
 use crate::session::{Base, Live, Session, State};
-use crate::token::SessionToken;
+use crate::token::{SessionToken, StoreKey};
 
 pub(crate) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -92,6 +93,8 @@ pub(crate) struct Erased<S> {
     is_immediate: bool,
     clock: Arc<dyn Clock>,
     sweeper: Sweeper,
+    /// The tokens that were found to lead on no longer.
+    ended: Arc<Ended<StoreKey>>,
 }
 
 /// The task that sweeps: started with the first use that finds a runtime, stopped with the store, and started again by
@@ -131,7 +134,7 @@ impl Drop for Running {
 impl<S: SessionStore> Erased<S> {
     pub(crate) fn new(store: S, clock: Arc<dyn Clock>) -> Self {
         let is_immediate = store.is_immediate();
-        Self { store: Arc::new(store), is_immediate, clock, sweeper: Sweeper::default() }
+        Self { store: Arc::new(store), is_immediate, clock, sweeper: Sweeper::default(), ended: Arc::default() }
     }
 
     #[inline]
@@ -174,12 +177,13 @@ impl<S: SessionStore> ErasedStore for Erased<S> {
     ) -> Answer<Result<Opened, StoreError>, Result<Base, StoreError>> {
         self.start_sweeper();
         if self.is_immediate {
-            let answer = poll_once(open(&*self.store, candidates, now, micros));
+            let answer = poll_once(open(&*self.store, &self.ended, candidates, now, micros));
             return Answer::Ready(answer.unwrap_or_else(|| Err(waited())));
         }
         let (store, mut candidates) = (Arc::clone(&self.store), std::mem::take(candidates));
+        let ended = Arc::clone(&self.ended);
         Answer::Later(Box::pin(async move {
-            let opened = open(&*store, &candidates, now, micros).await?;
+            let opened = open(&*store, &ended, &candidates, now, micros).await?;
             Ok(opened.with(&mut candidates))
         }))
     }
@@ -237,6 +241,7 @@ impl<S: SessionStore> ErasedStore for Erased<S> {
 /// Finds the first live candidate. A tombstone counts only if none is live.
 async fn open(
     store: &impl SessionStore,
+    ended: &Ended<StoreKey>,
     candidates: &Candidates,
     now: SystemTime,
     micros: u64,
@@ -247,7 +252,7 @@ async fn open(
             Loaded::Live(record) if record.deadline > micros => (record, false),
             Loaded::Outdated(record) if record.deadline > micros => (record, true),
             Loaded::Tombstone(stone) if stone.kind() != TombstoneKind::Emptied => {
-                if stone.kind() == TombstoneKind::Forwarded {
+                if is_leading(&stone, token, ended, micros) {
                     match Box::pin(led_on(store, &stone, token, now)).await? {
                         Led::To(live) => return Ok(Opened::LedOn(Box::new(live))),
                         Led::ToEmptied(_) => {
@@ -274,6 +279,17 @@ async fn open(
         return Ok(Opened::Live { at, record, outdated });
     }
     Ok(found)
+}
+
+/// Whether a token still leads on, and never did not.
+fn is_leading(stone: &Tombstone, token: &SessionToken, ended: &Ended<StoreKey>, micros: u64) -> bool {
+    let Some(until) = stone.forwards_until() else { return false };
+    if until <= micros {
+        // The tombstone stands on, and a clock that steps back must not revive the token.
+        ended.note(token.key(), until);
+        return false;
+    }
+    !ended.includes(token.key(), until)
 }
 
 /// What a token that was replaced because of its age leads on to.
