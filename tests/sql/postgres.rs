@@ -40,6 +40,31 @@ async fn count_statements(pool: &Pool) {
 sql_rules!(PostgresStore, database().await, "$1");
 fault_rules!(PostgresStore);
 
+/// A renewal by another request stores its new record after the statement that ends the session has begun, and ends the
+/// old one before that statement comes to it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn revocation_of_one_session_reaches_what_it_is_being_renewed_to() {
+    let (pool, ()) = database().await;
+    let store = PostgresStore::builder(pool.clone()).table("overtaken").build().unwrap();
+    store.migrate().await.unwrap();
+    let ada = owned(1, Some("ada"));
+    store.create(&token(1), &ada, at(0)).await.unwrap();
+    let mut other = pool.begin().await.unwrap();
+    sqlx::raw_sql("UPDATE overtaken SET seen = seen").execute(&mut *other).await.unwrap();
+    let revoking = tokio::spawn({
+        let (store, handle) = (store.clone(), ada.handle());
+        async move { store.revoke("ada", &Revocation::new(Revoke::One(handle), at(1), MINUTE), at(1)).await }
+    });
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%overtaken%'";
+    while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&pool).await.unwrap() == 0 {}
+    store.create(&token(2), &ada, at(1)).await.unwrap();
+    let retire = "UPDATE overtaken SET kind = 3, version = 0, owner = NULL, handle = NULL WHERE id = $1";
+    sqlx::query(retire).bind(token(1).key().as_bytes().to_vec()).execute(&mut *other).await.unwrap();
+    other.commit().await.unwrap();
+    assert_eq!(revoking.await.unwrap().unwrap(), 1);
+    assert!(matches!(store.load(&token(2), at(1)).await.unwrap(), Loaded::Tombstone(_)));
+}
+
 /// No isolation that the program's pool may have is in the way.
 mod strictest_isolation {
     use super::*;
