@@ -3,6 +3,8 @@
 //! Everything that an implementation of [`SessionStore`] names is here; a program that uses sessions finds all it
 //! names at the crate's root.
 
+// What was found expired where the store itself cannot remember it.
+mod ended;
 // The layer's view of any store, with its type erased.
 mod erased;
 // What a revocation ends, and what it leaves behind.
@@ -41,7 +43,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-pub(crate) use self::erased::{Answer, Boxed, Erased, ErasedStore, led_on, poll_once};
+pub(crate) use self::erased::{Answer, Boxed, Erased, ErasedStore, Led, led_on, poll_once};
 pub use self::revocation::{Revocation, RevocationMark, Revoke};
 #[doc(no_inline)]
 pub use crate::cookie::SessionCookie;

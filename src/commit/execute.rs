@@ -12,7 +12,7 @@ use crate::event::Operation;
 use crate::layer::Shared;
 use crate::record::{Record, TOMBSTONE, Tombstone, TombstoneKind};
 use crate::session::{Base, Inner, Intent, Live, Reply, Session, blank};
-use crate::store::{Created, Deadline, Deleted, Loaded, RevocationMark, SessionStore, Updated, led_on};
+use crate::store::{Created, Deadline, Deleted, Led, Loaded, RevocationMark, SessionStore, Updated, led_on};
 use crate::token::SessionToken;
 
 /// How many fresh tokens are tried. One collision in 2^192 is a wonder, eight are a broken store.
@@ -122,8 +122,9 @@ async fn reload<S: SessionStore>(store: &Arc<S>, session: &Session, now: u64) ->
         Loaded::Tombstone(stone) if stone.kind() == TombstoneKind::Emptied => Base::New,
         Loaded::Tombstone(stone) => {
             match limit.wait(led_on(&**store, &stone, &live.token, time(now))).await.inspect_err(told)? {
-                Some(successor) => Base::Live(successor),
-                None => Base::Retired(Some(live.token)),
+                Led::To(successor) => Base::Live(successor),
+                Led::ToEmptied(_) => Base::New,
+                Led::Nowhere => Base::Retired(Some(live.token)),
             }
         }
         Loaded::Absent => Base::Retired(Some(live.token)),

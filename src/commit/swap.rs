@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::event::Operation;
 use crate::record::{GRACE, Record, TOMBSTONE, Tombstone, TombstoneKind};
 use crate::session::{Base, Live, Reply, blank};
-use crate::store::{Change, Deadline, Loaded, SessionStore, Updated, led_on};
+use crate::store::{Change, Deadline, Led, Loaded, SessionStore, Updated, led_on};
 use crate::token::SessionToken;
 
 /// What a renewal stored under a token that nobody knows yet.
@@ -133,12 +133,12 @@ impl<'a, S: SessionStore> Commit<'a, S> {
                     record = Arc::new(self.replay(&newer)?);
                     *from = newer;
                 }
-                found => {
+                mut found => {
                     // The store sent the retiring again, since its first answer was lost.
                     if let Some(fresh) = fresh.take_if(|fresh| is_successor(&found, token, &fresh.token)) {
                         return Ok(Settled::live(fresh.token, fresh.record, true));
                     }
-                    if let Some(successor) = Box::pin(self.led_on(token, &found)).await? {
+                    if let Some(successor) = Box::pin(self.led_on(token, &mut found)).await? {
                         // Another request has replaced the token because of its age: this one goes on with the new one.
                         self.job.replaces_token = false;
                         (*token, *from, *outdated) = (successor.token, successor.record, true);
@@ -185,16 +185,21 @@ impl<'a, S: SessionStore> Commit<'a, S> {
         Ok(true)
     }
 
-    /// What the token of a session that ended under this request leads on to.
-    async fn led_on(&mut self, token: &SessionToken, found: &Loaded) -> Result<Option<Live>, Error> {
-        let Loaded::Tombstone(stone) = found else { return Ok(None) };
-        let successor = self.wait(led_on(&**self.store, stone, token, self.now())).await?;
-        if let Some(successor) = &successor {
-            self.limit.check()?;
-            // What cannot be finished belongs to the new token from here on, which others know.
-            self.job.base = Base::Live(successor.clone());
+    /// What the token of a session that ended under this request leads on to. Where that ended as well, and was left empty,
+    /// this is what was `found`.
+    async fn led_on(&mut self, token: &SessionToken, found: &mut Loaded) -> Result<Option<Live>, Error> {
+        let Loaded::Tombstone(stone) = &*found else { return Ok(None) };
+        match self.wait(led_on(&**self.store, stone, token, self.now())).await? {
+            Led::To(successor) => {
+                self.limit.check()?;
+                // What cannot be finished belongs to the new token from here on, which others know.
+                self.job.base = Base::Live(successor.clone());
+                return Ok(Some(successor));
+            }
+            Led::ToEmptied(stone) => *found = Loaded::Tombstone(stone),
+            Led::Nowhere => {}
         }
-        Ok(successor)
+        Ok(None)
     }
 
     /// The session ended under this request. One that renews, or that meets a session another emptied, begins anew with

@@ -63,10 +63,13 @@ impl Tombstone {
 
     /// The token that a request with `old` goes on with, while it may.
     pub(crate) fn forwards(&self, old: &SessionToken, now: SystemTime) -> Option<SessionToken> {
-        // Once it leads on no longer it is inert for as long as any other.
-        let is_leading =
-            self.kind == TombstoneKind::Forwarded && micros(now) < self.until.saturating_sub(span(TOMBSTONE));
+        let is_leading = self.forwards_until().is_some_and(|end| micros(now) < end);
         if is_leading { self.successor(old) } else { None }
+    }
+
+    /// Until when it leads on, in microseconds. After that it is inert for as long as any other.
+    pub(crate) fn forwards_until(&self) -> Option<u64> {
+        (self.kind == TombstoneKind::Forwarded).then(|| self.until.saturating_sub(span(TOMBSTONE)))
     }
 
     /// The token that took over, if `old` is the one that was replaced.

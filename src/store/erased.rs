@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::task::AbortHandle;
 
+use super::ended::Ended;
 use super::{Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::clock::Clock;
 use crate::commit::{Ending, Plain, ends_another, settle, settle_plainly, waited};
@@ -21,7 +22,7 @@ use crate::event::{Events, Operation};
 use crate::layer::Shared;
 use crate::record::{Record, Tombstone, TombstoneKind};
 use crate::session::{Base, Live, Session, State};
-use crate::token::SessionToken;
+use crate::token::{SessionToken, StoreKey};
 
 pub(crate) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -92,16 +93,18 @@ pub(crate) struct Erased<S> {
     store: Arc<S>,
     is_immediate: bool,
     clock: Arc<dyn Clock>,
-    door: Door,
+    door: Arc<Door>,
     sweeper: Sweeper,
 }
 
 /// Which sessions are let in, and who hears of the others.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Door {
     events: Events,
     /// Microseconds since the Unix epoch.
     not_before: u64,
+    /// The tokens that were found to lead on no longer.
+    ended: Ended<StoreKey>,
 }
 
 impl Door {
@@ -148,13 +151,8 @@ impl Drop for Running {
 impl<S: SessionStore> Erased<S> {
     pub(crate) fn new(store: S, clock: Arc<dyn Clock>, events: Events, not_before: u64) -> Self {
         let is_immediate = store.is_immediate();
-        Self {
-            store: Arc::new(store),
-            is_immediate,
-            clock,
-            door: Door { events, not_before },
-            sweeper: Sweeper::default(),
-        }
+        let door = Arc::new(Door { events, not_before, ended: Ended::default() });
+        Self { store: Arc::new(store), is_immediate, clock, door, sweeper: Sweeper::default() }
     }
 
     #[inline]
@@ -200,7 +198,7 @@ impl<S: SessionStore> ErasedStore for Erased<S> {
             let answer = poll_once(open(&*self.store, &self.door, candidates, now, micros));
             return Answer::Ready(answer.unwrap_or_else(|| Err(waited())));
         }
-        let (store, door) = (Arc::clone(&self.store), self.door.clone());
+        let (store, door) = (Arc::clone(&self.store), Arc::clone(&self.door));
         let mut candidates = std::mem::take(candidates);
         Answer::Later(Box::pin(async move {
             let opened = open(&*store, &door, &candidates, now, micros).await?;
@@ -272,11 +270,17 @@ async fn open(
             Loaded::Live(record) if door.admits(&record, micros) => (record, false),
             Loaded::Outdated(record) if door.admits(&record, micros) => (record, true),
             Loaded::Tombstone(stone) if stone.kind() != TombstoneKind::Emptied => {
-                if stone.kind() == TombstoneKind::Forwarded
-                    && let Some(live) = Box::pin(led_on(store, &stone, token, now)).await?
-                    && door.admits(&live.record, micros)
-                {
-                    return Ok(Opened::LedOn(Box::new(live)));
+                if is_leading(&stone, token, &door.ended, micros) {
+                    match Box::pin(led_on(store, &stone, token, now)).await? {
+                        Led::To(live) if door.admits(&live.record, micros) => {
+                            return Ok(Opened::LedOn(Box::new(live)));
+                        }
+                        Led::ToEmptied(_) => {
+                            at += 1;
+                            continue;
+                        }
+                        Led::To(_) | Led::Nowhere => {}
+                    }
                 }
                 door.events.dead(token, stone.kind());
                 if matches!(found, Opened::Nothing) {
@@ -297,6 +301,25 @@ async fn open(
     Ok(found)
 }
 
+/// Whether a token still leads on, and never did not.
+fn is_leading(stone: &Tombstone, token: &SessionToken, ended: &Ended<StoreKey>, micros: u64) -> bool {
+    let Some(until) = stone.forwards_until() else { return false };
+    if until <= micros {
+        // The tombstone stands on, and a clock that steps back must not revive the token.
+        ended.note(token.key(), until);
+        return false;
+    }
+    !ended.includes(token.key(), until)
+}
+
+/// What a token that was replaced because of its age leads on to.
+pub(crate) enum Led {
+    To(Live),
+    /// A session that was left empty, with its tombstone: whoever writes begins a new one.
+    ToEmptied(Tombstone),
+    Nowhere,
+}
+
 /// Finds the session that a token which was replaced because of its age leads on to, while it does.
 ///
 /// That session is not led on further: a token becomes older than its predecessor leads on.
@@ -305,14 +328,15 @@ pub(crate) async fn led_on(
     stone: &Tombstone,
     token: &SessionToken,
     now: SystemTime,
-) -> Result<Option<Live>, StoreError> {
-    let Some(successor) = stone.forwards(token, now) else { return Ok(None) };
+) -> Result<Led, StoreError> {
+    let Some(successor) = stone.forwards(token, now) else { return Ok(Led::Nowhere) };
     tracing::debug!(key = ?token.key(), "a token that was replaced because of its age leads on to the new one");
     Ok(match store.load(&successor, now).await? {
         Loaded::Live(record) | Loaded::Outdated(record) if !record.is_expired(now) => {
-            Some(Live { token: successor, record, outdated: true })
+            Led::To(Live { token: successor, record, outdated: true })
         }
-        _ => None,
+        Loaded::Tombstone(stone) if stone.kind() == TombstoneKind::Emptied => Led::ToEmptied(stone),
+        _ => Led::Nowhere,
     })
 }
 

@@ -20,8 +20,10 @@ use crate::record::{Head, Record, Tombstone, TombstoneKind, Version};
 use crate::store::{Change, Created, Deadline, Deleted, Loaded, Updated};
 use crate::token::StoreKey;
 
-/// How often a statement that loses against others is sent.
-const MAX_TRIES: usize = 16;
+/// How often a statement that loses against others is sent, over about four seconds.
+const MAX_TRIES: u32 = 64;
+/// The longest pause between two tries.
+const MAX_PAUSE: Duration = Duration::from_millis(64);
 
 /// A table, and a pool of connections to its database.
 #[derive(Clone)]
@@ -250,13 +252,20 @@ impl<D: Driver> Table<D> {
         self.retried(|| self.pool.rows(sql, args)).await.map_err(|error| self.error(&error))
     }
 
-    /// Sends a statement again that lost against others.
+    /// Sends a statement again that lost against others: at once, and then after longer and longer pauses. A transaction
+    /// that PostgreSQL is just committing, or that was prepared, beats every statement that reads what it wrote until it
+    /// is through, which may take as long as a disk does.
     async fn retried<T, F: Future<Output = sqlx::Result<T>>>(&self, send: impl Fn() -> F) -> sqlx::Result<T> {
+        let mut pause = Duration::ZERO;
         for _ in 1..MAX_TRIES {
             match send().await {
                 Err(error) if Failure::of(&error) == Failure::Again => {}
                 done => return done,
             }
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
+            pause = (pause * 2).clamp(Duration::from_millis(1), MAX_PAUSE);
         }
         send().await
     }
