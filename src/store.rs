@@ -7,6 +7,8 @@
 mod ended;
 // The layer's view of any store, with its type erased.
 mod erased;
+// Which session a request is given.
+mod open;
 // What a revocation ends, and what it leaves behind.
 mod revocation;
 
@@ -43,7 +45,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-pub(crate) use self::erased::{Answer, Boxed, Erased, ErasedStore, Led, led_on, poll_once};
+pub(crate) use self::erased::{Answer, Boxed, Erased, ErasedStore, poll_once};
+pub(crate) use self::open::{Led, led_on};
 pub use self::revocation::{Revocation, RevocationMark, Revoke};
 #[doc(no_inline)]
 pub use crate::cookie::SessionCookie;
