@@ -1,25 +1,22 @@
-//! The options of a layer, each with its default and reason, and everything that `build` refuses.
+//! The options of a layer, each with its default and reason.
+
+mod build;
 
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use cookie::SameSite;
 
-use crate::clock::{Clock, SystemClock, span};
-use crate::cookie::{MAX_AGE, SessionCookie, SessionCookieBuilder};
-use crate::error::ConfigError;
-use crate::layer::{SessionLayer, Shared, Stamps};
-use crate::lifetime::Lifetime;
+use crate::clock::Clock;
+use crate::cookie::{SessionCookie, SessionCookieBuilder};
+use crate::event::{Events, SessionEvent};
 use crate::random::Random;
-use crate::store::{Erased, SessionStore};
+use crate::store::SessionStore;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// In how many queues commits wait after a conflict.
-const QUEUES: usize = 256;
 
 /// What to do when the store cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -53,14 +50,19 @@ pub struct SessionLayerBuilder<S> {
     /// The default is what the absolute timeout leaves of 7 days.
     idle: Option<Duration>,
     absolute: Duration,
+    not_before: SystemTime,
+    renewal: Option<Duration>,
     browser_session: bool,
     store_timeout: Duration,
     on_store_failure: OnStoreFailure,
     save_on_server_error: bool,
     cache_headers: CacheHeaders,
     clear_site_data: bool,
+    token_header: Option<(String, bool)>,
+    lazy: bool,
     max_record_bytes: usize,
     max_sessions_per_owner: Option<usize>,
+    events: Events,
     /// The system's, unless another is set.
     clock: Option<Arc<dyn Clock>>,
     random: Random,
@@ -73,14 +75,19 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
             cookie: SessionCookie::builder(),
             idle: None,
             absolute: 30 * DAY,
+            not_before: SystemTime::UNIX_EPOCH,
+            renewal: None,
             browser_session: false,
             store_timeout: Duration::from_secs(5),
             on_store_failure: OnStoreFailure::default(),
             save_on_server_error: false,
             cache_headers: CacheHeaders::default(),
             clear_site_data: false,
+            token_header: None,
+            lazy: false,
             max_record_bytes: 1024 * 1024,
             max_sessions_per_owner: None,
+            events: Events::default(),
             clock: None,
             random: Random::default(),
         }
@@ -152,6 +159,32 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
         self
     }
 
+    /// Ends all sessions that began before this time, everybody's, as after a breach; none by default.
+    ///
+    /// They are absent as if they had expired; what a store on the server holds of them stays until then. To end those of
+    /// one person, use [`Owners::revoke_all`](crate::Owners::revoke_all).
+    pub fn not_before(mut self, time: SystemTime) -> Self {
+        self.not_before = time;
+        self
+    }
+
+    /// Replaces the token of a live session once it is so old, as the OWASP Session Management Cheat Sheet advises ("renewal
+    /// timeout"), so that a copied token is of use for no longer; off by default.
+    ///
+    /// A request that accesses the session when that is due gets the new token with its response. For 60 seconds the old
+    /// one leads on to the session, for requests that were sent at the same time and for responses that got lost, each of
+    /// which is sent the new cookie; after that it is as dead as after [`Session::renew`](crate::Session::renew). Renewing
+    /// or signing in again ends it at once.
+    ///
+    /// Values, owner, CSRF token and both timeouts stay. Where the store fails in it, nothing but a warning comes of it, and
+    /// the next request tries again. It costs two writes at that age, and one read and one write for each request that comes
+    /// with the old token. [`build`](Self::build) refuses an age of less than 60 seconds, one over the absolute timeout, and
+    /// a store whose sessions the client holds.
+    pub fn renew_after(mut self, age: Duration) -> Self {
+        self.renewal = Some(age);
+        self
+    }
+
     /// Sets the timeouts of NIST SP 800-63B-4 for authenticator assurance level 1: 30 days, without an idle timeout of
     /// its own.
     pub fn nist_aal1(self) -> Self {
@@ -200,6 +233,37 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
         self
     }
 
+    /// Lets clients without cookies, native ones and gRPC, carry their token in this header; off by default.
+    ///
+    /// A request with the header, which may be empty, is such a client's: whatever its cookies say, the session is the one
+    /// whose token the header holds, and where a cookie would be set the response brings the token in the header, or an empty
+    /// value where the token is to be forgotten. All other requests go on by cookie. So no script can turn a cookie that it
+    /// must not read into a header that it can.
+    ///
+    /// The client keeps the token as a secret, and over TLS only. Across origins a page sees the header only where
+    /// `Access-Control-Expose-Headers` names it. Responses that depend on the session vary by the header as well.
+    pub fn token_header(mut self, name: impl Into<String>) -> Self {
+        self.token_header = Some((name.into(), false));
+        self
+    }
+
+    /// The same for every client: cookies are neither read nor set.
+    pub fn token_header_alone(mut self, name: impl Into<String>) -> Self {
+        self.token_header = Some((name.into(), true));
+        self
+    }
+
+    /// Loads the session only when an extractor or [`LazySession::load`](crate::LazySession::load) first asks for it; off by
+    /// default.
+    ///
+    /// Worth it where many routes under the layer never ask and the store is far away: then they do not wait for it, and go
+    /// on when it fails. In the extensions stands a [`LazySession`](crate::LazySession) in place of the
+    /// [`Session`](crate::Session).
+    pub fn lazy(mut self) -> Self {
+        self.lazy = true;
+        self
+    }
+
     /// Sets how large a session may become, in bytes of its encoded record; 1 MiB by default. More is an error where the
     /// value is set, never a truncation.
     pub fn max_record_bytes(mut self, bytes: usize) -> Self {
@@ -226,6 +290,40 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
         self
     }
 
+    /// Sets what is told of everything that happens to sessions, for metrics and alarms; nothing by default.
+    ///
+    /// It is called at once, in the midst of requests and outside any lock, so it must not take long: count, or send
+    /// into a channel that never waits. A panic in it is caught and logged the first time, and stops nothing, as long as
+    /// panics unwind. Set again, this replaces what was set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(feature = "memory")]
+    /// # fn main() -> Result<(), tower_session_layer::ConfigError> {
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    /// use tower_session_layer::{MemoryStore, SessionEvent, SessionLayer};
+    ///
+    /// static REFUSED: AtomicU64 = AtomicU64::new(0);
+    ///
+    /// let sessions = SessionLayer::builder(MemoryStore::new())
+    ///     .on_event(|event| match event {
+    ///         SessionEvent::Refused { .. } => drop(REFUSED.fetch_add(1, Ordering::Relaxed)),
+    ///         SessionEvent::Failed { operation, error, .. } => eprintln!("{operation:?}: {error}"),
+    ///         _ => {}
+    ///     })
+    ///     .build()?;
+    /// # let _ = sessions;
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(feature = "memory"))]
+    /// # fn main() {}
+    /// ```
+    pub fn on_event(mut self, told: impl Fn(&SessionEvent<'_>) + Send + Sync + 'static) -> Self {
+        self.events = Events::told(told);
+        self
+    }
+
     /// Sets where all time comes from; the operating system's clock by default.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Some(Arc::new(clock));
@@ -242,61 +340,6 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
     ) -> Self {
         self.random = Random::new(source);
         self
-    }
-
-    /// Checks everything and builds the layer.
-    ///
-    /// # Errors
-    ///
-    /// Every combination of options that cannot work, each with its own [`ConfigError`].
-    pub fn build(mut self) -> Result<SessionLayer, ConfigError> {
-        let absolute = self.absolute;
-        let idle = self.idle.unwrap_or_else(|| absolute.min(7 * DAY));
-        if span(absolute) == 0 || absolute > MAX_AGE {
-            return Err(ConfigError::AbsoluteTimeout(absolute));
-        }
-        if span(idle) == 0 || idle > MAX_AGE {
-            return Err(ConfigError::IdleTimeout(idle));
-        }
-        if idle > absolute {
-            return Err(ConfigError::IdleOverAbsolute { idle, absolute });
-        }
-        if self.store_timeout.is_zero() {
-            return Err(ConfigError::StoreTimeout);
-        }
-        if self.max_record_bytes == 0 {
-            return Err(ConfigError::MaxRecordBytes);
-        }
-        if self.max_sessions_per_owner == Some(0) {
-            return Err(ConfigError::MaxSessionsPerOwner);
-        }
-        if self.max_sessions_per_owner.is_some() && self.store.token_shape().is_sealed() {
-            return Err(ConfigError::ClientSideStore("max_sessions_per_owner"));
-        }
-        let stamps = self.clock.as_ref().map_or(Stamps::OfTheSystem, |_| Stamps::Own(AtomicU64::new(0)));
-        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
-        let cookie = self.cookie.build()?;
-        self.store.bind(&cookie);
-        let shared = Shared {
-            shape: self.store.token_shape(),
-            is_immediate: self.store.is_immediate(),
-            max_record_len: self.max_record_bytes.min(self.store.max_record_len().unwrap_or(usize::MAX)),
-            max_sessions_per_owner: self.max_sessions_per_owner,
-            store: Box::new(Erased::new(self.store, Arc::clone(&clock))),
-            cookie,
-            lifetime: Lifetime { idle, absolute },
-            browser_session: self.browser_session,
-            store_timeout: self.store_timeout,
-            goes_on_without_store: self.on_store_failure == OnStoreFailure::Continue,
-            save_on_server_error: self.save_on_server_error,
-            cache_headers: self.cache_headers,
-            clear_site_data: self.clear_site_data,
-            clock,
-            random: self.random,
-            queues: (0..QUEUES).map(|_| tokio::sync::Mutex::new(())).collect(),
-            stamps,
-        };
-        Ok(SessionLayer { shared: Arc::new(shared) })
     }
 }
 

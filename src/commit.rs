@@ -19,7 +19,7 @@ use crate::session::{Base, Head, Intent, Live, Reply, Session, State, blank};
 use crate::token::SessionToken;
 
 pub(crate) use self::attempt::Attempt;
-pub(crate) use self::execute::{TOMBSTONE, settle};
+pub(crate) use self::execute::settle;
 pub(crate) use self::limit::Limit;
 pub(crate) use self::plain::{Plain, settle_plainly, waited};
 
@@ -85,6 +85,8 @@ struct Job {
     plan: Plan,
     /// Whether the deadline may move and the cookie be sent again.
     may_refresh: bool,
+    /// Whether the token is replaced because of its age.
+    replaces_token: bool,
     /// Whether a new token can still reach the client.
     can_send: bool,
     /// Whether the draft has to be made anew, since a replay failed.
@@ -126,7 +128,15 @@ impl Job {
         // A refresh is for requests that used the session, and goes with a cookie.
         let may_refresh = state.accessed && can_send;
         let refresh = base.record().filter(|_| may_refresh).and_then(|record| shared.lifetime.refresh(record, now));
-        let mut plan = plan(&base, &intent, &draft, refresh);
+        // Explicit commits leave it to the end of the request, which always has a cookie to send.
+        let replaces_token = may_refresh
+            && ending.is_last()
+            && !draft.is_empty()
+            && base.record().is_some_and(|record| shared.lifetime.is_renewal_due(record, now));
+        let mut plan = match plan(&base, &intent, &draft, refresh) {
+            Plan::Nothing | Plan::Touch(_) if replaces_token => Plan::Write,
+            plan => plan,
+        };
         let needs_cookie = match plan {
             // A `destroy` that comes before it is carried out all the same.
             Plan::Create => shared.is_sealed() || !intent.destroy,
@@ -165,7 +175,7 @@ impl Job {
         }
         let is_stale = state.work.as_ref().is_some_and(|work| work.is_stale) && !drops_values;
         let (is_last, withdraws) = (ending.is_last(), drops_values || intent.destroy);
-        Ok(Self { base, intent, draft, plan, may_refresh, can_send, is_stale, is_last, withdraws, now })
+        Ok(Self { base, intent, draft, plan, may_refresh, replaces_token, can_send, is_stale, is_last, withdraws, now })
     }
 
     /// Puts back what could not be committed, for another try; at the end of a request there is none.
@@ -244,7 +254,7 @@ fn is_idle(shared: &Shared, state: &State, loaded_at: u64) -> bool {
     match (&state.work, &state.base) {
         (Some(_), _) => false,
         (None, Base::Live(live)) if state.accessed => {
-            !live.outdated && shared.lifetime.refresh(&live.record, loaded_at).is_none()
+            !live.outdated && !shared.lifetime.is_due(&live.record, loaded_at)
         }
         (None, _) => true,
     }

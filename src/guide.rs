@@ -25,6 +25,9 @@
 //! not enough. With `CookieStore` the client holds the state: the last cookie to arrive wins, and a copied
 //! cookie survives logout until its deadline unless a list of revocations is kept.
 //!
+//! [What standards demand](demands), row by row, with the test that shows each, and the accidents of others stand on a page of
+//! their own.
+//!
 //! # Why each default
 //!
 //! | option | default | because |
@@ -34,6 +37,7 @@
 //! | idle timeout | 7 days, sliding, or the absolute timeout if shorter | a week of shopping; NIST 800-63B presets are stricter |
 //! | absolute timeout | 30 days | NIST 800-63B-4, AAL1; nothing extends it |
 //! | refresh | when a tenth of the idle timeout is gained | most requests write nothing |
+//! | renewal by age | off | a token that is copied and not missed; signing in renews in any case (OWASP: "renewal timeout") |
 //! | tombstone | 60 seconds | longer than requests take, short enough to be cheap |
 //! | store timeout | 5 seconds | after that a person reloads anyway |
 //! | on store failure | 503 | "cannot tell" must not look like "not signed in" |
@@ -146,6 +150,12 @@
 //! of the same engine are the same sessions, as long as no process writes to both. Redis and a Cluster of it keep the
 //! same keys.
 //!
+//! # What the API names of other crates
+//!
+//! A new major version of one of these is one of this crate: `http`'s request, response and headers, `SameSite` of `cookie`, the traits
+//! of `tower-service`, `tower-layer` and `serde`; where their features are on, `axum-core`'s extractors and responses,
+//! `sqlx`'s pools and `redis`' connections. Everything else is inside.
+//!
 //! # Moving from `tower-sessions`
 //!
 //! | there | here |
@@ -171,6 +181,9 @@
 //! | the `Cookie` component | [`SessionCookie`](crate::SessionCookie) |
 //! | `session.get()` / `set` / `destroy` in API routes | [`Session`] |
 //! | `useSession` in components | [`SessionView`](crate::SessionView) |
+
+#[doc = include_str!("guide/demands.md")]
+pub mod demands {}
 
 #[cfg(doc)]
 use crate::store::{Change, Head, Record};

@@ -5,18 +5,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use tower_layer::Layer;
 
 use crate::builder::{CacheHeaders, SessionLayerBuilder};
 use crate::clock::{Clock, micros, time};
-use crate::commit::{Limit, TOMBSTONE};
-use crate::cookie::SessionCookie;
+use crate::commit::Limit;
+use crate::cookie::{Candidates, SessionCookie, header_candidates};
 use crate::error::{Error, StoreError};
+use crate::event::{Events, Operation};
 use crate::lifetime::Lifetime;
 use crate::random::Random;
-use crate::record::SessionHandle;
+use crate::record::{SessionHandle, TOMBSTONE};
 use crate::service::SessionService;
-use crate::session::Session;
+use crate::session::{Carrier, Session};
 use crate::store::{ErasedStore, OwnedSession, Revocation, Revoke, SessionStore};
 use crate::token::{SessionToken, TokenShape};
 
@@ -95,6 +97,10 @@ pub(crate) struct Shared {
     pub(crate) shape: TokenShape,
     pub(crate) is_immediate: bool,
     pub(crate) cookie: SessionCookie,
+    pub(crate) token_header: Option<TokenHeader>,
+    /// What responses vary by that show something of the session.
+    pub(crate) vary: Vec<HeaderValue>,
+    pub(crate) is_lazy: bool,
     pub(crate) lifetime: Lifetime,
     pub(crate) browser_session: bool,
     pub(crate) store_timeout: Duration,
@@ -105,11 +111,19 @@ pub(crate) struct Shared {
     /// The smaller of the layer's and the store's bound, in bytes of an encoded record.
     pub(crate) max_record_len: usize,
     pub(crate) max_sessions_per_owner: Option<usize>,
+    pub(crate) events: Events,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Random,
     /// Where commits of one record wait for each other after a conflict.
     pub(crate) queues: Box<[tokio::sync::Mutex<()>]>,
     pub(crate) stamps: Stamps,
+}
+
+/// The header that carries tokens for clients without cookies.
+pub(crate) struct TokenHeader {
+    pub(crate) name: HeaderName,
+    /// Whether there is no cookie at all.
+    pub(crate) is_alone: bool,
 }
 
 /// The latest time given to a sign-in or a revocation: one for all layers that go by the system's clock, since two of
@@ -134,6 +148,25 @@ impl Shared {
     /// Whether the token is the session itself.
     pub(crate) fn is_sealed(&self) -> bool {
         self.shape.is_sealed()
+    }
+
+    /// What carries the tokens of a request and its response: what comes in the header goes out in the header, so that no
+    /// script can have the cookie's token sent to it that way.
+    #[inline]
+    pub(crate) fn carrier(&self, request: &HeaderMap) -> Carrier {
+        match &self.token_header {
+            Some(header) if header.is_alone || request.contains_key(&header.name) => Carrier::Header,
+            _ => Carrier::Cookie,
+        }
+    }
+
+    /// The tokens of a request.
+    #[inline]
+    pub(crate) fn candidates(&self, request: &HeaderMap, carrier: Carrier) -> Candidates {
+        match &self.token_header {
+            Some(header) if carrier == Carrier::Header => header_candidates(&header.name, request, self.shape),
+            _ => self.cookie.candidates(request, self.shape),
+        }
     }
 
     /// A time for a sign-in or a revocation that no other of this process has, in microseconds: which of two came
@@ -178,7 +211,7 @@ impl Owners {
     ///
     /// Dropping the future has no effect.
     pub async fn list(&self, owner: &str) -> Result<Vec<OwnedSession>, Error> {
-        let mut sessions = self.wait(self.0.store.owned(owner.to_owned(), self.0.clock.now())).await?;
+        let mut sessions = self.wait(Operation::List, self.0.store.owned(owner.to_owned(), self.0.clock.now())).await?;
         sessions.sort_by_key(|session| (std::cmp::Reverse(session.signed_in), session.handle));
         // While a session is being renewed it is there twice.
         sessions.dedup_by_key(|session| session.handle);
@@ -239,13 +272,24 @@ impl Owners {
 
     async fn end(&self, owner: &str, which: Revoke) -> Result<usize, Error> {
         let revocation = Revocation::new(which, time(self.0.stamp()), TOMBSTONE);
-        let ended = self.wait(self.0.store.revoke(owner.to_owned(), revocation, self.0.clock.now())).await?;
-        tracing::info!(ended, "an owner's sessions were revoked");
+        let revoking = self.0.store.revoke(owner.to_owned(), revocation, self.0.clock.now());
+        let ended = self.wait(Operation::Revoke, revoking).await?;
+        self.0.events.revoked(ended);
         Ok(ended)
     }
 
-    async fn wait<T>(&self, asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, Error> {
-        Limit::new(&self.0).wait(asked).await
+    async fn wait<T>(
+        &self,
+        operation: Operation,
+        asked: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, Error> {
+        let answer = Limit::new(&self.0).wait(asked).await;
+        if let Err(error) = answer.as_ref()
+            && !error.is_unsupported()
+        {
+            self.0.events.failed(operation, error);
+        }
+        answer
     }
 }
 

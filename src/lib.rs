@@ -65,7 +65,7 @@
     doc = "[`CachedStore`] (feature `cached`) in front of a store that is far away answers repeated reads from this process."
 )]
 //!
-//! The feature `axum` makes [`Session`] and [`SessionView`] extractors. Elsewhere [`Session::from_extensions`] finds the
+//! The feature `axum` makes [`Session`], [`SessionView`] and [`LazySession`] extractors. Elsewhere [`Session::from_extensions`] finds the
 //! session. Features are additive; those of the SQL stores need Rust 1.94.
 //!
 //! # Failure
@@ -75,6 +75,10 @@
 //! The [guide] says more: threat model, why each default, how to write a store, how to move here from elsewhere.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
+// By its own name, the fuzz bodies find it in its unit tests too.
+#[cfg(test)]
+extern crate self as tower_session_layer;
 
 // The map, in the order in which a request meets the modules.
 //
@@ -100,6 +104,8 @@ mod token;
 mod record;
 // When a session ends.
 mod lifetime;
+// What happened, for the log and for whoever listens.
+mod event;
 // Where tokens come from.
 mod random;
 // Where the time comes from.
@@ -120,11 +126,12 @@ pub use self::builder::{CacheHeaders, OnStoreFailure, SessionLayerBuilder};
 pub use self::clock::{Clock, ManualClock, SystemClock};
 pub use self::cookie::{SessionCookie, SessionCookieBuilder};
 pub use self::error::{ConfigError, Error, StoreError};
+pub use self::event::{KeyPrefix, Operation, Refusal, SessionEvent};
 pub use self::future::ResponseFuture;
 pub use self::layer::{Owners, SessionLayer};
 pub use self::record::SessionHandle;
 pub use self::service::SessionService;
-pub use self::session::{Readable, Session, SessionKey, SessionView};
+pub use self::session::{LazySession, Readable, Session, SessionKey, SessionView};
 #[cfg(feature = "cached")]
 #[cfg_attr(docsrs, doc(cfg(feature = "cached")))]
 pub use self::store::cached::{CachedStore, CachedStoreBuilder};

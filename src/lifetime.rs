@@ -5,11 +5,16 @@ use std::time::Duration;
 use crate::clock::span;
 use crate::record::Record;
 
-/// The two timeouts of a layer.
+/// In microseconds.
+const SECOND: u64 = 1_000_000;
+
+/// The timeouts of a layer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Lifetime {
     pub(crate) idle: Duration,
     pub(crate) absolute: Duration,
+    /// At what age a token is replaced.
+    pub(crate) renewal: Option<Duration>,
 }
 
 impl Lifetime {
@@ -25,6 +30,24 @@ impl Lifetime {
         let deadline = self.deadline(record, now);
         let gained = deadline.checked_sub(record.deadline)?;
         (gained > 0 && gained >= self.idle(record) / 10).then_some(deadline)
+    }
+
+    /// Whether the token is so old that it is to be replaced.
+    pub(crate) fn is_renewal_due(&self, record: &Record, now: u64) -> bool {
+        let age = now.saturating_sub(record.created).saturating_sub(u64::from(record.renewed) * SECOND);
+        self.renewal.is_some_and(|renewal| age >= span(renewal))
+    }
+
+    /// What becomes of [`Record::renewed`] where the token is replaced.
+    pub(crate) fn renewed(&self, record: &Record, now: u64) -> u32 {
+        // Rounded up, lest a token be replaced while the one before it still leads on.
+        let after = now.saturating_sub(record.created).div_ceil(SECOND);
+        if self.renewal.is_some() { u32::try_from(after).unwrap_or(u32::MAX) } else { 0 }
+    }
+
+    /// Whether a session that was used gets a new deadline or token although nothing changed.
+    pub(crate) fn is_due(&self, record: &Record, now: u64) -> bool {
+        self.refresh(record, now).is_some() || self.is_renewal_due(record, now)
     }
 
     /// The absolute deadline of a session that begins at `now`.
@@ -43,7 +66,8 @@ mod tests {
     use crate::session::blank;
     use proptest::prelude::*;
 
-    const LIFETIME: Lifetime = Lifetime { idle: Duration::from_millis(1), absolute: Duration::from_millis(5) };
+    const LIFETIME: Lifetime =
+        Lifetime { idle: Duration::from_millis(1), absolute: Duration::from_millis(5), renewal: None };
 
     fn born(at: u64) -> Record {
         let mut record =
@@ -74,6 +98,18 @@ mod tests {
         let mut record = born(10_000);
         record.idle = 3_000;
         assert_eq!(LIFETIME.refresh(&record, 10_000), Some(13_000));
+    }
+
+    #[test]
+    fn a_renewal_is_due_by_the_age_of_the_token() {
+        let lifetime = Lifetime { renewal: Some(Duration::from_secs(2)), ..LIFETIME };
+        let is_due = |record: &Record, millis: u64| lifetime.is_renewal_due(record, millis * 1_000);
+        let mut record = born(10_000_000);
+        assert!(!is_due(&record, 11_999) && is_due(&record, 12_000));
+        record.renewed = lifetime.renewed(&record, 12_345_000);
+        assert!(!is_due(&record, 14_999) && is_due(&record, 15_000), "to the second, and never early");
+        assert!(!is_due(&record, 0), "the clock stepped back");
+        assert!(!LIFETIME.is_renewal_due(&record, u64::MAX) && LIFETIME.renewed(&record, 12_000_000) == 0);
     }
 
     proptest! {

@@ -12,7 +12,10 @@ use std::time::{Duration, SystemTime};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+#[cfg(feature = "cookie")]
+pub(crate) use self::encoding::RENEWED_LEN;
 pub use self::encoding::{DecodeError, Head};
+pub(crate) use self::tombstone::{GRACE, TOMBSTONE};
 pub use self::tombstone::{Tombstone, TombstoneKind};
 pub(crate) use self::values::{Entry, Values};
 use crate::clock::{span, time};
@@ -99,6 +102,8 @@ pub struct Record {
     pub(crate) csrf: [u8; CSRF_LEN],
     /// Whether the CSRF secret was handed out, which makes even an empty session worth keeping.
     pub(crate) pinned: bool,
+    /// Seconds from the beginning until the token was replaced last, rounded up, if the layer goes by that.
+    pub(crate) renewed: u32,
     pub(crate) flash: Values,
     pub(crate) values: Values,
 }
@@ -157,7 +162,8 @@ impl Record {
         self.values.bytes() + self.flash.bytes()
     }
 
-    /// Returns how long [`encode`](Self::encode)'s bytes are, with the owner's name, which stands beside them.
+    /// Returns how long [`encode`](Self::encode)'s bytes become at most without a change, with the owner's name, which
+    /// stands beside them.
     pub fn encoded_len(&self) -> usize {
         let entries = self.flash.entries().len() + self.values.entries().len();
         self.owner.as_ref().map_or(0, |owner| owner.len()) + encoding::FIXED_LEN + 8 * entries + self.size()

@@ -3,8 +3,12 @@
 //! Everything that an implementation of [`SessionStore`] names is here; a program that uses sessions finds all it
 //! names at the crate's root.
 
+// What was found expired where the store itself cannot remember it.
+mod ended;
 // The layer's view of any store, with its type erased.
 mod erased;
+// Which session a request is given.
+mod open;
 // What a revocation ends, and what it leaves behind.
 mod revocation;
 
@@ -27,12 +31,24 @@ pub mod sealed;
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
 pub mod sql;
 
+// What is stored, out of arbitrary bytes.
+#[cfg(all(
+    test,
+    unix,
+    feature = "file",
+    feature = "redis",
+    any(feature = "postgres", feature = "mysql", feature = "sqlite")
+))]
+#[path = "../tests/fuzz/formats.rs"]
+mod fuzz;
+
 use std::fmt::Debug;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 pub(crate) use self::erased::{Answer, Boxed, Erased, ErasedStore, poll_once};
+pub(crate) use self::open::{Led, led_on};
 pub use self::revocation::{Revocation, RevocationMark, Revoke};
 #[doc(no_inline)]
 pub use crate::cookie::SessionCookie;

@@ -18,9 +18,10 @@ use tower_session_layer::store::{
 };
 use tower_session_layer::{
     CacheHeaders, CachedStore, CachedStoreBuilder, ConfigError, CookieKey, CookieStore, CookieStoreBuilder, Error,
-    FileStore, ManualClock, MemoryStore, MemoryStoreBuilder, OnStoreFailure, Owners, ResponseFuture, Sealed, Session,
-    SessionCookie, SessionCookieBuilder, SessionHandle, SessionKey, SessionLayer, SessionLayerBuilder, SessionService,
-    SessionToken, SessionView, StoreError, StoreKey, SystemClock, TokenShape,
+    FileStore, KeyPrefix, ManualClock, MemoryStore, MemoryStoreBuilder, OnStoreFailure, Operation, Owners,
+    ResponseFuture, Sealed, Session, SessionCookie, SessionCookieBuilder, SessionEvent, SessionHandle, SessionKey,
+    SessionLayer, SessionLayerBuilder, SessionService, SessionToken, SessionView, StoreError, StoreKey, SystemClock,
+    TokenShape,
 };
 
 fn free<T: Send + Sync + Unpin + Debug + 'static>() {}
@@ -68,6 +69,10 @@ fn public_types_go_anywhere() {
     copied::<Deadline>();
     copied::<CacheHeaders>();
     copied::<OnStoreFailure>();
+    copied::<SessionEvent<'static>>();
+    copied::<KeyPrefix>();
+    copied::<tower_session_layer::Refusal>();
+    copied::<Operation>();
     free::<SessionLayerBuilder<MemoryStore>>();
     free::<CookieStoreBuilder>();
     free::<Tombstone>();

@@ -14,7 +14,7 @@ use tower_session_layer::{CacheHeaders, Error, Session, SessionKey, SessionLayer
 const KEY: SessionKey<u8> = SessionKey::new("a");
 
 /// Every method that reveals or changes something.
-const ACCESSES: [(&str, fn(&Session)); 34] = [
+const ACCESSES: [(&str, fn(&Session)); 35] = [
     ("get", |session| _ = session.get::<u8>("a")),
     ("get of another type", |session| _ = session.get::<String>("a")),
     ("contains", |session| _ = session.contains("a")),
@@ -25,6 +25,7 @@ const ACCESSES: [(&str, fn(&Session)); 34] = [
     ("is_changed", |session| _ = session.is_changed()),
     ("is_unavailable", |session| _ = session.is_unavailable()),
     ("owner", |session| _ = session.owner()),
+    ("signed_in_at", |session| _ = session.signed_in_at()),
     ("handle", |session| _ = session.handle()),
     ("created_at", |session| _ = session.created_at()),
     ("expires_at", |session| _ = session.expires_at()),

@@ -40,6 +40,7 @@ pub(crate) async fn layer(options: &Options) -> Result<SessionLayer, String> {
     not(any(feature = "redis", feature = "postgres", feature = "mysql", feature = "sqlite")),
     expect(unused_variables, reason = "without any engine there is no layer to build")
 )]
+#[allow(clippy::unused_async, reason = "only some engines are waited for")]
 async fn on(engine: Engine, place: &Place, options: &Options) -> Result<Result<SessionLayer, String>, StoreError> {
     Ok(match engine {
         #[cfg(feature = "redis")]

@@ -1,21 +1,20 @@
 //! The store calls of a commit, in the order that loses nothing.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::limit::Limit;
 use super::stamp::stamp;
 use super::{Attempt, Ending, Fate, Job, Plan, Settled, refusal};
 use crate::clock::{micros, span, time};
 use crate::error::{Error, Kind, StoreError};
+use crate::event::Operation;
 use crate::layer::Shared;
-use crate::record::{Record, Tombstone, TombstoneKind};
+use crate::record::{Record, TOMBSTONE, Tombstone, TombstoneKind};
 use crate::session::{Base, Inner, Intent, Live, Reply, Session, blank};
-use crate::store::{Created, Deadline, Deleted, Loaded, RevocationMark, SessionStore, Updated};
+use crate::store::{Created, Deadline, Deleted, Led, Loaded, RevocationMark, SessionStore, Updated, led_on};
 use crate::token::SessionToken;
 
-/// How long the tombstone of a session stands.
-pub(crate) const TOMBSTONE: Duration = Duration::from_secs(60);
 /// How many fresh tokens are tried. One collision in 2^192 is a wonder, eight are a broken store.
 const MAX_TRIES: usize = 8;
 
@@ -34,8 +33,16 @@ pub(crate) async fn settle<S: SessionStore>(
         return Box::pin(reload(store, session, now)).await;
     }
     let job = Job::take(&mut inner.lock(), shared, ending, now)?;
-    let mut commit =
-        Commit { limit: Limit::new(shared), store, shared, job, met, attempt: None, resumed: Reply::Leave };
+    let mut commit = Commit {
+        limit: Limit::new(shared),
+        store,
+        shared,
+        job,
+        met,
+        conflicts: 0,
+        attempt: None,
+        resumed: Reply::Leave,
+    };
     // A closure that panics takes its commit down, and nothing else of the session.
     let mut unwound = Unwound { inner, intent: (ending == Ending::Explicit).then(|| commit.job.intent.clone()) };
     // Asked before, since what an earlier try stored after all is taken out of the log.
@@ -69,7 +76,7 @@ pub(crate) async fn settle<S: SessionStore>(
             }
         }
         Err(error) => {
-            report(&error);
+            report(shared, &error);
             commit.leave_unanswered();
             let resumed = std::mem::take(&mut commit.resumed);
             let mut state = inner.lock();
@@ -85,11 +92,10 @@ pub(super) fn warn_of_taken(fresh: &SessionToken) {
     tracing::warn!(key = ?fresh.key(), "a fresh session token was taken");
 }
 
-pub(super) fn report(error: &Error) {
+pub(super) fn report(shared: &Shared, error: &Error) {
     // A refusal was reported where it was met.
     if !error.is_gone() {
-        let source = std::error::Error::source(error);
-        tracing::error!(%error, source, "a session could not be committed");
+        shared.events.failed(Operation::Commit, error);
     }
 }
 
@@ -108,11 +114,20 @@ async fn reload<S: SessionStore>(store: &Arc<S>, session: &Session, now: u64) ->
         Base::Dead(_) | Base::Retired(_) => return Err(Kind::Gone.into()),
         Base::Unavailable => return Err(Kind::Unavailable.into()),
     };
-    let base = match Limit::new(shared).wait(store.load(&live.token, time(now))).await? {
+    let limit = Limit::new(shared);
+    let told = |error: &Error| shared.events.failed(Operation::Load, error);
+    let base = match limit.wait(store.load(&live.token, time(now))).await.inspect_err(told)? {
         Loaded::Live(record) => Base::Live(Live { record, ..live }),
         Loaded::Outdated(record) => Base::Live(Live { record, outdated: true, ..live }),
         Loaded::Tombstone(stone) if stone.kind() == TombstoneKind::Emptied => Base::New,
-        Loaded::Tombstone(_) | Loaded::Absent => Base::Retired(Some(live.token)),
+        Loaded::Tombstone(stone) => {
+            match limit.wait(led_on(&**store, &stone, &live.token, time(now))).await.inspect_err(told)? {
+                Led::To(successor) => Base::Live(successor),
+                Led::ToEmptied(_) => Base::New,
+                Led::Nowhere => Base::Retired(Some(live.token)),
+            }
+        }
+        Loaded::Absent => Base::Retired(Some(live.token)),
     };
     let is_gone = base.is_over();
     inner.rebase(base, Reply::Leave);
@@ -141,6 +156,8 @@ pub(super) struct Commit<'a, S> {
     pub(super) job: Job,
     /// The answer to the first write, if it was sent already.
     pub(super) met: Option<Updated>,
+    /// How many writes came too late.
+    pub(super) conflicts: usize,
     /// What the store was asked and has not answered.
     pub(super) attempt: Option<Attempt>,
     /// What an earlier try has to tell the client.
@@ -206,7 +223,7 @@ impl<S: SessionStore> Commit<'_, S> {
         self.stamp(Arc::make_mut(&mut record), None)?;
         Ok(match self.insert(&record).await? {
             Some(token) => {
-                tracing::debug!(key = ?token.key(), "a session began");
+                self.shared.events.began(&token);
                 Settled::live(token, record, true)
             }
             None => Settled::refused(self.job.base.clone()),
@@ -254,12 +271,11 @@ impl<S: SessionStore> Commit<'_, S> {
             Ok(Updated::Instead(token)) => token,
             Ok(Updated::Conflict | Updated::Gone) => return Settled::unchanged(Base::Live(live)),
             Err(error) => {
-                let source = std::error::Error::source(&error);
-                tracing::warn!(%error, source, "a session's deadline could not be moved");
+                self.shared.events.failed(Operation::Touch, &error);
                 return Settled::unchanged(Base::Live(live));
             }
         };
-        tracing::debug!(key = ?token.key(), "a session's deadline was moved");
+        self.shared.events.refreshed(&token);
         let mut record = live.record;
         Arc::make_mut(&mut record).touch(time(deadline), self.now());
         Settled::live(token, record, true)
@@ -278,7 +294,7 @@ impl<S: SessionStore> Commit<'_, S> {
             };
             token = successor;
         };
-        tracing::debug!(key = ?token.key(), has_ended, "a session was destroyed");
+        self.shared.events.destroyed(&token, has_ended);
         self.job.intent.destroy = false;
         self.job.base = left;
         Ok(if has_ended || self.shared.is_sealed() { Reply::Remove } else { Reply::Leave })

@@ -2,11 +2,12 @@
 
 use std::cmp::Reverse;
 
-use super::execute::{Commit, TOMBSTONE};
+use super::execute::Commit;
 use super::{Fate, Settled};
 use crate::clock::{micros, time};
 use crate::error::Error;
-use crate::record::{Record, SessionHandle};
+use crate::event::Operation;
+use crate::record::{Record, SessionHandle, TOMBSTONE};
 use crate::session::{Base, Reply};
 use crate::store::{OwnedSession, Revocation, Revoke, SessionStore};
 
@@ -29,8 +30,8 @@ impl<S: SessionStore> Commit<'_, S> {
                 Settled { fate: Fate::Refused, ..Settled::gone(live.token.clone()) }
             }
             Err(error) => {
-                let source = std::error::Error::source(&error);
-                tracing::warn!(%error, source, most, "an owner may have more sessions than allowed");
+                tracing::warn!(%error, most, "an owner may have more sessions than allowed");
+                self.shared.events.failed(Operation::Revoke, &error);
                 settled
             }
         }
@@ -46,7 +47,7 @@ impl<S: SessionStore> Commit<'_, S> {
             ended += self.wait(self.store.revoke(owner, &revocation, self.now())).await?;
         }
         if ended > 0 {
-            tracing::info!(ended, most, "an owner's sessions beyond the limit were ended");
+            self.shared.events.overflowed(ended, most);
         }
         if let Some(latest) = overflow.overtaken_by {
             // Where another server's clock is ahead, signing in again comes after what it stored.

@@ -61,7 +61,7 @@ pub(crate) fn settle_plainly<S: SessionStore>(
         }
         Err(error) => {
             let error = Error::from(error);
-            report(&error);
+            report(shared, &error);
             if begins {
                 abandon(store, shared, next.token, now);
             }
@@ -72,11 +72,10 @@ pub(crate) fn settle_plainly<S: SessionStore>(
             return Plain::Settled(Err(error));
         }
     }
-    let key = || next.token.key();
     if begins {
-        tracing::debug!(key = ?key(), "a session began");
+        shared.events.began(&next.token);
     } else {
-        tracing::debug!(key = ?key(), is_renewed = false, "a session was committed");
+        shared.events.committed(&next.token, false);
     }
     let live = Live { token: next.token, record: next.work.draft, outdated: false };
     if is_news {
@@ -103,7 +102,7 @@ impl Next {
         let record = Arc::get_mut(&mut work.draft).filter(|record| !record.is_empty())?;
         let (token, from) = match &state.base {
             Base::New if state.head == Head::Open => (shared.random.token().ok()?, None),
-            Base::Live(live) if !live.outdated && shared.lifetime.refresh(record, now).is_none() => {
+            Base::Live(live) if !live.outdated && !shared.lifetime.is_due(record, now) => {
                 (live.token.clone(), Some(live.record.version))
             }
             _ => return None,

@@ -9,9 +9,10 @@ use super::execute::Commit;
 use super::retreat::{is_successor, retreat};
 use super::{Settled, refusal};
 use crate::error::Error;
-use crate::record::{Record, TombstoneKind};
+use crate::event::Operation;
+use crate::record::{GRACE, Record, TOMBSTONE, Tombstone, TombstoneKind};
 use crate::session::{Base, Live, Reply, blank};
-use crate::store::{Change, Deadline, Loaded, SessionStore, Updated};
+use crate::store::{Change, Deadline, Led, Loaded, SessionStore, Updated, led_on};
 use crate::token::SessionToken;
 
 /// What a renewal stored under a token that nobody knows yet.
@@ -25,35 +26,46 @@ struct Fresh {
 impl<'a, S: SessionStore> Commit<'a, S> {
     /// Writes a live session, under a fresh token if it is to be renewed.
     pub(super) async fn change(&mut self, live: Live) -> Result<Settled, Error> {
-        let Live { token, record: mut from, .. } = live;
-        let mut fresh = None;
-        let result = self.swap(&token, &mut from, &mut fresh).await;
+        let (mut live, mut fresh) = (live, None);
+        let result = self.swap(&mut live, &mut fresh).await;
+        if self.conflicts > 0 {
+            self.shared.events.conflicted(&live.token, self.conflicts);
+        }
         if let (Err(_), Some(Fresh { token: fresh, record, is_retiring })) = (&result, fresh) {
-            let settled = retreat(self.store, self.shared, &token, fresh.clone(), from, self.now());
+            let settled = retreat(self.store, self.shared, &live.token, fresh.clone(), live.record, self.now());
             // Only where the old token may have died is the answer worth waiting for: the client has to be sent the one
             // that lives.
             if is_retiring && settled.wait().await {
                 return Ok(Settled::live(fresh, record, true));
             }
         }
-        result
+        match result {
+            // As with a deadline that cannot be moved: nothing was asked for, and the next request tries again.
+            Err(error) if self.job.replaces_token && !self.job.intent.is_change() => {
+                self.shared.events.failed(Operation::Renew, &error);
+                self.leave_unanswered();
+                Ok(Settled::unchanged(self.job.base.clone()))
+            }
+            result => result,
+        }
     }
 
     /// Writes by compare-and-swap, playing the changes again on whatever another request stored first. For a renewal
     /// the new record is durable before the old one becomes a tombstone, by compare-and-swap as well: what others
     /// commit until then is carried over.
-    async fn swap(
-        &mut self,
-        token: &SessionToken,
-        from: &mut Arc<Record>,
-        fresh: &mut Option<Fresh>,
-    ) -> Result<Settled, Error> {
+    async fn swap(&mut self, live: &mut Live, fresh: &mut Option<Fresh>) -> Result<Settled, Error> {
+        let Live { token, record: from, outdated } = live;
         let mut record = Arc::clone(&self.job.draft);
         let mut queue = None;
         loop {
             let is_empty = record.is_empty();
-            let renews = self.job.intent.renew.is_some() && !self.shared.is_sealed() && !is_empty;
+            let asks = self.job.intent.renew.is_some() || self.job.replaces_token;
+            let renews = asks && !self.shared.is_sealed() && !is_empty;
             let rule = self.stamp(Arc::make_mut(&mut record), Some(from))?;
+            if renews {
+                let renewed = self.shared.lifetime.renewed(&record, self.job.now);
+                Arc::make_mut(&mut record).renewed = renewed;
+            }
             let unchanged = || Base::Live(Live { token: token.clone(), record: Arc::clone(from), outdated: false });
             if renews && !self.job.can_send {
                 return self.cannot_send(unchanged());
@@ -66,7 +78,10 @@ impl<'a, S: SessionStore> Commit<'a, S> {
             }
             let change = match fresh.as_mut() {
                 Some(fresh) => {
-                    let stone = self.tombstone(TombstoneKind::Renewed);
+                    let stone = match self.job.intent.renew {
+                        Some(_) => self.tombstone(TombstoneKind::Renewed),
+                        None => Tombstone::new(TombstoneKind::Forwarded, GRACE + TOMBSTONE, self.now()),
+                    };
                     let stone = stone.with_successor(token, &fresh.token, self.shared.random.bytes()?);
                     fresh.is_retiring = true;
                     Change::Retire(stone)
@@ -75,28 +90,33 @@ impl<'a, S: SessionStore> Commit<'a, S> {
                 None => Change::Replace(Arc::clone(&record), rule),
             };
             if fresh.is_none() && !is_empty {
-                self.attempt(token, record.version, rule != Deadline::Keep);
+                self.attempt(token, record.version, rule != Deadline::Keep || *outdated);
             }
             let updated = match self.met.take() {
                 Some(met) => met,
                 None => self.wait(self.store.update(token, from.version, &change, self.now())).await?,
             };
             self.attempt = None;
+            if updated != Updated::Conflict {
+                // Whoever hears of the outcome may take its time, and holds nobody up.
+                queue = None;
+            }
             let found = match updated {
                 Updated::Done if is_empty => {
-                    tracing::debug!(key = ?token.key(), "a session that was left empty was removed");
+                    self.shared.events.removed(token);
                     return Ok(Settled { reply: Reply::Remove, ..Settled::unchanged(Base::New) });
                 }
                 Updated::Done => {
-                    let is_same = fresh.is_none() && rule == Deadline::Keep;
+                    let is_same = fresh.is_none() && rule == Deadline::Keep && !*outdated;
                     let renewed = fresh.take().map(|fresh| fresh.token);
                     let is_renewed = renewed.is_some();
                     let token = renewed.unwrap_or_else(|| token.clone());
-                    tracing::debug!(key = ?token.key(), is_renewed, "a session was committed");
+                    self.shared.events.committed(&token, is_renewed);
                     return Ok(Settled::live(token, record, !is_same));
                 }
                 Updated::Instead(token) => {
-                    tracing::debug!(key = ?token.key(), "a session was committed");
+                    let is_renewed = self.job.intent.renew.is_some();
+                    self.shared.events.committed(&token, is_renewed);
                     return Ok(Settled::live(token, record, true));
                 }
                 Updated::Conflict => {
@@ -113,10 +133,21 @@ impl<'a, S: SessionStore> Commit<'a, S> {
                     record = Arc::new(self.replay(&newer)?);
                     *from = newer;
                 }
-                found => {
+                mut found => {
                     // The store sent the retiring again, since its first answer was lost.
                     if let Some(fresh) = fresh.take_if(|fresh| is_successor(&found, token, &fresh.token)) {
                         return Ok(Settled::live(fresh.token, fresh.record, true));
+                    }
+                    if let Some(successor) = Box::pin(self.led_on(token, &mut found)).await? {
+                        // Another request has replaced the token because of its age: this one goes on with the new one.
+                        self.job.replaces_token = false;
+                        (*token, *from, *outdated) = (successor.token, successor.record, true);
+                        if !self.job.intent.is_change() {
+                            Box::pin(self.prepare_fresh(fresh, None)).await?;
+                            return Ok(Settled::live(token.clone(), Arc::clone(from), true));
+                        }
+                        record = Arc::new(self.replay(from)?);
+                        continue;
                     }
                     Box::pin(self.prepare_fresh(fresh, None)).await?;
                     return Box::pin(self.begin_anew(token, &found)).await;
@@ -154,6 +185,23 @@ impl<'a, S: SessionStore> Commit<'a, S> {
         Ok(true)
     }
 
+    /// What the token of a session that ended under this request leads on to. Where that ended as well, and was left empty,
+    /// this is what was `found`.
+    async fn led_on(&mut self, token: &SessionToken, found: &mut Loaded) -> Result<Option<Live>, Error> {
+        let Loaded::Tombstone(stone) = &*found else { return Ok(None) };
+        match self.wait(led_on(&**self.store, stone, token, self.now())).await? {
+            Led::To(successor) => {
+                self.limit.check()?;
+                // What cannot be finished belongs to the new token from here on, which others know.
+                self.job.base = Base::Live(successor.clone());
+                return Ok(Some(successor));
+            }
+            Led::ToEmptied(stone) => *found = Loaded::Tombstone(stone),
+            Led::Nowhere => {}
+        }
+        Ok(None)
+    }
+
     /// The session ended under this request. One that renews, or that meets a session another emptied, begins anew with
     /// nothing but its own changes; any other lets them go.
     async fn begin_anew(&mut self, token: &SessionToken, found: &Loaded) -> Result<Settled, Error> {
@@ -167,12 +215,13 @@ impl<'a, S: SessionStore> Commit<'a, S> {
         if was_emptied {
             return Ok(Settled::unchanged(Base::New));
         }
-        tracing::debug!(key = ?token.key(), "a session ended while a request held it, whose changes are dropped");
+        self.shared.events.dropped(token);
         Ok(Settled::gone(token.clone()))
     }
 
     /// Loads after a conflict. From the first one on, commits of one session queue, lest some starve.
-    async fn reread(&self, token: &SessionToken, queue: &mut Option<MutexGuard<'a, ()>>) -> Result<Loaded, Error> {
+    async fn reread(&mut self, token: &SessionToken, queue: &mut Option<MutexGuard<'a, ()>>) -> Result<Loaded, Error> {
+        self.conflicts += 1;
         tracing::debug!(key = ?token.key(), "two requests changed one session at once");
         // An immediate store must not wait here: its future is polled once.
         if queue.is_none() && !self.shared.is_immediate {

@@ -2,9 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use http::header::{COOKIE, HeaderMap};
+use http::header::{COOKIE, HeaderMap, HeaderName};
 
-use crate::token::{SessionToken, TokenShape};
+use crate::token::{SessionToken, TokenShape, is_plain};
 
 /// How many well-formed tokens are tried.
 const MAX_CANDIDATES: usize = 4;
@@ -18,12 +18,19 @@ pub(crate) struct Candidates {
     first: Option<SessionToken>,
     // Apart, since there is hardly ever another.
     others: Vec<SessionToken>,
+    /// Whether something under our name was no token.
+    is_malformed: bool,
 }
 
 impl Candidates {
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.first.is_none()
+    }
+
+    #[inline]
+    pub(crate) fn is_malformed(&self) -> bool {
+        self.is_malformed
     }
 
     #[inline]
@@ -63,31 +70,54 @@ impl Candidates {
     }
 }
 
+/// The tokens of a header of its own, which proxies may have joined to one line.
+pub(crate) fn header_candidates(name: &HeaderName, request: &HeaderMap, shape: TokenShape) -> Candidates {
+    let mut found = Candidates::default();
+    for value in request.get_all(name).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b',')) {
+        if found.is_full() {
+            break;
+        }
+        let value = trim(value);
+        match SessionToken::parse(value, shape) {
+            Some(token) => found.push(token),
+            // Empty says that there is none yet.
+            None => found.is_malformed |= !value.is_empty(),
+        }
+    }
+    if found.is_malformed {
+        tracing::debug!(header = %name, "a request came with a malformed session token");
+    }
+    found
+}
+
 #[inline]
 pub(super) fn candidates(name: &str, request: &HeaderMap, shape: TokenShape) -> Candidates {
-    let (mut found, mut is_malformed) = (Candidates::default(), false);
+    let mut found = Candidates::default();
     let most = suffixes(shape).len();
-    let chunks = (most > 1).then(|| Chunks::collect(name, request, most));
+    let mut chunks = (most > 1).then(|| Chunks::collect(name, request, shape));
     let _ = each_pair(request, |pair| {
         // Most pairs are somebody else's: look at nothing but the name.
         let Some(value) = pair.strip_prefix(name.as_bytes()).and_then(|rest| trim(rest).strip_prefix(b"=")) else {
             return ControlFlow::Continue(());
         };
         let value = trim(value);
-        let token = match (&chunks, value) {
+        let token = match (&mut chunks, value) {
+            (Some(chunks), _) if chunks.joined.contains(&value) => return ControlFlow::Continue(()),
             (Some(chunks), [count @ b'2'..=b'3', b'.', first @ ..]) => {
-                chunks.join(usize::from(count - b'0'), first).and_then(|text| SessionToken::parse(&text, shape))
+                let text = chunks.join(usize::from(count - b'0'), first);
+                chunks.joined.extend(text.as_ref().map(|_| value));
+                text.and_then(|text| SessionToken::parse(&text, shape))
             }
             (Some(chunks), _) if !chunks.is_exactly(1) => None,
             _ => SessionToken::parse(value, shape),
         };
         match token {
             Some(token) => found.push(token),
-            None => is_malformed = true,
+            None => found.is_malformed = true,
         }
         if found.is_full() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
-    if is_malformed {
+    if found.is_malformed {
         // One line a request, however many pairs it has.
         tracing::debug!(cookie = name, "a request came with a malformed session cookie");
     }
@@ -128,14 +158,21 @@ fn trim(mut bytes: &[u8]) -> &[u8] {
 /// The second and later chunks of a request.
 struct Chunks<'a> {
     pieces: [Option<&'a [u8]>; 3],
+    max_len: usize,
+    /// The values of first cookies that made a text: at most as many as there are candidates.
+    joined: Vec<&'a [u8]>,
     /// Whether there is a chunk that could belong to no set: a number out of range, a leading zero, a second one.
     strange: bool,
 }
 
 impl<'a> Chunks<'a> {
     /// What a larger number of chunks has left behind is none of these.
-    fn collect(name: &str, request: &'a HeaderMap, most: usize) -> Self {
-        let mut chunks = Self { pieces: [None; 3], strange: false };
+    fn collect(name: &str, request: &'a HeaderMap, shape: TokenShape) -> Self {
+        let (max_len, most) = match shape {
+            TokenShape::Random => (0, 1),
+            TokenShape::Sealed { max_len, max_chunks } => (max_len, max_chunks),
+        };
+        let mut chunks = Self { pieces: [None; 3], max_len, joined: Vec::new(), strange: false };
         let _ = each_pair(request, |pair| {
             if let Some(rest) = pair.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b".")) {
                 chunks.add(rest, most);
@@ -146,8 +183,12 @@ impl<'a> Chunks<'a> {
     }
 
     /// Adds a chunk, of which what follows the dot is known.
-    fn add(&mut self, rest: &'a [u8], most: usize) {
+    fn add(&mut self, rest: &'a [u8], most: u8) {
         let Some(at) = rest.iter().position(|byte| *byte == b'=') else { return };
+        if let [b' ' | b'\t', ..] = rest {
+            // Inside a name, white space makes it another.
+            return;
+        }
         let (number, value) = (trim(&rest[..at]), trim(&rest[at + 1..]));
         let slot = match number {
             b"1" => &mut self.pieces[1],
@@ -158,7 +199,7 @@ impl<'a> Chunks<'a> {
                 return;
             }
         };
-        self.strange |= slot.replace(value).is_some();
+        self.strange |= slot.replace(value).is_some() || !is_plain(value);
     }
 
     /// Whether a set of so many chunks is all there is.
@@ -166,11 +207,14 @@ impl<'a> Chunks<'a> {
         !self.strange && (1..3).all(|chunk| self.pieces[chunk].is_some() == (chunk < count))
     }
 
+    /// Joins a set. Thousands of first cookies may come with long pieces: nothing is copied that is no text.
     fn join(&self, count: usize, first: &[u8]) -> Option<Vec<u8>> {
-        if !self.is_exactly(count) {
+        let len = self.pieces.iter().flatten().fold(first.len(), |len, piece| len.saturating_add(piece.len()));
+        if !self.is_exactly(count) || len > self.max_len || !is_plain(first) {
             return None;
         }
-        let mut text = first.to_vec();
+        let mut text = Vec::with_capacity(len);
+        text.extend_from_slice(first);
         self.pieces.iter().flatten().for_each(|piece| text.extend_from_slice(piece));
         Some(text)
     }
@@ -243,6 +287,30 @@ mod tests {
     }
 
     #[test]
+    fn a_header_of_its_own_holds_tokens_and_nothing_else() {
+        let name = HeaderName::from_static("x-session");
+        for (values, expected) in [
+            (&[A][..], &[A][..]),
+            (&["", A], &[A]),
+            (&["AAAA, =, %00, \u{7f}x", &format!("{A} ,\t{B}")], &[A, B]),
+            (&["id=BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB"], &[]),
+            (&[], &[]),
+        ] {
+            let mut request = HeaderMap::new();
+            for value in values {
+                request.append(&name, HeaderValue::from_bytes(value.replace('\u{7f}', " ").as_bytes()).unwrap());
+            }
+            let found: Vec<_> = header_candidates(&name, &request, TokenShape::Random).into_iter().collect();
+            let expected =
+                expected.iter().map(|text| SessionToken::parse(text.as_bytes(), TokenShape::Random).unwrap());
+            assert!(found.into_iter().eq(expected), "{values:?}");
+        }
+        let many = (0..100).map(|i| format!("{i:032}")).collect::<Vec<_>>().join(",");
+        let request = HeaderMap::from_iter([(name.clone(), HeaderValue::from_str(&many).unwrap())]);
+        assert_eq!(header_candidates(&name, &request, TokenShape::Random).into_iter().count(), MAX_CANDIDATES);
+    }
+
+    #[test]
     fn only_an_exact_set_of_chunks_counts() {
         let shape = TokenShape::sealed(100, 3);
         for (name, header, expected) in [
@@ -258,6 +326,9 @@ mod tests {
             ("twice", "id=2.aa; id.1=bb; id.1=cc", vec![]),
             ("count out of range", "id=4.aa; id.1=bb", vec![]),
             ("another cookie", "id=aa; id.x=1", vec!["aa"]),
+            ("white space behind a name", "id=2.aa; id.1 =bb", vec!["aabb"]),
+            ("white space inside a name", "id=2.aa; id. 1=bb", vec![]),
+            ("white space inside a name beside a set", "id=2.aa; id.1=bb; id.\t1=cc", vec!["aabb"]),
         ] {
             assert_eq!(found(&[header.as_bytes()], shape), expected, "{name}");
         }

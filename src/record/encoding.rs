@@ -13,8 +13,15 @@ use crate::store::Loaded;
 /// The number that every encoded record begins with.
 const FORMAT: u8 = 1;
 
-/// What an empty record takes: format, four times, handle, CSRF secret, flag and two counts.
-pub(super) const FIXED_LEN: usize = 1 + 4 * 8 + 16 + CSRF_LEN + 1 + 2 * 4;
+/// What an empty record takes: format, four times, handle, CSRF secret, flags, age at its renewal and two counts. That age
+/// is written only where there is one, but counts always, so that no session outgrows its bound by being renewed.
+pub(super) const FIXED_LEN: usize = 1 + 4 * 8 + 16 + CSRF_LEN + 1 + RENEWED_LEN + 2 * 4;
+pub(crate) const RENEWED_LEN: usize = 4;
+
+/// The CSRF secret was handed out.
+const PINNED: u8 = 1;
+/// The age at the last renewal follows.
+const RENEWED: u8 = 2;
 
 /// What a store keeps beside the encoded bytes, in columns, fields or a header of fixed width.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +66,11 @@ impl Record {
         }
         out.extend_from_slice(self.handle.as_bytes());
         out.extend_from_slice(&self.csrf);
-        out.push(u8::from(self.pinned));
+        let has_renewed = self.renewed > 0;
+        out.push(if self.pinned { PINNED } else { 0 } | if has_renewed { RENEWED } else { 0 });
+        if has_renewed {
+            out.extend_from_slice(&self.renewed.to_be_bytes());
+        }
         for values in [&self.flash, &self.values] {
             write_len(&mut out, values.entries().len());
             for entry in values.entries() {
@@ -88,10 +99,14 @@ impl Record {
         let (created, absolute, idle, signed_in) = (number()?, number()?, number()?, number()?);
         let handle = SessionHandle::from_bytes(take(&mut rest)?);
         let csrf = take(&mut rest)?;
-        let pinned = match take(&mut rest)? {
-            [flag @ (0 | 1)] => flag == 1,
-            _ => return Err(DecodeError("impossible flag")),
-        };
+        let [flags] = take(&mut rest)?;
+        if flags & !(PINNED | RENEWED) != 0 {
+            return Err(DecodeError("impossible flag"));
+        }
+        let renewed = if flags & RENEWED == 0 { 0 } else { u32::from_be_bytes(take(&mut rest)?) };
+        if renewed == 0 && flags & RENEWED != 0 {
+            return Err(DecodeError("impossible age"));
+        }
         let (flash, values) = (read_values(&mut rest)?, read_values(&mut rest)?);
         if !rest.is_empty() {
             return Err(DecodeError("bytes after the end"));
@@ -107,7 +122,8 @@ impl Record {
             handle,
             owner: head.owner,
             csrf,
-            pinned,
+            pinned: flags & PINNED != 0,
+            renewed,
             flash,
             values,
         })
@@ -186,6 +202,7 @@ mod tests {
             absolute: 4,
             idle: 5,
             signed_in: 6,
+            renewed: 0,
             version: Version::new(7).unwrap(),
             handle: SessionHandle::from_bytes([8; 16]),
             owner: Some("ada".into()),
@@ -209,8 +226,17 @@ mod tests {
         golden.extend(b"\0\0\0\x01\0\0\0\x04\0\0\0\x04note\"hi\"");
         golden.extend(b"\0\0\0\x02\0\0\0\x01\0\0\0\x01a1\0\0\0\x02\0\0\0\x02\xc3\xa9{}");
         assert_eq!(sample().encode(), golden);
-        assert_eq!(sample().encoded_len(), golden.len() + "ada".len());
+        assert_eq!(sample().encoded_len(), golden.len() + RENEWED_LEN + "ada".len());
         assert_eq!(Record::decode(sample().head(), &golden), Ok(sample()));
+
+        let renewed = Record { renewed: 10, ..sample() };
+        let at = 1 + 4 * 8 + 16 + 24;
+        golden.splice(at..=at, [3, 0, 0, 0, 10]);
+        assert_eq!(renewed.encode(), golden);
+        assert_eq!(renewed.encoded_len(), golden.len() + "ada".len());
+        assert_eq!(Record::decode(renewed.head(), &golden), Ok(renewed));
+        golden[at + 4] = 0;
+        assert!(Record::decode(sample().head(), &golden).is_err(), "one form only");
     }
 
     #[test]
@@ -232,7 +258,7 @@ mod tests {
         let mut newer = whole;
         newer[0] = 2;
         assert!(Record::decode(sample().head(), &newer).is_err());
-        let huge_count = [&sample().encode()[..FIXED_LEN - 8], &[0xff; 4]].concat();
+        let huge_count = [&sample().encode()[..FIXED_LEN - RENEWED_LEN - 8], &[0xff; 4]].concat();
         assert!(Record::decode(sample().head(), &huge_count).is_err());
     }
 

@@ -11,13 +11,15 @@ use crate::clock::{micros, span, time};
 use crate::token::SessionToken;
 
 /// Why a session ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TombstoneKind {
     /// It was destroyed.
     Destroyed,
     /// Its token was replaced by a new one.
     Renewed,
+    /// Its token was replaced because of its age: for a while whoever still holds it is led on to the new one.
+    Forwarded,
     /// Its owner's sessions were revoked.
     Revoked,
     /// A request left it empty, and nobody else had written.
@@ -34,6 +36,11 @@ pub struct Tombstone {
     /// The new token, sealed under a key derived from the old one, for a `destroy` that comes too late.
     successor: Option<[u8; SUCCESSOR_LEN]>,
 }
+
+/// How long the tombstone of a session stands.
+pub(crate) const TOMBSTONE: Duration = Duration::from_secs(60);
+/// How long a token that was replaced because of its age leads on to the new one.
+pub(crate) const GRACE: Duration = Duration::from_secs(60);
 
 const NONCE_LEN: usize = 24;
 const SUCCESSOR_LEN: usize = NONCE_LEN + crate::token::RANDOM_LEN + 16;
@@ -52,6 +59,17 @@ impl Tombstone {
             .and_then(|new| successor_cipher(old).encrypt(&XNonce::from(nonce), new.as_slice()).ok())
             .and_then(|sealed| [nonce.as_slice(), &sealed].concat().try_into().ok());
         self
+    }
+
+    /// The token that a request with `old` goes on with, while it may.
+    pub(crate) fn forwards(&self, old: &SessionToken, now: SystemTime) -> Option<SessionToken> {
+        let is_leading = self.forwards_until().is_some_and(|end| micros(now) < end);
+        if is_leading { self.successor(old) } else { None }
+    }
+
+    /// Until when it leads on, in microseconds. After that it is inert for as long as any other.
+    pub(crate) fn forwards_until(&self) -> Option<u64> {
+        (self.kind == TombstoneKind::Forwarded).then(|| self.until.saturating_sub(span(TOMBSTONE)))
     }
 
     /// The token that took over, if `old` is the one that was replaced.
@@ -76,6 +94,7 @@ impl Tombstone {
         let kind = match self.kind {
             TombstoneKind::Destroyed => b'd',
             TombstoneKind::Renewed => b'n',
+            TombstoneKind::Forwarded => b'f',
             TombstoneKind::Revoked => b'r',
             TombstoneKind::Emptied => b'e',
         };
@@ -93,6 +112,7 @@ impl Tombstone {
         let kind = match take(&mut rest)? {
             [b'd'] => TombstoneKind::Destroyed,
             [b'n'] => TombstoneKind::Renewed,
+            [b'f'] => TombstoneKind::Forwarded,
             [b'r'] => TombstoneKind::Revoked,
             [b'e'] => TombstoneKind::Emptied,
             _ => return Err(error("unknown tombstone")),
@@ -133,10 +153,22 @@ mod tests {
     }
 
     #[test]
+    fn a_token_replaced_by_age_leads_on_for_its_grace_and_is_inert_after_it() {
+        let (old, new) = (SessionToken::from_random([1; 24]), SessionToken::from_random([2; 24]));
+        let stone = |kind| Tombstone::new(kind, GRACE + TOMBSTONE, time(0)).with_successor(&old, &new, [3; NONCE_LEN]);
+        let forwarded = stone(TombstoneKind::Forwarded);
+        assert_eq!(forwarded.forwards(&old, time(0)), Some(new.clone()));
+        assert_eq!(forwarded.forwards(&old, time(59_999_999)), Some(new.clone()));
+        assert_eq!(forwarded.forwards(&old, time(0) + GRACE), None);
+        assert_eq!(stone(TombstoneKind::Renewed).forwards(&old, time(0)), None);
+    }
+
+    #[test]
     fn the_format_is_pinned() {
         for (kind, byte) in [
             (TombstoneKind::Destroyed, b'd'),
             (TombstoneKind::Renewed, b'n'),
+            (TombstoneKind::Forwarded, b'f'),
             (TombstoneKind::Revoked, b'r'),
             (TombstoneKind::Emptied, b'e'),
         ] {

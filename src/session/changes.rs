@@ -74,7 +74,7 @@ impl SignIn {
             // Another person's session begins: nothing of the one before may show (CVE-2014-0482). The zero makes
             // the commit give it a lifetime of its own.
             (to.values, to.flash) = (Values::default(), Values::default());
-            (to.created, to.idle, to.pinned) = (0, 0, false);
+            (to.created, to.renewed, to.idle, to.pinned) = (0, 0, 0, false);
         }
         to.owner = Some(Arc::clone(&self.owner));
         to.signed_in = self.stamp;

@@ -1,7 +1,6 @@
 //! The session sealed in the client's cookie: nothing is kept on the server.
 
 mod builder;
-mod ended;
 mod key;
 mod plain;
 mod revocations;
@@ -12,14 +11,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 pub use self::builder::CookieStoreBuilder;
-use self::ended::Ended;
 pub use self::key::CookieKey;
 use self::revocations::Revocations;
 use self::seal::Sealer;
+use super::ended::Ended;
 use super::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::cookie::SessionCookie;
 use crate::error::StoreError;
-use crate::record::{Record, TombstoneKind, Version};
+use crate::record::{Record, SessionHandle, TombstoneKind, Version};
 use crate::token::{SessionToken, TokenShape};
 
 /// Keeps each session in its own cookie, sealed so that the client can neither read nor change it.
@@ -91,7 +90,7 @@ pub struct CookieStore {
     max_chunks: u8,
     revocations: Option<Revocations>,
     /// What was found expired, in whichever clone.
-    ended: Arc<Ended>,
+    ended: Arc<Ended<SessionHandle>>,
     /// Set by `bind`.
     bound: Option<Arc<Bound>>,
 }
@@ -333,6 +332,7 @@ mod tests {
             absolute: 200_000_000,
             idle: 0,
             signed_in: 0,
+            renewed: 0,
             version: Version::new(7).unwrap(),
             handle: SessionHandle::from_bytes([8; 16]),
             owner: None,

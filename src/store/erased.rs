@@ -12,14 +12,16 @@ use std::time::{Duration, SystemTime};
 
 use tokio::task::AbortHandle;
 
-use super::{Loaded, OwnedSession, Revocation, SessionStore, Updated};
+use super::ended::Ended;
+use super::open::{Door, Opened, open};
+use super::{OwnedSession, Revocation, SessionStore, Updated};
 use crate::clock::Clock;
 use crate::commit::{Ending, Plain, ends_another, settle, settle_plainly, waited};
 use crate::cookie::Candidates;
 use crate::error::{Error, StoreError};
+use crate::event::{Events, Operation};
 use crate::layer::Shared;
-use crate::record::{Record, TombstoneKind};
-use crate::session::{Base, Live, Session, State};
+use crate::session::{Base, Session, State};
 
 pub(crate) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -35,27 +37,6 @@ impl<T> Answer<T> {
             Self::Ready(answer) => answer,
             Self::Later(answer) => answer.await,
         }
-    }
-}
-
-/// What was found, and for which of the candidates: the token itself is moved only once, since that is dear.
-pub(crate) enum Opened {
-    Nothing,
-    Live { at: usize, record: Arc<Record>, outdated: bool },
-    Dead { at: usize },
-}
-
-impl Opened {
-    #[inline]
-    pub(crate) fn with(self, candidates: &mut Candidates) -> Base {
-        let base = match self {
-            Self::Nothing => None,
-            Self::Live { at, record, outdated } => {
-                candidates.take(at).map(|token| Base::Live(Live { token, record, outdated }))
-            }
-            Self::Dead { at } => candidates.take(at).map(Base::Dead),
-        };
-        base.unwrap_or(Base::New)
     }
 }
 
@@ -81,6 +62,7 @@ pub(crate) struct Erased<S> {
     store: Arc<S>,
     is_immediate: bool,
     clock: Arc<dyn Clock>,
+    door: Arc<Door>,
     sweeper: Sweeper,
 }
 
@@ -119,9 +101,10 @@ impl Drop for Running {
 }
 
 impl<S: SessionStore> Erased<S> {
-    pub(crate) fn new(store: S, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(store: S, clock: Arc<dyn Clock>, events: Events, not_before: u64) -> Self {
         let is_immediate = store.is_immediate();
-        Self { store: Arc::new(store), is_immediate, clock, sweeper: Sweeper::default() }
+        let door = Arc::new(Door { events, not_before, ended: Ended::default() });
+        Self { store: Arc::new(store), is_immediate, clock, door, sweeper: Sweeper::default() }
     }
 
     #[inline]
@@ -137,10 +120,10 @@ impl<S: SessionStore> Erased<S> {
             return;
         }
         let running = Running(Arc::clone(&self.sweeper.status));
-        let (store, clock) = (Arc::downgrade(&self.store), Arc::clone(&self.clock));
+        let (store, clock, events) = (Arc::downgrade(&self.store), Arc::clone(&self.clock), self.door.events.clone());
         let sweeping = async move {
             let _running = running;
-            sweep_for_ever(store, clock, interval).await;
+            sweep_for_ever(store, clock, events, interval).await;
         };
         *task = Some(runtime.spawn(sweeping).abort_handle());
     }
@@ -164,12 +147,13 @@ impl<S: SessionStore> ErasedStore for Erased<S> {
     ) -> Answer<Result<Opened, StoreError>, Result<Base, StoreError>> {
         self.start_sweeper();
         if self.is_immediate {
-            let answer = poll_once(open(&*self.store, candidates, now, micros));
+            let answer = poll_once(open(&*self.store, &self.door, candidates, now, micros));
             return Answer::Ready(answer.unwrap_or_else(|| Err(waited())));
         }
-        let (store, mut candidates) = (Arc::clone(&self.store), std::mem::take(candidates));
+        let (store, door) = (Arc::clone(&self.store), Arc::clone(&self.door));
+        let mut candidates = std::mem::take(candidates);
         Answer::Later(Box::pin(async move {
-            let opened = open(&*store, &candidates, now, micros).await?;
+            let opened = open(&*store, &door, &candidates, now, micros).await?;
             Ok(opened.with(&mut candidates))
         }))
     }
@@ -224,38 +208,6 @@ impl<S: SessionStore> ErasedStore for Erased<S> {
     }
 }
 
-/// Finds the first live candidate. A tombstone counts only if none is live.
-async fn open(
-    store: &impl SessionStore,
-    candidates: &Candidates,
-    now: SystemTime,
-    micros: u64,
-) -> Result<Opened, StoreError> {
-    let (mut found, mut at) = (Opened::Nothing, 0);
-    while let Some(token) = candidates.get(at) {
-        let (record, outdated) = match store.load(token, now).await? {
-            Loaded::Live(record) if record.deadline > micros => (record, false),
-            Loaded::Outdated(record) if record.deadline > micros => (record, true),
-            Loaded::Tombstone(stone) if stone.kind() != TombstoneKind::Emptied => {
-                tracing::debug!(key = ?token.key(), kind = ?stone.kind(), "a request came with a token that is dead");
-                if matches!(found, Opened::Nothing) {
-                    found = Opened::Dead { at };
-                }
-                at += 1;
-                continue;
-            }
-            _ => {
-                tracing::debug!(key = ?token.key(), "a request came with a token that is unknown or expired");
-                at += 1;
-                continue;
-            }
-        };
-        tracing::trace!(key = ?token.key(), outdated, "a session was loaded");
-        return Ok(Opened::Live { at, record, outdated });
-    }
-    Ok(found)
-}
-
 /// Polls a future that is said to be ready at once.
 #[inline]
 pub(crate) fn poll_once<F: Future>(future: F) -> Option<F::Output> {
@@ -268,7 +220,7 @@ pub(crate) fn poll_once<F: Future>(future: F) -> Option<F::Output> {
 /// How many entries a sweep removes before it lets others run.
 const SWEEP_STEP: usize = 256;
 
-async fn sweep_for_ever<S: SessionStore>(store: Weak<S>, clock: Arc<dyn Clock>, interval: Duration) {
+async fn sweep_for_ever<S: SessionStore>(store: Weak<S>, clock: Arc<dyn Clock>, events: Events, interval: Duration) {
     loop {
         tokio::time::sleep(interval).await;
         let mut total = 0;
@@ -282,7 +234,7 @@ async fn sweep_for_ever<S: SessionStore>(store: Weak<S>, clock: Arc<dyn Clock>, 
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "expired sessions could not be swept");
+                    events.failed(Operation::Sweep, &error.into());
                     break;
                 }
             }

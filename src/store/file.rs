@@ -271,3 +271,21 @@ impl fmt::Debug for FileStore {
         f.debug_struct("FileStore").field("directory", base).field("durability", durability).finish_non_exhaustive()
     }
 }
+
+/// What a file holds, for the fuzz targets; in no other build.
+#[cfg(any(test, fuzzing))]
+#[allow(missing_docs, reason = "nobody sees it")]
+pub mod bytes {
+    use std::time::SystemTime;
+
+    use crate::store::{Head, Loaded};
+    use crate::token::StoreKey;
+
+    pub fn encode(key: &StoreKey, head: &Head, body: &[u8]) -> Vec<u8> {
+        super::format::encode(key, head, body)
+    }
+
+    pub fn decode(key: &StoreKey, mut file: &[u8], now: SystemTime) -> Loaded {
+        super::session::read(&mut file, key, now).ok().flatten().map_or(Loaded::Absent, Loaded::from)
+    }
+}

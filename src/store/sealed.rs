@@ -252,6 +252,7 @@ mod tests {
             absolute: 4,
             idle: 5,
             signed_in: 6,
+            renewed: 0,
             version: Version::new(7).unwrap(),
             handle: SessionHandle::from_bytes([8; 16]),
             owner: Some("ada".into()),
@@ -303,7 +304,7 @@ mod tests {
         assert!(unseal(&token(1), &whole).is_some());
         assert_eq!(unseal(&token(2), &whole), None, "another token");
         assert_eq!(unseal(&token(1), &record(5)), None, "never sealed");
-        let changes: [(&str, fn(&mut Record)); 14] = [
+        let changes: [(&str, fn(&mut Record)); 15] = [
             ("version", |record| record.version = Version::new(8).unwrap()),
             ("owner", |record| record.owner = Some("eve".into())),
             ("no owner", |record| record.owner = None),
@@ -311,6 +312,7 @@ mod tests {
             ("absolute", |record| record.absolute = 5),
             ("idle", |record| record.idle = 6),
             ("signed_in", |record| record.signed_in = 7),
+            ("renewed", |record| record.renewed = 7),
             ("handle", |record| record.handle = SessionHandle::from_bytes([7; 16])),
             ("csrf", |record| record.csrf = [1; CSRF_LEN]),
             ("pinned", |record| record.pinned = true),

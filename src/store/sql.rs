@@ -23,6 +23,10 @@
 //! must never become somebody else's. A record that cannot be read (damaged, of a newer format) is absent, with a warning, and
 //! stays until its deadline.
 //!
+//! A pool that does not test its connections before it hands them out (`test_before_acquire(false)`), as those of `connect`, saves
+//! each read a round trip: the store then tests before a write, and sends a read again for which the connection was
+//! closed.
+//!
 //! The pool must lead to one server that reads what it has written, not to replicas that lag behind.
 //!
 //! Deadlines go by the clock of the program, never by that of the database.
@@ -57,3 +61,27 @@ pub use self::sqlite::{SqliteStore, SqliteStoreBuilder};
 
 /// The table's name unless another is chosen.
 const DEFAULT_TABLE: &str = "tower_session_layer";
+
+/// What a row holds, for the fuzz targets; in no other build.
+#[cfg(any(test, fuzzing))]
+#[allow(missing_docs, reason = "nobody sees it")]
+pub mod bytes {
+    use std::time::SystemTime;
+
+    use super::driver::Row;
+    use super::table::{is_expired, read, signed};
+    use crate::store::Loaded;
+
+    pub fn decode(
+        kind: i64,
+        version: i64,
+        (deadline, seen): (SystemTime, SystemTime),
+        owner: Option<Vec<u8>>,
+        body: Vec<u8>,
+        now: SystemTime,
+    ) -> Loaded {
+        let (deadline, seen) = (signed(deadline), signed(seen));
+        let row = Row { id: vec![7; 32], kind, version, deadline, seen, owner, body };
+        if is_expired(&row, now) { Loaded::Absent } else { read(row, now) }
+    }
+}

@@ -9,7 +9,7 @@ use tower_session_layer::{RedisStore, SessionStore as _, SessionToken};
 
 use crate::faults::{layer, store};
 use crate::server::Server;
-use crate::support::direct::{act, begin};
+use crate::support::direct::{act, begin, values};
 use crate::support::{HOUR, Log, MINUTE};
 
 /// The key of a token, as the store names it.
@@ -59,6 +59,19 @@ async fn nothing_in_the_server_is_a_token_and_all_of_it_expires() {
     let list = names.iter().find(|name| name.starts_with("session:owner")).unwrap();
     let list = server.number(&["PTTL", list]).await;
     assert!(list > 30 * day && list <= 31 * day, "a list outlives its sessions: {list}");
+}
+
+#[tokio::test]
+async fn prefixes_on_one_server_share_neither_sessions_nor_owners() {
+    let server = Server::start();
+    let layer_of = async |prefix| layer(&RedisStore::builder(server.url()).prefix(prefix).build().await.unwrap(), HOUR);
+    let (shop, blog) = (layer_of("shop:").await, layer_of("blog:").await);
+    let token = begin(&shop, |session| session.sign_in("ada")).await;
+    assert_eq!(values(&blog, &token).await, None);
+    assert!(blog.owners().list("ada").await.unwrap().is_empty());
+    assert_eq!(blog.owners().revoke_all("ada").await.unwrap(), 0);
+    assert!(act(&blog, Some(&token), |session| session.destroy()).await.leaves_cookie());
+    assert!(values(&shop, &token).await.is_some());
 }
 
 #[tokio::test]
@@ -117,7 +130,7 @@ async fn value_that_is_not_ours_is_absent_with_a_warning_and_stays() {
         ("a number", vec!["SET", "KEY", "17"]),
         ("another session's value", vec!["COPY", "ONE", "KEY"]),
         ("a newer format", vec!["COPY", "ONE", "KEY", "SETRANGE", "7", "\u{2}"]),
-        ("a value cut off", vec!["COPY", "ONE", "KEY", "SETRANGE", "24", "long"]),
+        ("a value cut off", vec!["COPY", "ONE", "KEY", "SETRANGE", "32", "long"]),
     ]
     .into_iter()
     .enumerate()

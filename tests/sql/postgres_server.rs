@@ -27,6 +27,7 @@ impl Server {
         write!(
             config,
             "listen_addresses = ''\nunix_socket_directories = '{directory}'\nfsync = off\nmax_connections = 300\n\
+             max_prepared_transactions = 4\n\
              shared_preload_libraries = 'pg_stat_statements'\n"
         )
         .unwrap();

@@ -87,9 +87,8 @@ fn each_fault_is_found_by_its_law() {
         .iter()
         .filter(|(fault, law)| {
             let checked = || check(Profile::ServerSide, law, async || Faulty::new(*fault));
-            // Of a rare kind of call, one random history may hold none that matters.
-            let histories = if *law == "answers_are_those_of_the_model" { 20 } else { 1 };
-            (0..histories).all(|_| catch_unwind(AssertUnwindSafe(checked)).is_ok())
+            // A random history may hold no call that matters, and a race may not be run where the machine is busy.
+            (0..20).all(|_| catch_unwind(AssertUnwindSafe(checked)).is_ok())
         })
         .collect();
     assert!(missed.is_empty(), "not found: {missed:?}");

@@ -168,6 +168,7 @@ impl Lab {
             absolute: micros(at(0) + 48 * IDLE),
             idle: 0,
             signed_in: 0,
+            renewed: 0,
             version: self.version(),
             handle: SessionHandle::from_bytes(self.bytes()),
             owner: None,

@@ -37,6 +37,7 @@ pub(super) fn samples(lab: &Lab) -> Vec<(&'static str, Record)> {
     ];
     let full = Record {
         idle: micros(at(0)),
+        renewed: u32::MAX,
         csrf: [0xff; crate::record::CSRF_LEN],
         pinned: true,
         flash: values([("notice", "\"hi\""), ("mark", "1")]),
@@ -238,12 +239,12 @@ pub(super) async fn delete_ends_a_session_once(lab: Lab) {
 }
 
 pub(super) async fn tombstone_survives_unchanged(lab: Lab) {
-    use TombstoneKind::{Destroyed, Emptied, Renewed, Revoked};
-    for kind in [Destroyed, Renewed, Revoked, Emptied] {
+    use TombstoneKind::{Destroyed, Emptied, Forwarded, Renewed, Revoked};
+    for kind in [Destroyed, Renewed, Forwarded, Revoked, Emptied] {
         let record = lab.record();
         let token = lab.stored(&record).await;
         let mut stone = Tombstone::new(kind, MINUTE, at(1));
-        let successor = (kind == Renewed).then(|| lab.token());
+        let successor = matches!(kind, Renewed | Forwarded).then(|| lab.token());
         if let Some(new) = &successor {
             stone = stone.with_successor(&token, new, lab.bytes());
         }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::clock::{micros, time};
-use crate::record::{DecodeError, Head, Record, Version};
+use crate::record::{DecodeError, Head, RENEWED_LEN, Record, Version};
 
 /// Padding hides what a length would tell: `"a"` or `"abcdefgh"`.
 pub(super) const BLOCK: usize = 32;
@@ -14,7 +14,8 @@ const HEAD_LEN: usize = 3 * 8 + 2 * 2;
 
 /// The longest record ([`Record::encoded_len`]) whose plaintext has at most so many bytes.
 pub(super) fn max_record_len(plaintext_len: usize) -> usize {
-    (plaintext_len / BLOCK * BLOCK).saturating_sub(HEAD_LEN)
+    // What a session on the client never has, since its token cannot lead on to another, takes no room.
+    (plaintext_len / BLOCK * BLOCK).checked_sub(HEAD_LEN).map_or(0, |len| len + RENEWED_LEN)
 }
 
 /// Writes a record; `None` if a length does not fit its field, far beyond what any cookie holds.

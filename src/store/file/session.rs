@@ -1,6 +1,6 @@
 //! What is done with one session's file.
 
-use std::io::{self, Read as _};
+use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -179,7 +179,13 @@ fn look(shard: &Dir, key: &StoreKey, now: SystemTime) -> io::Result<Option<Stand
         Found::Nothing => return Ok(Some(Standing::Nothing)),
         Found::Foreign => return unreadable("not a regular file"),
     };
-    let Some(header) = read_header(&mut file)? else { return unreadable("cut off") };
+    read(&mut file, key, now)
+}
+
+/// `None` for what has expired.
+pub(super) fn read(file: &mut impl io::Read, key: &StoreKey, now: SystemTime) -> io::Result<Option<Standing>> {
+    let unreadable = |why: &str| Ok(Some(Standing::Unreadable(why.to_owned())));
+    let Some(header) = read_header(file)? else { return unreadable("cut off") };
     let header = match Header::decode(&header) {
         Ok(header) if header.is_expired(micros(now)) => return Ok(None),
         Ok(header) => header,

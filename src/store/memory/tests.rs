@@ -51,6 +51,7 @@ fn record(seen: u64, deadline: u64) -> Record {
         absolute: u64::MAX,
         idle: 0,
         signed_in: 0,
+        renewed: 0,
         version: version(1),
         handle: handle(0),
         owner: None,

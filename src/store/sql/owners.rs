@@ -89,7 +89,12 @@ impl<D: Driver> Table<D> {
         let stone = revocation.tombstone(now);
         let body = stone.encode();
         let args = [int(stone.until()), int(now), Arg::Bytes(&body), name, Arg::Bytes(handle)];
-        let ended = self.execute(statement, &args).await?;
+        let mut ended = self.execute(statement, &args).await?;
+        if ended == 0 && !revocation.leaves_mark() {
+            // A statement sees what was there as it began, and what has ended since no more. A renewal stores its new record
+            // first, which one that begins now sees.
+            ended = self.execute(statement, &args).await?;
+        }
         Ok(usize::try_from(ended).unwrap_or(usize::MAX))
     }
 

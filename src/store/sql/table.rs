@@ -9,6 +9,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::Mutex;
+
 use super::dialect::{Statements, kind};
 use super::driver::{Arg, Driver, Row};
 use super::failure::{Failure, store_error};
@@ -18,14 +20,18 @@ use crate::record::{Head, Record, Tombstone, TombstoneKind, Version};
 use crate::store::{Change, Created, Deadline, Deleted, Loaded, Updated};
 use crate::token::StoreKey;
 
-/// How often a statement that loses against others is sent.
-const MAX_TRIES: usize = 16;
+/// How often a statement that loses against others is sent, over about four seconds.
+const MAX_TRIES: u32 = 64;
+/// The longest pause between two tries.
+const MAX_PAUSE: Duration = Duration::from_millis(64);
 
 /// A table, and a pool of connections to its database.
 #[derive(Clone)]
 pub(super) struct Table<D> {
     pub(super) pool: D,
     pub(super) statements: Arc<Statements>,
+    /// Who may write to a file: SQLite would have the others sleep and try again.
+    writing: Option<Arc<Mutex<()>>>,
 }
 
 /// What an insert found.
@@ -53,7 +59,8 @@ pub(super) struct NewRow<'a> {
 
 impl<D: Driver> Table<D> {
     pub(super) fn new(pool: D, name: &str) -> Result<Self, ConfigError> {
-        Ok(Self { pool, statements: Arc::new(Statements::new(name, &D::DIALECT)?) })
+        let writing = (!D::DIALECT.is_remote).then(Arc::default);
+        Ok(Self { pool, statements: Arc::new(Statements::new(name, &D::DIALECT)?), writing })
     }
 
     /// Makes the table unless it is there, and looks whether it is of this format.
@@ -233,6 +240,10 @@ impl<D: Driver> Table<D> {
 
     /// Runs a statement and returns how many rows it found: none where it inserts under a key that is taken.
     pub(super) async fn execute(&self, sql: &Arc<str>, args: &[Arg<'_>]) -> Result<u64, StoreError> {
+        let _turn = match &self.writing {
+            Some(writing) => Some(writing.lock().await),
+            None => None,
+        };
         let done = self.retried(|| self.pool.execute(sql, args)).await;
         done.or_else(|error| if Failure::of(&error) == Failure::Taken { Ok(0) } else { Err(self.error(&error)) })
     }
@@ -241,13 +252,20 @@ impl<D: Driver> Table<D> {
         self.retried(|| self.pool.rows(sql, args)).await.map_err(|error| self.error(&error))
     }
 
-    /// Sends a statement again that lost against others.
+    /// Sends a statement again that lost against others: at once, and then after longer and longer pauses. A transaction
+    /// that PostgreSQL is just committing, or that was prepared, beats every statement that reads what it wrote until it
+    /// is through, which may take as long as a disk does.
     async fn retried<T, F: Future<Output = sqlx::Result<T>>>(&self, send: impl Fn() -> F) -> sqlx::Result<T> {
+        let mut pause = Duration::ZERO;
         for _ in 1..MAX_TRIES {
             match send().await {
                 Err(error) if Failure::of(&error) == Failure::Again => {}
                 done => return done,
             }
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
+            pause = (pause * 2).clamp(Duration::from_millis(1), MAX_PAUSE);
         }
         send().await
     }

@@ -1,39 +1,50 @@
 //! What was found expired, so that a clock that steps back revives none of it.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{PoisonError, RwLock};
-
-use crate::record::SessionHandle;
 
 /// The sessions that were found expired last, by their names.
 ///
 /// No time that is common to all of them would do: a session that begins once a wild clock is right again may end
 /// before one that was found expired meanwhile, and since a clock that stepped back shows the same times twice, nothing
 /// inside tells the two apart.
-#[derive(Default)]
-pub(super) struct Ended {
+pub(crate) struct Ended<Name> {
     /// The latest deadline that was found passed: whatever ends later is none of these, which needs no lock to see.
     latest: AtomicU64,
-    found: RwLock<Found>,
+    found: RwLock<Found<Name>>,
 }
 
 /// Two generations, of which the older is forgotten once the younger is full.
-#[derive(Default)]
-struct Found {
-    young: Deadlines,
-    old: Deadlines,
+struct Found<Name> {
+    young: Deadlines<Name>,
+    old: Deadlines<Name>,
 }
 
 /// In microseconds: of one session, each copy that ends then or earlier is over.
-type Deadlines = HashMap<SessionHandle, u64>;
+type Deadlines<Name> = HashMap<Name, u64>;
 
 /// How many sessions are remembered at least, and at most twice as many: less than 1 MiB.
-pub(super) const REMEMBERED: usize = 4_096;
+const REMEMBERED: usize = 4_096;
 
-impl Ended {
+impl<Name> Default for Ended<Name> {
+    fn default() -> Self {
+        let found = Found { young: HashMap::new(), old: HashMap::new() };
+        Self { latest: AtomicU64::new(0), found: RwLock::new(found) }
+    }
+}
+
+impl<Name> fmt::Debug for Ended<Name> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ended").finish_non_exhaustive()
+    }
+}
+
+impl<Name: Copy + Eq + Hash> Ended<Name> {
     /// Remembers a session that was found expired.
-    pub(super) fn note(&self, session: SessionHandle, deadline: u64) {
+    pub(crate) fn note(&self, session: Name, deadline: u64) {
         let mut found = self.found.write().unwrap_or_else(PoisonError::into_inner);
         if found.young.len() >= REMEMBERED && !found.young.contains_key(&session) {
             found.old = std::mem::take(&mut found.young);
@@ -45,7 +56,7 @@ impl Ended {
     }
 
     /// Whether a session with this deadline was found expired.
-    pub(super) fn includes(&self, session: SessionHandle, deadline: u64) -> bool {
+    pub(crate) fn includes(&self, session: Name, deadline: u64) -> bool {
         if deadline > self.latest.load(Relaxed) {
             return false;
         }
@@ -57,6 +68,7 @@ impl Ended {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::SessionHandle;
 
     fn session(n: usize) -> SessionHandle {
         SessionHandle::from_bytes((n as u128).to_be_bytes())

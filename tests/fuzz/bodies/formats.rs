@@ -1,0 +1,88 @@
+//! The values that the stores keep around a record: a file, a Redis value, a row.
+
+use std::time::SystemTime;
+
+use tower_session_layer::store::{Head, Loaded, Record, file, redis, sql};
+use tower_session_layer::{SessionToken, StoreKey};
+
+use super::choices::{Choices, at};
+use super::records;
+
+type Decode = fn(&StoreKey, &[u8], SystemTime) -> Loaded;
+
+pub fn run(data: &[u8]) {
+    let mut choices = Choices::new(data);
+    let key = SessionToken::from_random([7; 24]).key();
+    let decode: Decode = if choices.below(2) == 0 { file::bytes::decode } else { redis::bytes::decode };
+    match choices.below(4) {
+        0 => {
+            // Nobody who does not mean it hits the digests.
+            assert_eq!(decode(&key, choices.rest(), at(1)), Loaded::Absent);
+        }
+        1 => row(&mut choices),
+        2 => framed(&mut choices, &key),
+        _ => changed(&mut choices, &key, decode),
+    }
+}
+
+/// A row whose columns are anything.
+fn row(choices: &mut Choices<'_>) {
+    let (head, now) = records::head(choices);
+    let kind = i64::from(choices.below(6) as u8) - i64::from(choices.below(8) == 7);
+    let version = head.version.map_or(0, |version| version.get().cast_signed());
+    let owner = match choices.below(4) {
+        0 => Some(choices.take(3).to_vec()),
+        _ => head.owner.as_ref().map(|owner| owner.as_bytes().to_vec()),
+    };
+    let body = choices.rest();
+    let read = sql::bytes::decode(kind, version, (head.deadline, head.seen), owner.clone(), body.to_vec(), now);
+    let expected = match (kind, owner.map(String::from_utf8).transpose()) {
+        (1 | 3, Ok(owner)) => {
+            let version = head.version.filter(|_| kind == 1);
+            let head = Head::new(version, head.deadline, head.seen, owner.map(Into::into));
+            Loaded::decode(head, body, now).unwrap_or(Loaded::Absent)
+        }
+        _ => Loaded::Absent,
+    };
+    assert_eq!(read, expected);
+}
+
+/// A frame that is right around bytes that may be none of ours.
+fn framed(choices: &mut Choices<'_>, key: &StoreKey) {
+    let (head, now) = records::head(choices);
+    let body = choices.rest();
+    let inside = Loaded::decode(head.clone(), body, now).unwrap_or(Loaded::Absent);
+    assert_eq!(file::bytes::decode(key, &file::bytes::encode(key, &head, body), now), inside);
+    if let Loaded::Live(record) = &inside {
+        assert_eq!(redis::bytes::decode(key, &redis::bytes::encode(key, record), now), inside);
+    }
+}
+
+/// A valid value, then one that somebody has changed.
+fn changed(choices: &mut Choices<'_>, key: &StoreKey, decode: Decode) {
+    let version = choices.number() | 1;
+    let record = choices.record(version, 1_000);
+    let is_file = std::ptr::fn_addr_eq(decode, file::bytes::decode as Decode);
+    let whole = if is_file {
+        file::bytes::encode(key, &record.head(), &record.encode())
+    } else {
+        redis::bytes::encode(key, &record)
+    };
+    assert_eq!(decode(key, &whole, at(1)), Loaded::Live(record.clone().into()));
+    assert_eq!(decode(key, &whole, at(1_000)), Loaded::Absent);
+    let other = SessionToken::from_random([8; 24]).key();
+    assert_eq!(decode(&other, &whole, at(1)), Loaded::Absent);
+    let bytes = choices.mutation(&whole);
+    match decode(key, &bytes, at(1)) {
+        Loaded::Absent => assert_ne!(bytes, whole),
+        // A digest covers the version of a file; a script compares that of a Redis value and moves its times.
+        Loaded::Live(found) if is_file => assert_eq!((bytes, &*found), (whole, &record)),
+        Loaded::Live(found) => {
+            let head = found.head();
+            let moved = Head::new(head.version, head.deadline, head.seen, record.head().owner);
+            assert_eq!(Record::decode(moved, &record.encode()).as_ref(), Ok(&*found));
+            assert_eq!([&bytes[..16], &bytes[24..32], &bytes[48..]], [&whole[..16], &whole[24..32], &whole[48..]]);
+        }
+        other => panic!("{other:?}"),
+    }
+}
