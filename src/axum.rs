@@ -1,17 +1,28 @@
 //! Sessions as axum extractors, and errors as responses.
 
-use std::convert::Infallible;
-
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum_core::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::request::Parts;
 
 use crate::error::Error;
-use crate::session::{Session, SessionView};
+use crate::session::{LazySession, Session, SessionView};
 
-/// Rejects with 500 where no [`SessionLayer`](crate::SessionLayer) is around the handler, and the log says what to add.
+/// Rejects with 500 where no [`SessionLayer`](crate::SessionLayer) is around the handler, and the log says what to add. Under
+/// a [lazy](crate::SessionLayerBuilder::lazy) layer this loads the session, and rejects with 503 where the store fails.
 impl<S: Sync> FromRequestParts<S> for Session {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        match parts.extensions.get::<LazySession>() {
+            Some(lazy) => lazy.clone().load().await,
+            None => Self::from_extensions(&parts.extensions),
+        }
+    }
+}
+
+/// Rejects as [`Session`] does, and never waits.
+impl<S: Sync> FromRequestParts<S> for LazySession {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
@@ -19,12 +30,15 @@ impl<S: Sync> FromRequestParts<S> for Session {
     }
 }
 
-/// `None` where no [`SessionLayer`](crate::SessionLayer) is around the handler.
+/// `None` where no [`SessionLayer`](crate::SessionLayer) is around the handler; a store that fails under a lazy one rejects.
 impl<S: Sync> OptionalFromRequestParts<S> for Session {
-    type Rejection = Infallible;
+    type Rejection = Error;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Infallible> {
-        Ok(parts.extensions.get::<Self>().cloned())
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Error> {
+        match parts.extensions.get::<LazySession>() {
+            Some(lazy) => lazy.clone().load().await.map(Some),
+            None => Ok(parts.extensions.get::<Self>().cloned()),
+        }
     }
 }
 
@@ -37,12 +51,13 @@ impl<S: Sync> FromRequestParts<S> for SessionView {
     }
 }
 
-/// `None` where no [`SessionLayer`](crate::SessionLayer) is around the handler.
+/// `None` where no [`SessionLayer`](crate::SessionLayer) is around the handler; a store that fails under a lazy one rejects.
 impl<S: Sync> OptionalFromRequestParts<S> for SessionView {
-    type Rejection = Infallible;
+    type Rejection = Error;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Infallible> {
-        Ok(parts.extensions.get::<Session>().map(Session::view))
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Option<Self>, Error> {
+        let session = <Session as OptionalFromRequestParts<S>>::from_request_parts(parts, state).await?;
+        Ok(session.map(|session| session.view()))
     }
 }
 
@@ -61,7 +76,7 @@ impl IntoResponse for Error {
             let gone = self.is_gone();
             return if gone { StatusCode::CONFLICT } else { StatusCode::NOT_IMPLEMENTED }.into_response();
         }
-        if !self.is_no_layer() {
+        if !self.is_no_layer() && !self.is_not_loaded() {
             // That one was logged where the session was asked for.
             let source = std::error::Error::source(&self);
             tracing::error!(error = %self, source, "a handler failed on its session");

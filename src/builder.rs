@@ -1,27 +1,22 @@
-//! The options of a layer, each with its default and reason, and everything that `build` refuses.
+//! The options of a layer, each with its default and reason.
+
+mod build;
 
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
 
 use cookie::SameSite;
 
-use crate::clock::{Clock, SystemClock, micros, span};
-use crate::cookie::{MAX_AGE, SessionCookie, SessionCookieBuilder};
-use crate::error::ConfigError;
+use crate::clock::Clock;
+use crate::cookie::{SessionCookie, SessionCookieBuilder};
 use crate::event::{Events, SessionEvent};
-use crate::layer::{SessionLayer, Shared, Stamps};
-use crate::lifetime::Lifetime;
 use crate::random::Random;
-use crate::record::GRACE;
-use crate::store::{Erased, SessionStore};
+use crate::store::SessionStore;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// In how many queues commits wait after a conflict.
-const QUEUES: usize = 256;
 
 /// What to do when the store cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -63,6 +58,8 @@ pub struct SessionLayerBuilder<S> {
     save_on_server_error: bool,
     cache_headers: CacheHeaders,
     clear_site_data: bool,
+    token_header: Option<(String, bool)>,
+    lazy: bool,
     max_record_bytes: usize,
     max_sessions_per_owner: Option<usize>,
     events: Events,
@@ -86,6 +83,8 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
             save_on_server_error: false,
             cache_headers: CacheHeaders::default(),
             clear_site_data: false,
+            token_header: None,
+            lazy: false,
             max_record_bytes: 1024 * 1024,
             max_sessions_per_owner: None,
             events: Events::default(),
@@ -234,6 +233,37 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
         self
     }
 
+    /// Lets clients without cookies, native ones and gRPC, carry their token in this header; off by default.
+    ///
+    /// A request with the header, which may be empty, is such a client's: whatever its cookies say, the session is the one
+    /// whose token the header holds, and where a cookie would be set the response brings the token in the header, or an empty
+    /// value where the token is to be forgotten. All other requests go on by cookie. So no script can turn a cookie that it
+    /// must not read into a header that it can.
+    ///
+    /// The client keeps the token as a secret, and over TLS only. Across origins a page sees the header only where
+    /// `Access-Control-Expose-Headers` names it. Responses that depend on the session vary by the header as well.
+    pub fn token_header(mut self, name: impl Into<String>) -> Self {
+        self.token_header = Some((name.into(), false));
+        self
+    }
+
+    /// The same for every client: cookies are neither read nor set.
+    pub fn token_header_alone(mut self, name: impl Into<String>) -> Self {
+        self.token_header = Some((name.into(), true));
+        self
+    }
+
+    /// Loads the session only when an extractor or [`LazySession::load`](crate::LazySession::load) first asks for it; off by
+    /// default.
+    ///
+    /// Worth it where many routes under the layer never ask and the store is far away: then they do not wait for it, and go
+    /// on when it fails. In the extensions stands a [`LazySession`](crate::LazySession) in place of the
+    /// [`Session`](crate::Session).
+    pub fn lazy(mut self) -> Self {
+        self.lazy = true;
+        self
+    }
+
     /// Sets how large a session may become, in bytes of its encoded record; 1 MiB by default. More is an error where the
     /// value is set, never a truncation.
     pub fn max_record_bytes(mut self, bytes: usize) -> Self {
@@ -310,68 +340,6 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
     ) -> Self {
         self.random = Random::new(source);
         self
-    }
-
-    /// Checks everything and builds the layer.
-    ///
-    /// # Errors
-    ///
-    /// Every combination of options that cannot work, each with its own [`ConfigError`].
-    pub fn build(mut self) -> Result<SessionLayer, ConfigError> {
-        let absolute = self.absolute;
-        let idle = self.idle.unwrap_or_else(|| absolute.min(7 * DAY));
-        if span(absolute) == 0 || absolute > MAX_AGE {
-            return Err(ConfigError::AbsoluteTimeout(absolute));
-        }
-        if span(idle) == 0 || idle > MAX_AGE {
-            return Err(ConfigError::IdleTimeout(idle));
-        }
-        if idle > absolute {
-            return Err(ConfigError::IdleOverAbsolute { idle, absolute });
-        }
-        if self.store_timeout.is_zero() {
-            return Err(ConfigError::StoreTimeout);
-        }
-        if self.max_record_bytes == 0 {
-            return Err(ConfigError::MaxRecordBytes);
-        }
-        if self.max_sessions_per_owner == Some(0) {
-            return Err(ConfigError::MaxSessionsPerOwner);
-        }
-        if let Some(age) = self.renewal.filter(|age| *age < GRACE || *age > absolute) {
-            return Err(ConfigError::RenewAfter(age));
-        }
-        if self.renewal.is_some() && self.store.token_shape().is_sealed() {
-            return Err(ConfigError::ClientSideStore("renew_after"));
-        }
-        if self.max_sessions_per_owner.is_some() && self.store.token_shape().is_sealed() {
-            return Err(ConfigError::ClientSideStore("max_sessions_per_owner"));
-        }
-        let stamps = self.clock.as_ref().map_or(Stamps::OfTheSystem, |_| Stamps::Own(AtomicU64::new(0)));
-        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
-        let cookie = self.cookie.build()?;
-        self.store.bind(&cookie);
-        let shared = Shared {
-            shape: self.store.token_shape(),
-            is_immediate: self.store.is_immediate(),
-            max_record_len: self.max_record_bytes.min(self.store.max_record_len().unwrap_or(usize::MAX)),
-            max_sessions_per_owner: self.max_sessions_per_owner,
-            store: Box::new(Erased::new(self.store, Arc::clone(&clock), self.events.clone(), micros(self.not_before))),
-            cookie,
-            lifetime: Lifetime { idle, absolute, renewal: self.renewal },
-            browser_session: self.browser_session,
-            store_timeout: self.store_timeout,
-            goes_on_without_store: self.on_store_failure == OnStoreFailure::Continue,
-            save_on_server_error: self.save_on_server_error,
-            cache_headers: self.cache_headers,
-            clear_site_data: self.clear_site_data,
-            events: self.events,
-            clock,
-            random: self.random,
-            queues: (0..QUEUES).map(|_| tokio::sync::Mutex::new(())).collect(),
-            stamps,
-        };
-        Ok(SessionLayer { shared: Arc::new(shared) })
     }
 }
 

@@ -9,7 +9,7 @@ use http::HeaderValue;
 use http::header::{Entry, HeaderMap, SET_COOKIE};
 
 pub use self::builder::SessionCookieBuilder;
-pub(crate) use self::parse::Candidates;
+pub(crate) use self::parse::{Candidates, header_candidates};
 use crate::token::{SessionToken, TokenShape};
 
 /// 400 days, beyond which browsers shorten a `Max-Age` (RFC 6265bis).
@@ -218,6 +218,13 @@ fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &str {
             return str::from_utf8(&digits[start..]).expect("digits are ASCII");
         }
     }
+}
+
+/// The value of a header of its own that hands a token to the client.
+pub(crate) fn header_value(token: &SessionToken) -> HeaderValue {
+    let mut text = String::with_capacity(token.text_len());
+    token.write_text(&mut text);
+    secret_header(text)
 }
 
 fn append(response: &mut HeaderMap, value: HeaderValue) {

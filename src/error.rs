@@ -26,6 +26,7 @@ pub(crate) enum Kind {
     Unavailable,
     NoOwner,
     NoLayer,
+    NotLoaded,
     Stale,
     Random(std::io::Error),
     TimedOut(Duration),
@@ -95,6 +96,11 @@ impl Error {
         matches!(*self.0, Kind::Stale)
     }
 
+    /// Whether the layer is [lazy](crate::SessionLayerBuilder::lazy) and nobody has loaded the session.
+    pub fn is_not_loaded(&self) -> bool {
+        matches!(*self.0, Kind::NotLoaded)
+    }
+
     /// Whether the request did not come through a [`SessionLayer`](crate::SessionLayer).
     pub fn is_no_layer(&self) -> bool {
         matches!(*self.0, Kind::NoLayer)
@@ -137,6 +143,9 @@ impl fmt::Display for Error {
             Kind::Unavailable => f.write_str("the session is unavailable, since its store could not be read"),
             Kind::NoLayer => f.write_str(
                 "the request carries no session: add `.layer(SessionLayer::new(store))` around this service",
+            ),
+            Kind::NotLoaded => f.write_str(
+                "the session is loaded only when it is asked for: use `LazySession::load`, or leave out `.lazy()`",
             ),
             Kind::NoOwner => f.write_str("an owner's name must not be empty"),
             Kind::Stale => f.write_str("the sign-in is more than a day old and was not committed"),
@@ -266,6 +275,8 @@ pub enum ConfigError {
     },
     /// The age at which tokens are replaced is less than 60 seconds or longer than the absolute timeout.
     RenewAfter(Duration),
+    /// The header for tokens has no valid name, or one that means something else to HTTP, gRPC or the layer.
+    TokenHeader(String),
     /// The store timeout is zero.
     StoreTimeout,
     /// The largest record is zero bytes.
@@ -333,6 +344,12 @@ impl fmt::Display for ConfigError {
             }
             Self::RenewAfter(age) => {
                 write!(f, "renew_after {age:?}: expected at least 60 seconds and at most the absolute_timeout")
+            }
+            Self::TokenHeader(name) => {
+                write!(
+                    f,
+                    "token_header {name:?}: expected the name of a header of its own, not reserved and without \"-bin\""
+                )
             }
             Self::StoreTimeout => f.write_str("store_timeout 0: expected more than zero"),
             Self::MaxRecordBytes => f.write_str("max_record_bytes 0: expected at least 1"),

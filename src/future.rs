@@ -14,7 +14,7 @@ use crate::error::{Error, Kind};
 use crate::layer::Shared;
 use crate::respond::{self, Protocol};
 use crate::service::{Loading, base};
-use crate::session::Session;
+use crate::session::{Carrier, LazySession, Scope, Session};
 use crate::store::{Answer, Boxed};
 
 pin_project! {
@@ -39,9 +39,11 @@ pin_project! {
         // The store looks for the session; the inner service and the request wait.
         Load { loading: Boxed<Result<crate::session::Base, Error>>, waiting: Option<Box<W>> },
         // The inner service answers, holding the session in the request's extensions.
-        Inner { #[pin] running: F, session: Answering, protocol: Protocol, loaded_at: u64 },
+        Inner { #[pin] running: F, session: Answering<Session>, protocol: Protocol, loaded_at: u64 },
+        // The same where the session is loaded only when it is asked for.
+        Lazy { #[pin] running: F, session: Answering<LazySession>, protocol: Protocol },
         // The store takes what the request did; the answer waits.
-        Commit { committing: Boxed<Result<(), Error>>, answer: Option<R>, session: Answering, protocol: Protocol },
+        Commit { committing: Boxed<Result<(), Error>>, answer: Option<R>, session: Answering<Session>, protocol: Protocol },
         // The layer itself answers.
         Refused { answer: Option<R> },
     }
@@ -49,39 +51,60 @@ pin_project! {
 
 /// The session of a request that is to be answered. Dropped before that, as when the client goes away or the handler
 /// panics, it lets whoever holds the session still know that no cookie will reach the client.
-pub(crate) struct Answering {
-    session: Session,
+pub(crate) struct Answering<T: Held> {
+    session: T,
     is_answered: bool,
 }
 
-impl Answering {
-    #[inline]
-    pub(crate) fn new(session: Session) -> Self {
-        Self { session, is_answered: false }
-    }
+/// A session, loaded or not.
+pub(crate) trait Held {
+    /// Ends a request whose response will never be sent.
+    fn lose(&self);
+}
 
-    fn shared(&self) -> &Shared {
-        &self.session.inner().shared
+impl Held for Session {
+    #[inline]
+    fn lose(&self) {
+        self.inner().lose();
     }
 }
 
-impl Drop for Answering {
+impl Held for LazySession {
+    fn lose(&self) {
+        self.lose();
+    }
+}
+
+impl<T: Held> Answering<T> {
+    #[inline]
+    pub(crate) fn new(session: T) -> Self {
+        Self { session, is_answered: false }
+    }
+}
+
+impl<T: Held> Drop for Answering<T> {
     #[inline]
     fn drop(&mut self) {
         if !self.is_answered {
-            self.session.inner().lose();
+            self.session.lose();
         }
     }
+}
+
+/// What is known of a request whose session is being loaded.
+pub(crate) struct Arrival {
+    pub(crate) outer: Option<Scope>,
+    pub(crate) carrier: Carrier,
+    pub(crate) protocol: Protocol,
+    pub(crate) loaded_at: u64,
 }
 
 /// What waits for the session.
 struct Waiting<S, ReqBody> {
     service: S,
     request: Request<ReqBody>,
-    outer: Option<Session>,
     shared: Arc<Shared>,
-    protocol: Protocol,
-    loaded_at: u64,
+    arrival: Arrival,
 }
 
 impl<S, ReqBody> ResponseFuture<S, ReqBody>
@@ -95,25 +118,27 @@ where
 
     /// The service has been called.
     #[inline]
-    pub(crate) fn inner(running: S::Future, session: Answering, protocol: Protocol, loaded_at: u64) -> Self {
+    pub(crate) fn inner(running: S::Future, session: Answering<Session>, protocol: Protocol, loaded_at: u64) -> Self {
         Self { state: State::Inner { running, session, protocol, loaded_at } }
+    }
+
+    pub(crate) fn lazy(running: S::Future, session: Answering<LazySession>, protocol: Protocol) -> Self {
+        Self { state: State::Lazy { running, session, protocol } }
     }
 
     pub(crate) fn load(
         loading: Loading,
         service: S,
         request: Request<ReqBody>,
-        outer: Option<Session>,
         shared: Arc<Shared>,
-        protocol: Protocol,
-        loaded_at: u64,
+        arrival: Arrival,
     ) -> Self {
         let timeout = shared.store_timeout;
         let loading = Box::pin(async move {
             let loaded = tokio::time::timeout(timeout, loading).await.map_err(|_| Kind::TimedOut(timeout))?;
             Ok(loaded?)
         });
-        let waiting = Waiting { service, request, outer, shared, protocol, loaded_at };
+        let waiting = Waiting { service, request, shared, arrival };
         Self { state: State::Load { loading, waiting: Some(Box::new(waiting)) } }
     }
 }
@@ -132,54 +157,75 @@ where
             let next = match state.as_mut().project() {
                 StateProj::Load { loading, waiting } => {
                     let loaded = ready!(loading.as_mut().poll(cx));
-                    let Waiting { mut service, mut request, outer, shared, protocol, loaded_at } =
+                    let Waiting { mut service, mut request, shared, arrival } =
                         *waiting.take().expect("polled after completion");
+                    let Arrival { outer, carrier, protocol, loaded_at } = arrival;
                     match base(&shared, loaded) {
-                        Some(base) => {
-                            let session = Session::new(shared, base, outer);
+                        Ok(base) => {
+                            let session = Session::new(shared, base, outer, carrier);
                             request.extensions_mut().insert(session.clone());
                             let session = Answering::new(session);
                             State::Inner { running: service.call(request), session, protocol, loaded_at }
                         }
-                        None => State::Refused { answer: Some(Ok(respond::unavailable(protocol))) },
+                        Err(_) => State::Refused { answer: Some(Ok(respond::unavailable(protocol))) },
                     }
                 }
                 StateProj::Inner { running, session, protocol, loaded_at } => {
                     let mut answer = ready!(running.poll(cx));
-                    if let Ok(response) = &mut answer
-                        && let Some(finish) = finish_at_once(&mut session.session, *loaded_at)
-                    {
-                        respond::write(response, session.shared(), finish);
-                        session.is_answered = true;
+                    let Some(committing) = commit(&mut answer, session, *protocol, *loaded_at) else {
                         return Poll::Ready(answer);
-                    }
-                    let met = match commit_plainly(&mut session.session, &answer) {
-                        Plain::Settled(committed) => {
-                            return Poll::Ready(conclude(answer, session, *protocol, committed));
-                        }
-                        Plain::Open(met) => met,
                     };
-                    match session.shared().store.commit(&session.session, ending(&answer), met) {
-                        Answer::Ready(committed) => {
-                            return Poll::Ready(conclude(answer, session, *protocol, committed));
-                        }
-                        Answer::Later(committing) => {
-                            let next = Answering::new(session.session.clone());
-                            session.is_answered = true;
-                            State::Commit { committing, answer: Some(answer), session: next, protocol: *protocol }
-                        }
-                    }
+                    let next = Answering::new(session.session.clone());
+                    session.is_answered = true;
+                    State::Commit { committing, answer: Some(answer), session: next, protocol: *protocol }
+                }
+                StateProj::Lazy { running, session, protocol } => {
+                    let mut answer = ready!(running.poll(cx));
+                    session.is_answered = true;
+                    let Some((session, loaded_at)) = session.session.end() else { return Poll::Ready(answer) };
+                    let mut session = Answering::new(session);
+                    let Some(committing) = commit(&mut answer, &mut session, *protocol, loaded_at) else {
+                        return Poll::Ready(answer);
+                    };
+                    State::Commit { committing, answer: Some(answer), session, protocol: *protocol }
                 }
                 StateProj::Commit { committing, answer, session, protocol } => {
                     let committed = ready!(committing.as_mut().poll(cx));
-                    let answer = answer.take().expect("polled after completion");
-                    return Poll::Ready(conclude(answer, session, *protocol, committed));
+                    let mut answer = answer.take().expect("polled after completion");
+                    conclude(&mut answer, session, *protocol, committed);
+                    return Poll::Ready(answer);
                 }
                 StateProj::Refused { answer } => return Poll::Ready(answer.take().expect("polled after completion")),
             };
             state.set(next);
         }
     }
+}
+
+/// Commits what the request did, and returns what the answer has to wait for.
+#[inline]
+fn commit<B: Default, E>(
+    answer: &mut Result<Response<B>, E>,
+    session: &mut Answering<Session>,
+    protocol: Protocol,
+    loaded_at: u64,
+) -> Option<Boxed<Result<(), Error>>> {
+    if let Ok(response) = answer
+        && let Some(finish) = finish_at_once(&mut session.session, loaded_at)
+    {
+        respond::write(response, session.session.inner(), finish);
+        session.is_answered = true;
+        return None;
+    }
+    let committed = match commit_plainly(&mut session.session, answer) {
+        Plain::Settled(committed) => committed,
+        Plain::Open(met) => match session.session.inner().shared.store.commit(&session.session, ending(answer), met) {
+            Answer::Ready(committed) => committed,
+            Answer::Later(committing) => return Some(committing),
+        },
+    };
+    conclude(answer, session, protocol, committed);
+    None
 }
 
 /// Commits where nobody else holds the session any more, if it is simple.
@@ -204,20 +250,19 @@ fn ending<B, E>(answer: &Result<Response<B>, E>) -> Ending {
 /// Puts the outcome of the commit on the response, or answers in its place.
 #[inline]
 fn conclude<B: Default, E>(
-    mut answer: Result<Response<B>, E>,
-    session: &mut Answering,
+    answer: &mut Result<Response<B>, E>,
+    session: &mut Answering<Session>,
     protocol: Protocol,
     committed: Result<(), Error>,
-) -> Result<Response<B>, E> {
+) {
     session.is_answered = true;
     let finish = session.session.with_state(|_, state| finish(state));
-    if let Ok(response) = &mut answer {
+    if let Ok(response) = answer {
         if let Err(error) = committed {
             *response = respond::failed(protocol, &error);
         }
-        respond::write(response, session.shared(), finish);
+        respond::write(response, session.session.inner(), finish);
     }
-    answer
 }
 
 impl<S, ReqBody> fmt::Debug for ResponseFuture<S, ReqBody>

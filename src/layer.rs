@@ -5,19 +5,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use tower_layer::Layer;
 
 use crate::builder::{CacheHeaders, SessionLayerBuilder};
 use crate::clock::{Clock, micros, time};
 use crate::commit::Limit;
-use crate::cookie::SessionCookie;
+use crate::cookie::{Candidates, SessionCookie, header_candidates};
 use crate::error::{Error, StoreError};
 use crate::event::{Events, Operation};
 use crate::lifetime::Lifetime;
 use crate::random::Random;
 use crate::record::{SessionHandle, TOMBSTONE};
 use crate::service::SessionService;
-use crate::session::Session;
+use crate::session::{Carrier, Session};
 use crate::store::{ErasedStore, OwnedSession, Revocation, Revoke, SessionStore};
 use crate::token::{SessionToken, TokenShape};
 
@@ -96,6 +97,10 @@ pub(crate) struct Shared {
     pub(crate) shape: TokenShape,
     pub(crate) is_immediate: bool,
     pub(crate) cookie: SessionCookie,
+    pub(crate) token_header: Option<TokenHeader>,
+    /// What responses vary by that show something of the session.
+    pub(crate) vary: Vec<HeaderValue>,
+    pub(crate) is_lazy: bool,
     pub(crate) lifetime: Lifetime,
     pub(crate) browser_session: bool,
     pub(crate) store_timeout: Duration,
@@ -112,6 +117,13 @@ pub(crate) struct Shared {
     /// Where commits of one record wait for each other after a conflict.
     pub(crate) queues: Box<[tokio::sync::Mutex<()>]>,
     pub(crate) stamps: Stamps,
+}
+
+/// The header that carries tokens for clients without cookies.
+pub(crate) struct TokenHeader {
+    pub(crate) name: HeaderName,
+    /// Whether there is no cookie at all.
+    pub(crate) is_alone: bool,
 }
 
 /// The latest time given to a sign-in or a revocation: one for all layers that go by the system's clock, since two of
@@ -136,6 +148,25 @@ impl Shared {
     /// Whether the token is the session itself.
     pub(crate) fn is_sealed(&self) -> bool {
         self.shape.is_sealed()
+    }
+
+    /// What carries the tokens of a request and its response: what comes in the header goes out in the header, so that no
+    /// script can have the cookie's token sent to it that way.
+    #[inline]
+    pub(crate) fn carrier(&self, request: &HeaderMap) -> Carrier {
+        match &self.token_header {
+            Some(header) if header.is_alone || request.contains_key(&header.name) => Carrier::Header,
+            _ => Carrier::Cookie,
+        }
+    }
+
+    /// The tokens of a request.
+    #[inline]
+    pub(crate) fn candidates(&self, request: &HeaderMap, carrier: Carrier) -> Candidates {
+        match &self.token_header {
+            Some(header) if carrier == Carrier::Header => header_candidates(&header.name, request, self.shape),
+            _ => self.cookie.candidates(request, self.shape),
+        }
     }
 
     /// A time for a sign-in or a revocation that no other of this process has, in microseconds: which of two came

@@ -65,7 +65,7 @@
     doc = "[`CachedStore`] (feature `cached`) in front of a store that is far away answers repeated reads from this process."
 )]
 //!
-//! The feature `axum` makes [`Session`] and [`SessionView`] extractors. Elsewhere [`Session::from_extensions`] finds the
+//! The feature `axum` makes [`Session`], [`SessionView`] and [`LazySession`] extractors. Elsewhere [`Session::from_extensions`] finds the
 //! session. Features are additive; those of the SQL stores need Rust 1.94.
 //!
 //! # Failure
@@ -127,7 +127,7 @@ pub use self::future::ResponseFuture;
 pub use self::layer::{Owners, SessionLayer};
 pub use self::record::SessionHandle;
 pub use self::service::SessionService;
-pub use self::session::{Readable, Session, SessionKey, SessionView};
+pub use self::session::{LazySession, Readable, Session, SessionKey, SessionView};
 #[cfg(feature = "cached")]
 #[cfg_attr(docsrs, doc(cfg(feature = "cached")))]
 pub use self::store::cached::{CachedStore, CachedStoreBuilder};

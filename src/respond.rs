@@ -8,9 +8,9 @@ use http::{Response, StatusCode};
 use crate::builder::CacheHeaders;
 use crate::clock::micros;
 use crate::commit::Finish;
+use crate::cookie::header_value;
 use crate::error::Error;
-use crate::layer::Shared;
-use crate::session::Reply;
+use crate::session::{Carrier, Inner, Reply};
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
@@ -73,23 +73,30 @@ pub(crate) fn is_server_error<B>(response: &Response<B>) -> bool {
     response.status().is_server_error() || grpc_status.is_some_and(|status| status != "0")
 }
 
-/// Writes the cookie and what caches must know.
+/// Writes the cookie, or the header in its place, and what caches must know.
 #[inline]
-pub(crate) fn write<B>(response: &mut Response<B>, shared: &Shared, finish: Finish) {
-    let headers = response.headers_mut();
+pub(crate) fn write<B>(response: &mut Response<B>, session: &Inner, finish: Finish) {
+    let (headers, shared) = (response.headers_mut(), &*session.shared);
     let automatic = shared.cache_headers == CacheHeaders::Automatic;
     if finish.accessed && automatic {
-        vary_by_cookie(headers);
+        shared.vary.iter().for_each(|name| vary_by(headers, name));
     }
-    match finish.reply {
-        Reply::Leave => return,
-        Reply::Set { token, deadline, remembered, as_of } => {
+    let header = shared.token_header.as_ref().filter(|_| session.carrier == Carrier::Header);
+    match (finish.reply, header) {
+        (Reply::Leave, _) => return,
+        (Reply::Set { token, .. }, Some(header)) => {
+            headers.insert(&header.name, header_value(&token));
+        }
+        (Reply::Set { token, deadline, remembered, as_of }, None) => {
             let now = as_of.unwrap_or_else(|| micros(shared.clock.now()));
             let left = Duration::from_micros(deadline.saturating_sub(now));
             let max_age = (remembered || !shared.browser_session).then_some(left);
             shared.cookie.append(headers, shared.shape, &token, max_age);
         }
-        Reply::Remove => {
+        (Reply::Remove, Some(header)) => {
+            headers.insert(&header.name, HeaderValue::from_static(""));
+        }
+        (Reply::Remove, None) => {
             shared.cookie.append_removal(headers, shared.shape);
             if shared.clear_site_data {
                 headers.insert(CLEAR_SITE_DATA, HeaderValue::from_static(r#""cache", "cookies", "storage""#));
@@ -101,22 +108,23 @@ pub(crate) fn write<B>(response: &mut Response<B>, shared: &Shared, finish: Fini
     }
 }
 
-/// Adds `Cookie` to `Vary`, unless it is there or everything is.
-fn vary_by_cookie(headers: &mut HeaderMap) {
+/// Adds a header's name to `Vary`, unless it is there or everything is.
+#[inline]
+fn vary_by(headers: &mut HeaderMap, by: &HeaderValue) {
     let Some(first) = headers.get(VARY) else {
-        headers.insert(VARY, HeaderValue::from_static("Cookie"));
+        headers.insert(VARY, by.clone());
         return;
     };
     let is_known = |value: &HeaderValue| {
         value.as_bytes().split(|byte| *byte == b',').any(|name| {
             let name = name.trim_ascii();
-            name == b"*" || name.eq_ignore_ascii_case(b"cookie")
+            name == b"*" || name.eq_ignore_ascii_case(by.as_bytes())
         })
     };
     if headers.get_all(VARY).iter().any(is_known) {
         return;
     }
-    let merged = [first.as_bytes(), b", Cookie"].concat();
+    let merged = [first.as_bytes(), b", ", by.as_bytes()].concat();
     if let (Ok(merged), Some(slot)) = (HeaderValue::from_bytes(&merged), headers.get_mut(VARY)) {
         *slot = merged;
     }
@@ -175,7 +183,7 @@ mod tests {
             (&["accept, cOOkie"], &["accept, cOOkie"]),
         ] {
             let mut headers = headers(&VARY, before);
-            vary_by_cookie(&mut headers);
+            vary_by(&mut headers, &HeaderValue::from_static("Cookie"));
             assert!(headers.get_all(VARY).iter().eq(after), "{before:?}: {headers:?}");
         }
     }

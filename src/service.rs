@@ -10,10 +10,10 @@ use tower_service::Service;
 use crate::clock::micros;
 use crate::error::{Error, StoreError};
 use crate::event::Operation;
-use crate::future::{Answering, ResponseFuture};
+use crate::future::{Answering, Arrival, ResponseFuture};
 use crate::layer::Shared;
 use crate::respond::{self, Protocol};
-use crate::session::{Base, Session};
+use crate::session::{Base, LazySession, Scope, Session, find};
 use crate::store::Answer;
 
 /// The service that a [`SessionLayer`](crate::SessionLayer) makes of another.
@@ -46,38 +46,45 @@ where
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let shared = &self.shared;
         let protocol = Protocol::of(request.headers());
-        let outer = request.extensions_mut().remove::<Session>();
-        if outer.as_ref().is_some_and(|outer| outer.named(shared.cookie.name()).is_some()) {
+        let outer = Scope::take(request.extensions_mut());
+        if outer.as_ref().is_some_and(|outer| find(outer, shared.cookie.name()).is_some()) {
             tracing::error!(
                 cookie = shared.cookie.name(),
                 "two session layers use one cookie name: remove one, or give it another `cookie_name`"
             );
             return ResponseFuture::refused(respond::misconfigured(protocol));
         }
-        let mut candidates = shared.cookie.candidates(request.headers(), shared.shape);
+        let carrier = shared.carrier(request.headers());
+        let mut candidates = shared.candidates(request.headers(), carrier);
         if candidates.is_malformed() {
             shared.events.malformed();
         }
+        if shared.is_lazy {
+            let lazy = LazySession::new(Arc::clone(shared), candidates, outer, carrier);
+            request.extensions_mut().insert(lazy.clone());
+            return ResponseFuture::lazy(self.inner.call(request), Answering::new(lazy), protocol);
+        }
         let (session, loaded_at) = if candidates.is_empty() {
-            (Session::new(Arc::clone(shared), Base::New, outer), 0)
+            (Session::new(Arc::clone(shared), Base::New, outer, carrier), 0)
         } else {
             let now = shared.clock.now();
             let loaded_at = micros(now);
             let base = match shared.store.open(&mut candidates, now, loaded_at) {
                 Answer::Ready(Ok(opened)) => opened.with(&mut candidates),
                 Answer::Ready(Err(error)) => match base(shared, Err(error.into())) {
-                    Some(base) => base,
-                    None => return ResponseFuture::refused(respond::unavailable(protocol)),
+                    Ok(base) => base,
+                    Err(_) => return ResponseFuture::refused(respond::unavailable(protocol)),
                 },
                 Answer::Later(loading) => {
                     // The service that is ready goes into the future, and its clone stays.
                     let clone = self.inner.clone();
                     let ready = std::mem::replace(&mut self.inner, clone);
                     let shared = Arc::clone(shared);
-                    return ResponseFuture::load(loading, ready, request, outer, shared, protocol, loaded_at);
+                    let arrival = Arrival { outer, carrier, protocol, loaded_at };
+                    return ResponseFuture::load(loading, ready, request, shared, arrival);
                 }
             };
-            (Session::new(Arc::clone(shared), base, outer), loaded_at)
+            (Session::new(Arc::clone(shared), base, outer, carrier), loaded_at)
         };
         request.extensions_mut().insert(session.clone());
         let session = Answering::new(session);
@@ -92,16 +99,13 @@ impl<S: fmt::Debug> fmt::Debug for SessionService<S> {
     }
 }
 
-/// What a request goes on with; `None` if it must not.
+/// What a request goes on with; an error if it must not.
 #[inline]
-pub(crate) fn base(shared: &Shared, loaded: Result<Base, Error>) -> Option<Base> {
-    match loaded {
-        Ok(base) => Some(base),
-        Err(error) => {
-            shared.events.failed(Operation::Load, &error);
-            shared.goes_on_without_store.then_some(Base::Unavailable)
-        }
-    }
+pub(crate) fn base(shared: &Shared, loaded: Result<Base, Error>) -> Result<Base, Error> {
+    loaded.or_else(|error| {
+        shared.events.failed(Operation::Load, &error);
+        if shared.goes_on_without_store { Ok(Base::Unavailable) } else { Err(error) }
+    })
 }
 
 /// A load that is under way.

@@ -3,6 +3,7 @@
 mod changes;
 mod gate;
 mod key;
+mod lazy;
 mod log;
 mod state;
 mod values;
@@ -18,7 +19,9 @@ use subtle::ConstantTimeEq as _;
 
 pub(crate) use self::changes::{Intent, Op, SignIn, fits};
 pub use self::key::{Readable, SessionKey};
-pub(crate) use self::state::{Base, Head, Inner, Live, Reply, State, Work, blank};
+pub use self::lazy::LazySession;
+pub(crate) use self::lazy::{Scope, find};
+pub(crate) use self::state::{Base, Carrier, Head, Inner, Live, Reply, State, Work, blank};
 pub use self::view::SessionView;
 use crate::clock::{micros, span};
 use crate::commit::Ending;
@@ -51,8 +54,8 @@ pub struct Session(Arc<Inner>);
 
 impl Session {
     #[inline]
-    pub(crate) fn new(shared: Arc<Shared>, base: Base, outer: Option<Self>) -> Self {
-        Self(Arc::new(Inner::new(shared, base, outer)))
+    pub(crate) fn new(shared: Arc<Shared>, base: Base, outer: Option<Scope>, carrier: Carrier) -> Self {
+        Self(Arc::new(Inner::new(shared, base, outer, carrier)))
     }
 
     #[inline]
@@ -79,8 +82,9 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// The request did not come through a [`SessionLayer`](crate::SessionLayer) ([`Error::is_no_layer`]); the error
-    /// says which line to add, and so does the log.
+    /// The request did not come through a [`SessionLayer`](crate::SessionLayer) ([`Error::is_no_layer`]), or the layer is
+    /// [lazy](crate::SessionLayerBuilder::lazy) and [`LazySession`] is to be asked ([`Error::is_not_loaded`]); the error says
+    /// which line to add, and so does the log.
     ///
     /// # Examples
     ///
@@ -95,7 +99,8 @@ impl Session {
     /// ```
     pub fn from_extensions(extensions: &http::Extensions) -> Result<Self, Error> {
         extensions.get::<Self>().cloned().ok_or_else(|| {
-            let error = Error::from(Kind::NoLayer);
+            let is_lazy = extensions.get::<LazySession>().is_some();
+            let error = Error::from(if is_lazy { Kind::NotLoaded } else { Kind::NoLayer });
             tracing::error!(%error, "a handler asked for its session");
             error
         })
@@ -271,11 +276,14 @@ impl Session {
     }
 
     /// Returns the session of an outer layer with this cookie name, or this one if it is its own.
+    ///
+    /// That of a [lazy](crate::SessionLayerBuilder::lazy) layer is there once it is loaded; [`LazySession::named`] finds it
+    /// before.
     pub fn named(&self, cookie: &str) -> Option<Self> {
         if self.0.shared.cookie.name() == cookie {
             return Some(self.clone());
         }
-        self.0.outer.as_ref()?.named(cookie)
+        find(self.0.outer.as_ref()?, cookie)?.loaded()
     }
 
     /// Returns what lists and revokes an owner's sessions.

@@ -234,13 +234,22 @@ impl StoreKey {
 
     /// Returns the digest as 64 lower-case hex digits.
     pub fn hex(&self) -> String {
-        self.to_string()
+        self.hex_in(&mut [0; 64]).to_owned()
+    }
+
+    /// Writes the hex digits into a buffer: a formatter that is asked for each byte takes a microsecond.
+    pub(crate) fn hex_in<'a>(&self, buffer: &'a mut [u8; 64]) -> &'a str {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        for (pair, byte) in buffer.chunks_exact_mut(2).zip(self.0) {
+            pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        }
+        str::from_utf8(buffer).expect("digits are ASCII")
     }
 }
 
 impl fmt::Display for StoreKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(self.hex_in(&mut [0; 64]))
     }
 }
 

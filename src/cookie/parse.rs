@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use http::header::{COOKIE, HeaderMap};
+use http::header::{COOKIE, HeaderMap, HeaderName};
 
 use crate::token::{SessionToken, TokenShape, is_plain};
 
@@ -68,6 +68,24 @@ impl Candidates {
     pub(crate) fn into_iter(self) -> impl Iterator<Item = SessionToken> {
         self.first.into_iter().chain(self.others)
     }
+}
+
+/// The tokens of a header of its own, which proxies may have joined to one line.
+pub(crate) fn header_candidates(name: &HeaderName, request: &HeaderMap, shape: TokenShape) -> Candidates {
+    let mut found = Candidates::default();
+    for value in request.get_all(name).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b',')) {
+        if found.is_full() {
+            break;
+        }
+        match SessionToken::parse(trim(value), shape) {
+            Some(token) => found.push(token),
+            None => found.is_malformed = true,
+        }
+    }
+    if found.is_malformed {
+        tracing::debug!(header = name.as_str(), "a request came with a malformed session token");
+    }
+    found
 }
 
 #[inline]
@@ -260,6 +278,30 @@ mod tests {
             assert_eq!(found.take(at), Some(token), "{at}");
         }
         assert!(candidates("id", &request, TokenShape::Random).take(4).is_none());
+    }
+
+    #[test]
+    fn a_header_of_its_own_holds_tokens_and_nothing_else() {
+        let name = HeaderName::from_static("x-session");
+        for (values, expected) in [
+            (&[A][..], &[A][..]),
+            (&["", A], &[A]),
+            (&["AAAA, =, %00, \u{7f}x", &format!("{A} ,\t{B}")], &[A, B]),
+            (&["id=BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB"], &[]),
+            (&[], &[]),
+        ] {
+            let mut request = HeaderMap::new();
+            for value in values {
+                request.append(&name, HeaderValue::from_bytes(value.replace('\u{7f}', " ").as_bytes()).unwrap());
+            }
+            let found: Vec<_> = header_candidates(&name, &request, TokenShape::Random).into_iter().collect();
+            let expected =
+                expected.iter().map(|text| SessionToken::parse(text.as_bytes(), TokenShape::Random).unwrap());
+            assert!(found.into_iter().eq(expected), "{values:?}");
+        }
+        let many = (0..100).map(|i| format!("{i:032}")).collect::<Vec<_>>().join(",");
+        let request = HeaderMap::from_iter([(name.clone(), HeaderValue::from_str(&many).unwrap())]);
+        assert_eq!(header_candidates(&name, &request, TokenShape::Random).into_iter().count(), MAX_CANDIDATES);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::Session;
+use super::Scope;
 use super::changes::{Intent, Op, fits};
 use super::gate::Gate;
 use crate::error::{Error, Kind};
@@ -14,7 +14,8 @@ use crate::token::SessionToken;
 pub(crate) struct Inner {
     pub(crate) shared: Arc<Shared>,
     /// The session of the layer around this one.
-    pub(crate) outer: Option<Session>,
+    pub(crate) outer: Option<Scope>,
+    pub(crate) carrier: Carrier,
     state: Mutex<State>,
     pub(crate) gate: Gate,
 }
@@ -30,6 +31,14 @@ pub(crate) struct State {
     pub(crate) work: Option<Work>,
     /// What the response's cookie has to say so far.
     pub(crate) reply: Reply,
+}
+
+/// What brings tokens from the client and to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Carrier {
+    Cookie,
+    /// A header of the layer's own, for clients without cookies.
+    Header,
 }
 
 /// Whether a new token can still reach the client.
@@ -107,9 +116,9 @@ impl Reply {
 
 impl Inner {
     #[inline]
-    pub(crate) fn new(shared: Arc<Shared>, base: Base, outer: Option<Session>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, base: Base, outer: Option<Scope>, carrier: Carrier) -> Self {
         let state = State { base, accessed: false, head: Head::Open, dropped: false, work: None, reply: Reply::Leave };
-        Self { shared, outer, state: Mutex::new(state), gate: Gate::default() }
+        Self { shared, outer, carrier, state: Mutex::new(state), gate: Gate::default() }
     }
 
     /// Never held while user code runs or across an await; a panic elsewhere left the state whole.

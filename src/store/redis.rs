@@ -130,7 +130,7 @@ impl RedisStore {
 
 impl Inner {
     fn name(&self, key: &StoreKey) -> String {
-        format!("{}{key}", self.prefix)
+        [&self.prefix, key.hex_in(&mut [0; 64])].concat()
     }
 
     /// Calls a script on a session.
@@ -139,7 +139,8 @@ impl Inner {
     }
 
     async fn load(&self, key: &StoreKey, now: SystemTime) -> Result<Loaded, StoreError> {
-        let got = self.link.send(redis::cmd("GET").arg(self.name(key))).await;
+        let name = self.name(key);
+        let got = self.link.send(redis::Cmd::with_capacity(2, 3 + name.len()).arg("GET").arg(&name)).await;
         let found = match got {
             Ok(Value::Nil) => return Ok(Loaded::Absent),
             Ok(Value::BulkString(value)) => format::decode(key, &value, now),
@@ -266,8 +267,11 @@ impl SessionStore for RedisStore {
             Deadline::Extend => b"extend",
             Deadline::Set => b"set",
         };
-        let (from, value) = (from.get().to_be_bytes(), format::record(&key, next));
-        updated(&self.0.step(&self.0.scripts.replace, &key, &[&instant(now), &from, &value, deadline]).await?)
+        let value = format::record(&key, next);
+        let (from, keep) = (format::beginning(from, &value), owners::millis(next.deadline(), now));
+        let keep = if next.is_expired(now) { "0".to_owned() } else { keep.to_string() };
+        let arguments = [&instant(now)[..], &from, &value, deadline, keep.as_bytes()];
+        updated(&self.0.step(&self.0.scripts.replace, &key, &arguments).await?)
     }
 
     async fn touch(

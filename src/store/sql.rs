@@ -23,6 +23,10 @@
 //! must never become somebody else's. A record that cannot be read (damaged, of a newer format) is absent, with a warning, and
 //! stays until its deadline.
 //!
+//! A pool that does not test its connections before it hands them out (`test_before_acquire(false)`), as those of `connect`, saves
+//! each read a round trip: the store then tests before a write, and sends a read again for which the connection was
+//! closed.
+//!
 //! The pool must lead to one server that reads what it has written, not to replicas that lag behind.
 //!
 //! Deadlines go by the clock of the program, never by that of the database.

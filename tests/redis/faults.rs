@@ -12,7 +12,7 @@ use tower_session_layer::{RedisStore, Session, SessionLayer};
 use crate::proxy::{Fault, Proxy};
 use crate::server::Server;
 use crate::support::Answer;
-use crate::support::direct::{act, begin, respond, values};
+use crate::support::direct::{act, begin, pass, respond, values};
 
 const SHORT: Duration = Duration::from_millis(300);
 /// For what has to succeed, however busy the machine is.
@@ -63,10 +63,13 @@ async fn frozen_server_is_503_and_the_next_request_after_it_works() {
     let server = Server::start();
     let store = store(&server.url()).await;
     let (hasty, patient) = (layer(&store, SHORT), layer(&store, LONG));
+    let lazy = SessionLayer::builder(store.clone()).cookie_name("sid").store_timeout(LONG).lazy().build().unwrap();
     let token = begin(&patient, |session| session.insert("a", 1)).await;
     for _ in 0..3 {
         server.freeze();
         everything_is_refused(&hasty, &token).await;
+        let unasked = pass(&lazy, &token).await;
+        assert!(unasked.leaves_cookie() && unasked.body == "hello", "who does not ask does not wait: {unasked:?}");
         server.thaw();
         let found = values(&patient, &token).await.unwrap();
         assert_eq!(found["a"], 1);

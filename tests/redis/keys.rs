@@ -130,7 +130,7 @@ async fn value_that_is_not_ours_is_absent_with_a_warning_and_stays() {
         ("a number", vec!["SET", "KEY", "17"]),
         ("another session's value", vec!["COPY", "ONE", "KEY"]),
         ("a newer format", vec!["COPY", "ONE", "KEY", "SETRANGE", "7", "\u{2}"]),
-        ("a value cut off", vec!["COPY", "ONE", "KEY", "SETRANGE", "24", "long"]),
+        ("a value cut off", vec!["COPY", "ONE", "KEY", "SETRANGE", "32", "long"]),
     ]
     .into_iter()
     .enumerate()

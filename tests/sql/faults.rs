@@ -12,7 +12,7 @@ macro_rules! fault_rules {
         use tower_session_layer::{Session, SessionLayer};
 
         use crate::support::Answer;
-        use crate::support::direct::{act, begin, hold, values};
+        use crate::support::direct::{act, begin, hold, pass, values};
 
         async fn connected(server: &Server, store_timeout: Duration) -> ($store, SessionLayer) {
             let store = $store::connect(&server.url()).await.unwrap();
@@ -50,7 +50,8 @@ macro_rules! fault_rules {
         #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
         async fn server_that_hangs_is_503_in_time_and_works_again_when_it_goes_on() {
             let server = Server::start();
-            let (_, layer) = connected(&server, Duration::from_secs(2)).await;
+            let (store, layer) = connected(&server, Duration::from_secs(2)).await;
+            let lazy = SessionLayer::builder(store).cookie_name("sid").lazy().build().unwrap();
             let token = begin(&layer, |session| session.insert("n", 0)).await;
             assert!(add_one(&layer, &token).await.leaves_cookie());
             let write = hold(&layer, &token, |session| session.insert("other", 1)).await;
@@ -60,6 +61,8 @@ macro_rules! fault_rules {
             let ((), write, end) = tokio::join!(all_unavailable(&layer, &token), write.release(), end.release());
             assert_eq!((write.status, write.set_cookie()), (StatusCode::SERVICE_UNAVAILABLE, None), "loaded before");
             assert_eq!((end.status, end.removes_cookie()), (StatusCode::SERVICE_UNAVAILABLE, true), "the client's part is done");
+            let unasked = pass(&lazy, &token).await;
+            assert!(unasked.leaves_cookie() && unasked.body == "hello", "who does not ask does not wait: {unasked:?}");
             server.thaw();
             assert!(add_one(&layer, &token).await.leaves_cookie(), "the first request after it");
             // What was sent before the server hung may have been applied; what could not be loaded never is.
@@ -117,6 +120,33 @@ macro_rules! fault_rules {
                 // What failed may have been applied, its answer lost.
                 assert!(acknowledged <= n && n <= acknowledged + failed, "{acknowledged} and {failed}: {n}");
             }
+        }
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        async fn restart_that_nobody_saw_is_not_seen_by_a_read_nor_by_a_write() {
+            let server = Server::start();
+            let (store, layer) = connected(&server, Duration::from_secs(10)).await;
+            let token = begin(&layer, |session| session.insert("n", 0)).await;
+            // All connections that the pool may have, so that none of those that wait there is alive.
+            let fill = async || {
+                let pool = store.pool();
+                let mut connections = Vec::new();
+                for _ in 0..pool.options().get_max_connections() {
+                    connections.push(pool.acquire().await.unwrap());
+                }
+                drop(connections);
+                while pool.num_idle() < pool.options().get_max_connections() as usize {
+                    tokio::task::yield_now().await;
+                }
+            };
+            fill().await;
+            server.restart();
+            assert_eq!(values(&layer, &token).await, Some(json!({ "n": 0 })));
+            let write = hold(&layer, &token, |session| session.insert("n", 1)).await;
+            fill().await;
+            server.restart();
+            assert!(write.release().await.leaves_cookie());
+            assert_eq!(values(&layer, &token).await, Some(json!({ "n": 1 })));
         }
 
         // The clock goes on by itself where everybody waits for it.

@@ -11,7 +11,7 @@ use http::header::COOKIE;
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tower::{Layer as _, Service as _, service_fn};
+use tower::{Layer as _, Service as _, ServiceExt as _, service_fn};
 use tower_session_layer::{Error, Session, SessionLayer};
 
 use super::{Answer, answer};
@@ -61,6 +61,13 @@ where
     R: IntoResponse + Send + 'static,
 {
     send(layer, token, |session| async move { act(&session) }).await
+}
+
+/// Sends a request whose handler asks for no session.
+pub async fn pass(layer: &SessionLayer, token: &str) -> Answer {
+    let service = layer.layer(service_fn(|_: Request<Body>| async { Ok::<_, Infallible>("hello".into_response()) }));
+    let request = Request::builder().header(COOKIE, format!("sid={token}")).body(Body::empty()).unwrap();
+    answer(service.oneshot(request).await.unwrap_or_else(|never| match never {})).await
 }
 
 /// Begins a session and returns its token.

@@ -3,11 +3,11 @@
 //! | bytes | what |
 //! |---|---|
 //! | 0..8 | `session` and the format's number, 1 |
-//! | 8..16 | the start of the SHA-256 of store key, owner and body |
-//! | 16..24 | version; zero for a tombstone |
-//! | 24..32 | one more than the length of the owner's name; zero without an owner |
-//! | 32..40 | deadline |
-//! | 40..48 | seen |
+//! | 8..16 | version; zero for a tombstone |
+//! | 16..24 | deadline |
+//! | 24..32 | seen |
+//! | 32..40 | one more than the length of the owner's name; zero without an owner |
+//! | 40..48 | the start of the SHA-256 of store key, owner and body |
 //! | 48..64 | handle; zeros for a tombstone |
 //!
 //! Numbers are big-endian, times in microseconds since the Unix epoch. The scripts read and move what is in the header
@@ -28,6 +28,17 @@ const DIGEST_LEN: usize = 8;
 const HEADER_LEN: usize = 64;
 /// What a handle takes, here and in an entry of an owner's list.
 pub(super) const HANDLE_LEN: usize = 16;
+
+/// How a value begins that is at this version and has the same deadline as another value.
+pub(super) fn beginning(version: Version, value: &[u8]) -> [u8; 24] {
+    let mut start = [0; 24];
+    start[..8].copy_from_slice(&MAGIC);
+    start[8..16].copy_from_slice(&version.get().to_be_bytes());
+    if let Some(deadline) = value.get(16..24) {
+        start[16..].copy_from_slice(deadline);
+    }
+    start
+}
 
 /// Writes a record.
 pub(super) fn record(key: &StoreKey, record: &Record) -> Vec<u8> {
@@ -67,10 +78,10 @@ fn encode(key: &StoreKey, head: &Head, handle: &[u8; HANDLE_LEN], body: &[u8]) -
     let version = head.version.map_or(0, Version::get);
     let mut out = Vec::with_capacity(HEADER_LEN + owner.len() + body.len());
     out.extend_from_slice(&MAGIC);
-    out.extend_from_slice(&digest(key, owner.as_bytes(), body));
-    for number in [version, owner_len, micros(head.deadline), micros(head.seen)] {
+    for number in [version, micros(head.deadline), micros(head.seen), owner_len] {
         out.extend_from_slice(&number.to_be_bytes());
     }
+    out.extend_from_slice(&digest(key, owner.as_bytes(), body));
     out.extend_from_slice(handle);
     out.extend_from_slice(owner.as_bytes());
     out.extend_from_slice(body);
@@ -82,9 +93,9 @@ fn read(key: &StoreKey, bytes: &[u8], now: SystemTime) -> Result<Loaded, String>
     if take(&mut rest) != Some(MAGIC) {
         return Err("not a session, or of a newer format".to_owned());
     }
-    let expected: [u8; DIGEST_LEN] = take(&mut rest).ok_or("cut off")?;
     let mut number = || take(&mut rest).map(u64::from_be_bytes).ok_or("cut off");
-    let (version, owner_len, deadline, seen) = (number()?, number()?, number()?, number()?);
+    let (version, deadline, seen, owner_len) = (number()?, number()?, number()?, number()?);
+    let expected: [u8; DIGEST_LEN] = take(&mut rest).ok_or("cut off")?;
     let handle: [u8; HANDLE_LEN] = take(&mut rest).ok_or("cut off")?;
     if deadline <= micros(now) {
         return Ok(Loaded::Absent);
@@ -139,11 +150,11 @@ mod tests {
     fn the_format_is_pinned() {
         let value = record(&key(), &sample());
         let mut golden = b"session\x01".to_vec();
-        golden.extend([0x13, 0xe5, 0x24, 0x9c, 0x6f, 0xe8, 0xb0, 0x23]);
         golden.extend([1, 2, 3, 4, 5, 6, 7, 8]);
-        golden.extend([0, 0, 0, 0, 0, 0, 0, 4]);
         golden.extend([0, 0, 0, 0, 0, 0, 0, 0x11]);
         golden.extend([0, 0, 0, 0, 0, 0, 0, 0x10]);
+        golden.extend([0, 0, 0, 0, 0, 0, 0, 4]);
+        golden.extend([0x13, 0xe5, 0x24, 0x9c, 0x6f, 0xe8, 0xb0, 0x23]);
         golden.extend([9; 16]);
         golden.extend(b"ada");
         golden.extend(sample().encode());
@@ -153,7 +164,11 @@ mod tests {
 
         let stone = Tombstone::new(TombstoneKind::Destroyed, Duration::from_micros(3), time(1));
         let value = tombstone(&key(), &stone, time(1));
-        assert_eq!(value[16..64], [[0; 16], [0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 1], [0; 16]].concat());
+        assert_eq!(
+            value[8..40],
+            [[0, 0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 4], [0, 0, 0, 0, 0, 0, 0, 1], [0; 8]].concat()
+        );
+        assert_eq!(value[48..64], [0; 16]);
         assert_eq!(decode(&key(), &value, time(1)), Found::Ours(Loaded::Tombstone(stone)));
     }
 
@@ -165,7 +180,7 @@ mod tests {
             assert!(unreadable(&whole[..end]), "cut at {end}");
         }
         // The times may be any, as a touch moves them.
-        for at in (0..16).chain(24..32).chain(48..whole.len()) {
+        for at in (0..8).chain(32..whole.len()) {
             for bit in 0..8 {
                 let mut flipped = whole.clone();
                 flipped[at] ^= 1 << bit;

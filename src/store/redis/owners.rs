@@ -201,7 +201,7 @@ fn read_mark(bytes: &[u8]) -> Result<Option<RevocationMark>, Failure> {
 }
 
 /// How long it is from `now` to `end`: at least a millisecond, at most a century.
-fn millis(end: SystemTime, now: SystemTime) -> u128 {
+pub(super) fn millis(end: SystemTime, now: SystemTime) -> u128 {
     const CENTURY: u128 = 100 * 31_557_600_000;
     end.duration_since(now).map_or(1, |left| left.as_micros().div_ceil(1_000).clamp(1, CENTURY))
 }

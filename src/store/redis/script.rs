@@ -34,7 +34,11 @@ impl Scripts {
     pub(super) fn new() -> Self {
         Self {
             create: on_session!("lua/create.lua"),
-            replace: on_session!("lua/replace.lua"),
+            replace: Script::new(concat!(
+                include_str!("lua/at_once.lua"),
+                include_str!("lua/session.lua"),
+                include_str!("lua/replace.lua")
+            )),
             retire: on_session!("lua/retire.lua"),
             touch: on_session!("lua/touch.lua"),
             settle: on_session!("lua/settle.lua"),
@@ -73,18 +77,28 @@ impl Script {
 }
 
 fn command(verb: &str, script: &str, keys: &[&str], arguments: &[&[u8]]) -> redis::Cmd {
-    let mut command = redis::cmd(verb);
-    command.arg(script).arg(keys.len()).arg(keys).arg(arguments);
+    let len = keys.iter().map(|key| key.len()).chain(arguments.iter().map(|argument| argument.len())).sum::<usize>();
+    // The room is for the verb and the number of keys, too.
+    let mut command = redis::Cmd::with_capacity(3 + keys.len() + arguments.len(), 16 + script.len() + len);
+    command.arg(verb).arg(script).arg(keys.len()).arg(keys).arg(arguments);
     command
 }
 
 impl Reply {
     /// `None` unless it is an answer of a script that was called with this key.
     fn read(answer: Value, key: &str) -> Option<Self> {
-        let Value::Array(parts) = answer else { return None };
-        let mut parts = parts.into_iter();
-        let (Value::BulkString(tag), Value::BulkString(word)) = (parts.next()?, parts.next()?) else { return None };
-        (!tag.is_empty() && key.as_bytes().ends_with(&tag)).then(|| Self { word, rest: parts.next() })
+        let (tag, word, rest) = match answer {
+            Value::BulkString(tag) => (tag, b"done".to_vec(), None),
+            Value::Array(parts) => {
+                let mut parts = parts.into_iter();
+                match (parts.next()?, parts.next()?) {
+                    (Value::BulkString(tag), Value::BulkString(word)) => (tag, word, parts.next()),
+                    _ => return None,
+                }
+            }
+            _ => return None,
+        };
+        (!tag.is_empty() && key.as_bytes().ends_with(&tag)).then_some(Self { word, rest })
     }
 
     pub(super) fn word(&self) -> &[u8] {

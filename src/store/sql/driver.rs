@@ -10,7 +10,9 @@ use std::time::Duration;
 use sqlx::database::Database;
 use sqlx::pool::PoolConnection;
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, ColumnIndex, Decode, Encode, Executor, IntoArguments, Pool, Row as _, Type};
+use sqlx::{
+    AssertSqlSafe, ColumnIndex, Connection as _, Decode, Encode, Executor, IntoArguments, Pool, Row as _, Type,
+};
 
 use super::dialect::Dialect;
 
@@ -66,15 +68,21 @@ where
     const DIALECT: Dialect = DB::DIALECT;
 
     async fn execute(&self, sql: &Arc<str>, args: &[Arg<'_>]) -> sqlx::Result<u64> {
-        let mut lease = Lease(Some(self.acquire().await?));
+        let mut lease = Lease::tested(self).await?;
         let done = bound::<DB>(sql, args).execute(lease.connection()).await;
         lease.give_back();
         done.map(|done| done.rows())
     }
 
     async fn rows(&self, sql: &Arc<str>, args: &[Arg<'_>]) -> sqlx::Result<Vec<Row>> {
-        let mut lease = Lease(Some(self.acquire().await?));
-        let rows = bound::<DB>(sql, args).fetch_all(lease.connection()).await;
+        let mut lease = Lease::any(self).await?;
+        let mut rows = bound::<DB>(sql, args).fetch_all(lease.connection()).await;
+        if rows.is_err() && needs_test(self) {
+            // The server may have closed the connection long ago. A `SELECT` can be sent twice.
+            drop(lease);
+            lease = Lease::tested(self).await?;
+            rows = bound::<DB>(sql, args).fetch_all(lease.connection()).await;
+        }
         lease.give_back();
         let read = |row: &DB::Row| {
             Ok(Row {
@@ -91,7 +99,7 @@ where
     }
 
     async fn script(&self, sql: &str) -> sqlx::Result<()> {
-        let mut lease = Lease(Some(self.acquire().await?));
+        let mut lease = Lease::tested(self).await?;
         let done = sqlx::raw_sql(AssertSqlSafe(sql)).execute(lease.connection()).await;
         lease.give_back();
         done.map(drop)
@@ -120,6 +128,11 @@ pub(super) async fn reach<C: sqlx::Connection>(options: &C::Options) -> sqlx::Re
     tokio::time::timeout(PATIENCE, reaching).await.map_err(waited)?
 }
 
+/// Whether a connection of this pool may have been closed by the server when it is handed out.
+fn needs_test<DB: Engine>(pool: &Pool<DB>) -> bool {
+    DB::DIALECT.is_remote && !pool.options().get_test_before_acquire()
+}
+
 /// How many rows a statement found, whose method is not part of any trait of sqlx.
 pub(super) trait Affected {
     fn rows(&self) -> u64;
@@ -132,6 +145,27 @@ pub(super) trait Affected {
 struct Lease<DB: Engine>(Option<PoolConnection<DB>>);
 
 impl<DB: Engine> Lease<DB> {
+    /// A connection that the server may have closed, unless the pool looks.
+    async fn any(pool: &Pool<DB>) -> sqlx::Result<Self> {
+        pool.acquire().await.map(|connection| Self(Some(connection)))
+    }
+
+    /// A connection that has just answered.
+    async fn tested(pool: &Pool<DB>) -> sqlx::Result<Self> {
+        let mut lease = Self::any(pool).await?;
+        if needs_test(pool) {
+            // After as many as the pool has, this one is new.
+            for _ in 0..pool.options().get_max_connections() {
+                if lease.connection().ping().await.is_ok() {
+                    break;
+                }
+                drop(lease);
+                lease = Self::any(pool).await?;
+            }
+        }
+        Ok(lease)
+    }
+
     fn connection(&mut self) -> &mut DB::Connection {
         self.0.as_mut().expect("only `give_back` takes it, with the lease")
     }

@@ -71,7 +71,7 @@ impl MySqlStore {
         let error = |error| connect_error(&error, MySql::DIALECT.name, shape);
         let options = MySqlConnectOptions::from_str(url).map_err(error)?;
         reach::<MySqlConnection>(&options).await.map_err(error)?;
-        let pool = MySqlPoolOptions::new().after_connect(|connection, _| {
+        let pool = MySqlPoolOptions::new().test_before_acquire(false).after_connect(|connection, _| {
             Box::pin(async move {
                 sqlx::raw_sql("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").execute(connection).await?;
                 Ok(())

@@ -70,7 +70,7 @@ impl PostgresStore {
         let error = |error| connect_error(&error, Postgres::DIALECT.name, shape);
         let options = PgConnectOptions::from_str(url).map_err(error)?;
         reach::<PgConnection>(&options).await.map_err(error)?;
-        Ok(Self::new(PgPoolOptions::new().connect_lazy_with(options)))
+        Ok(Self::new(PgPoolOptions::new().test_before_acquire(false).connect_lazy_with(options)))
     }
 }
 

@@ -29,7 +29,8 @@ use crate::token::{SessionToken, TokenShape};
 sql_store! {
     /// Sessions in a table of an SQLite database, shared by the processes of one machine.
     ///
-    /// No server is needed, and a power loss takes nothing back that was answered for. One connection writes at a time.
+    /// No server is needed, and a power loss takes nothing back that was answered for. One connection writes at a time:
+    /// the requests of a store take turns, those of other processes wait as SQLite does, asleep for ever longer.
     /// A clone is another handle on the same pool. The [module](super) says what stands in the table and how it is
     /// kept right.
     ///
@@ -95,7 +96,9 @@ impl SqliteStore {
         make(options.get_filename()).map_err(|failed| error(failed.into()))?;
         let options =
             options.create_if_missing(true).journal_mode(SqliteJournalMode::Wal).busy_timeout(Self::BUSY_TIMEOUT);
-        let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await.map_err(error)?;
+        // A file does not hang up.
+        let pool = SqlitePoolOptions::new().max_connections(4).test_before_acquire(false);
+        let pool = pool.connect_with(options).await.map_err(error)?;
         Ok(Self::new(pool))
     }
 }

@@ -9,6 +9,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::Mutex;
+
 use super::dialect::{Statements, kind};
 use super::driver::{Arg, Driver, Row};
 use super::failure::{Failure, store_error};
@@ -26,6 +28,8 @@ const MAX_TRIES: usize = 16;
 pub(super) struct Table<D> {
     pub(super) pool: D,
     pub(super) statements: Arc<Statements>,
+    /// Who may write to a file: SQLite would have the others sleep and try again.
+    writing: Option<Arc<Mutex<()>>>,
 }
 
 /// What an insert found.
@@ -53,7 +57,8 @@ pub(super) struct NewRow<'a> {
 
 impl<D: Driver> Table<D> {
     pub(super) fn new(pool: D, name: &str) -> Result<Self, ConfigError> {
-        Ok(Self { pool, statements: Arc::new(Statements::new(name, &D::DIALECT)?) })
+        let writing = (!D::DIALECT.is_remote).then(Arc::default);
+        Ok(Self { pool, statements: Arc::new(Statements::new(name, &D::DIALECT)?), writing })
     }
 
     /// Makes the table unless it is there, and looks whether it is of this format.
@@ -233,6 +238,10 @@ impl<D: Driver> Table<D> {
 
     /// Runs a statement and returns how many rows it found: none where it inserts under a key that is taken.
     pub(super) async fn execute(&self, sql: &Arc<str>, args: &[Arg<'_>]) -> Result<u64, StoreError> {
+        let _turn = match &self.writing {
+            Some(writing) => Some(writing.lock().await),
+            None => None,
+        };
         let done = self.retried(|| self.pool.execute(sql, args)).await;
         done.or_else(|error| if Failure::of(&error) == Failure::Taken { Ok(0) } else { Err(self.error(&error)) })
     }

@@ -2,10 +2,10 @@
 local value = ARGV[2]
 if state == 'none' then
     -- An empty string of somebody else's looks like nothing, hence NX.
-    if redis.call('SET', key, value, 'PX', lifetime(string.sub(value, 33, 40)), 'NX') then
+    if redis.call('SET', key, value, 'PX', lifetime(string.sub(value, 17, 24)), 'NX') then
         return answer('done')
     end
-elseif state == 'live' and version == string.sub(value, 17, 24) then
+elseif state == 'live' and version == string.sub(value, 9, 16) then
     return answer('done')
 end
 return answer('taken')

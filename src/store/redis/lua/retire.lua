@@ -7,9 +7,9 @@ elseif ARGV[2] ~= '' and version ~= ARGV[2] then
     return answer('conflict')
 end
 -- One more than the length of the owner's name, which follows the handle; zero where there is none.
-local _, owner = struct.unpack('>I4I4', string.sub(header, 25, 32))
+local _, owner = struct.unpack('>I4I4', string.sub(header, 33, 40))
 local entry = owner > 0 and redis.call('GETRANGE', key, 48, 62 + owner)
-local ends = string.sub(ARGV[3], 33, 40)
+local ends = string.sub(ARGV[3], 17, 24)
 if at_most(ends, now) then
     redis.call('DEL', key)
 else

@@ -34,7 +34,7 @@ local state, version, deadline, seen
 if type(header) ~= 'string' or #header < 64 or string.sub(header, 1, 8) ~= 'session\1' then
     state = header == '' and 'none' or 'foreign'
 else
-    version, deadline, seen = string.sub(header, 17, 24), string.sub(header, 33, 40), string.sub(header, 41, 48)
+    version, deadline, seen = string.sub(header, 9, 16), string.sub(header, 17, 24), string.sub(header, 25, 32)
     if at_most(deadline, now) then
         -- What was once found expired stays so, even if a clock goes back.
         redis.call('DEL', key)
