@@ -107,7 +107,7 @@ async fn a_route_outside_the_layer_has_no_session_and_asks_no_store() {
     browser.post("/set/ada").await;
     setup.store.forget();
     assert_eq!(browser.get("/outside").await.body, "true");
-    assert_eq!(setup.store.calls(support::Op::Load), 0);
+    assert_eq!(setup.store.calls(Op::Load), 0);
 }
 
 #[tokio::test]
