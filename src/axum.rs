@@ -1,11 +1,15 @@
 //! Sessions as axum extractors, and errors as responses.
 
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum_core::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::request::Parts;
 
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::session::{LazySession, Session, SessionView};
 
 /// Rejects with 500 where no [`SessionLayer`](crate::SessionLayer) is around the handler, and the log says what to add. Under
@@ -61,7 +65,66 @@ impl<S: Sync> OptionalFromRequestParts<S> for SessionView {
     }
 }
 
-/// 503 where the store is unavailable, 413 where the session would become too large, 409 where it ended meanwhile, 501 where
+/// Who signed in ([`Session::sign_in`]), for handlers that are for somebody.
+///
+/// As an extractor it rejects with 401 where nobody has signed in, without a challenge, since no HTTP authentication scheme
+/// stands for a session; an `Option` of it is `None` there. A store that could not be read is 503, never "nobody". It is an
+/// access, as any look at the session.
+///
+/// # Examples
+///
+/// ```
+/// use tower_session_layer::Owner;
+///
+/// async fn greet(owner: Owner) -> String {
+///     format!("Hello, {owner}")
+/// }
+/// # let _: axum::Router = axum::Router::new().route("/", axum::routing::get(greet));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Owner(Arc<str>);
+
+impl Owner {
+    async fn of<S: Sync>(parts: &mut Parts, state: &S) -> Result<Option<Self>, Error> {
+        let session = <Session as FromRequestParts<S>>::from_request_parts(parts, state).await?;
+        if session.is_unavailable() {
+            return Err(Kind::Unavailable.into());
+        }
+        Ok(session.owner().map(Self))
+    }
+}
+
+impl Deref for Owner {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Owner {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        Self::of(parts, state).await?.ok_or_else(|| Kind::NobodySignedIn.into())
+    }
+}
+
+impl<S: Sync> OptionalFromRequestParts<S> for Owner {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Option<Self>, Error> {
+        Self::of(parts, state).await
+    }
+}
+
+/// 401 where somebody has to be signed in, 503 where the store is unavailable, 413 where the session would become too large, 409 where it ended meanwhile, 501 where
 /// the store cannot do that by its nature, otherwise 500; the body is empty, since what went wrong is for the log.
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
@@ -69,6 +132,9 @@ impl IntoResponse for Error {
             // Any client can bring this about, so it is no alarm.
             tracing::debug!(error = %self, "a request would make its session too large");
             return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+        }
+        if self.is_not_signed_in() {
+            return StatusCode::UNAUTHORIZED.into_response();
         }
         if self.is_unsupported() || self.is_gone() {
             // The store's nature, or a late request: neither is for the night shift.

@@ -42,7 +42,7 @@ pub enum CacheHeaders {
     Off,
 }
 
-/// Collects the options of a [`SessionLayer`].
+/// Collects the options of a [`SessionLayer`](crate::SessionLayer).
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct SessionLayerBuilder<S> {
     store: S,

@@ -15,10 +15,24 @@ pub struct Error(Box<Kind>);
 
 #[derive(Debug)]
 pub(crate) enum Kind {
-    Decode { key: String, wanted: &'static str, source: serde_json::Error },
-    Encode { key: String, source: serde_json::Error },
-    TooLarge { actual: usize, allowed: usize, largest: Option<String> },
-    IdleTimeout { asked: Duration, longest: Duration },
+    Decode {
+        key: String,
+        wanted: &'static str,
+        source: serde_json::Error,
+    },
+    Encode {
+        key: String,
+        source: serde_json::Error,
+    },
+    TooLarge {
+        actual: usize,
+        allowed: usize,
+        largest: Option<String>,
+    },
+    IdleTimeout {
+        asked: Duration,
+        longest: Duration,
+    },
     Gone,
     Refused,
     ResponseSent,
@@ -27,6 +41,8 @@ pub(crate) enum Kind {
     NoOwner,
     NoLayer,
     NotLoaded,
+    #[cfg_attr(not(feature = "axum"), expect(dead_code, reason = "only an extractor demands it"))]
+    NobodySignedIn,
     Stale,
     Random(std::io::Error),
     TimedOut(Duration),
@@ -96,6 +112,11 @@ impl Error {
         matches!(*self.0, Kind::Stale)
     }
 
+    /// Whether somebody has to be signed in and nobody is.
+    pub fn is_not_signed_in(&self) -> bool {
+        matches!(*self.0, Kind::NobodySignedIn)
+    }
+
     /// Whether the layer is [lazy](crate::SessionLayerBuilder::lazy) and nobody has loaded the session.
     pub fn is_not_loaded(&self) -> bool {
         matches!(*self.0, Kind::NotLoaded)
@@ -147,6 +168,7 @@ impl fmt::Display for Error {
             Kind::NotLoaded => f.write_str(
                 "the session is loaded only when it is asked for: use `LazySession::load`, or leave out `.lazy()`",
             ),
+            Kind::NobodySignedIn => f.write_str("nobody is signed in"),
             Kind::NoOwner => f.write_str("an owner's name must not be empty"),
             Kind::Stale => f.write_str("the sign-in is more than a day old and was not committed"),
             Kind::Random(_) => f.write_str("the operating system gave no randomness for a session token"),

@@ -206,7 +206,7 @@ impl Events {
         self.tell(|| SessionEvent::Revoked { ended });
     }
 
-    /// The cookie's parser has logged it.
+    /// The parser has logged it.
     pub(crate) fn malformed(&self) {
         self.tell(|| SessionEvent::Refused { why: Refusal::Malformed, key: None });
     }

@@ -65,7 +65,7 @@
     doc = "[`CachedStore`] (feature `cached`) in front of a store that is far away answers repeated reads from this process."
 )]
 //!
-//! The feature `axum` makes [`Session`], [`SessionView`] and [`LazySession`] extractors. Elsewhere [`Session::from_extensions`] finds the
+//! The feature `axum` makes [`Session`], [`SessionView`] and [`LazySession`] extractors, and adds `Owner`, who signed in. Elsewhere [`Session::from_extensions`] finds the
 //! session. Features are additive; those of the SQL stores need Rust 1.94.
 //!
 //! # Failure
@@ -122,6 +122,9 @@ mod axum;
 
 pub use ::cookie::SameSite;
 
+#[cfg(feature = "axum")]
+#[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
+pub use self::axum::Owner;
 pub use self::builder::{CacheHeaders, OnStoreFailure, SessionLayerBuilder};
 pub use self::clock::{Clock, ManualClock, SystemClock};
 pub use self::cookie::{SessionCookie, SessionCookieBuilder};

@@ -2,12 +2,14 @@
 
 mod support;
 
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use http::StatusCode;
+use http::{Request, Response, StatusCode};
 use support::direct::{act, at_once, begin, hold, values};
 use support::{Backend, DAY, Fault, HOUR, Log, Op, Setup};
+use tower::{Layer as _, Service as _, ServiceExt as _};
 use tower_session_layer::{KeyPrefix, Session, SessionEvent, SessionLayer, SessionToken, TokenShape};
 
 /// What was told, one line each.
@@ -90,6 +92,12 @@ async fn every_token_that_is_refused_is_told_with_its_reason() {
         act(&setup.layer, Some("malformed!"), |_| ()).await;
         act(&setup.layer, Some("!1; sid=!2; sid=!3"), |_| ()).await;
         assert_eq!(told.take(), ["refused Malformed"; 2], "{backend:?}: once a request");
+        let setup_of_headers = Setup::with(backend, |builder| builder.token_header("x-token").on_event(told.hook()));
+        let mut service =
+            setup_of_headers.layer.layer(tower::service_fn(async |_| Ok::<_, Infallible>(Response::new(()))));
+        let request = Request::builder().header("x-token", "malformed!").body(()).unwrap();
+        service.ready().await.unwrap().call(request).await.unwrap();
+        assert_eq!(told.take(), ["refused Malformed"], "{backend:?}: in a header");
         let unknown = "A".repeat(32);
         act(&setup.layer, Some(&unknown), |_| ()).await;
         assert_eq!(told.take(), [format!("refused Unknown {}", key(&unknown, backend))], "{backend:?}");

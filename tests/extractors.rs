@@ -6,8 +6,8 @@ use axum::Router;
 use axum::extract::Path;
 use axum::routing::{any, get, post};
 use http::StatusCode;
-use support::{Backend, Browser, Log, Setup};
-use tower_session_layer::{Error, Session, SessionKey, SessionView};
+use support::{Backend, Browser, Fault, Log, Op, Setup};
+use tower_session_layer::{Error, OnStoreFailure, Owner, Session, SessionKey, SessionView};
 
 const NAME: SessionKey<String> = SessionKey::new("name");
 
@@ -15,6 +15,7 @@ fn handlers() -> Router {
     Router::new()
         .route("/session", any(|_: Session| async { "session" }))
         .route("/view", any(|_: SessionView| async { "view" }))
+        .route("/owner", any(|_: Owner| async { "owner" }))
         .route("/maybe-session", any(|session: Option<Session>| async move { session.is_some().to_string() }))
         .route("/maybe-view", any(|view: Option<SessionView>| async move { view.is_some().to_string() }))
         .route(
@@ -42,10 +43,48 @@ async fn every_extractor_finds_the_session() {
 }
 
 #[tokio::test]
+async fn owner_is_who_signed_in_and_nobody_is_401_but_a_store_that_fails_never_is() {
+    let handlers = || {
+        Router::new()
+            .route("/mine", get(|owner: Owner| async move { owner.to_uppercase() }))
+            .route(
+                "/anybody",
+                get(|owner: Option<Owner>| async move { owner.map_or("nobody".into(), |owner| owner.to_string()) }),
+            )
+            .route("/in", post(|session: Session| async move { session.sign_in("ada") }))
+    };
+    for is_lazy in [false, true] {
+        for what in [OnStoreFailure::Refuse, OnStoreFailure::Continue] {
+            let setup = Setup::with(Backend::Remote, |builder| {
+                let builder = builder.on_store_failure(what);
+                if is_lazy { builder.lazy() } else { builder }
+            });
+            let mut browser = Browser::new(handlers().layer(setup.layer.clone()));
+            let refused = browser.get("/mine").await;
+            assert_eq!((refused.status, refused.body.as_str()), (StatusCode::UNAUTHORIZED, ""), "{is_lazy} {what:?}");
+            assert_eq!(refused.headers["vary"], "Cookie");
+            assert_eq!(browser.get("/anybody").await.body, "nobody");
+            browser.post("/in").await;
+            assert_eq!(browser.get("/mine").await.body, "ADA");
+            assert_eq!(browser.get("/anybody").await.body, "ada");
+            setup.store.fault(Op::Load, Fault::Fail, 2);
+            for path in ["/mine", "/anybody"] {
+                assert_eq!(
+                    browser.get(path).await.status,
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "{is_lazy} {what:?} {path}"
+                );
+            }
+            assert_eq!(browser.get("/mine").await.body, "ADA");
+        }
+    }
+}
+
+#[tokio::test]
 async fn without_a_layer_it_is_500_and_the_log_says_what_to_add() {
     let log = Log::capture();
     let mut browser = Browser::new(handlers());
-    for path in ["/session", "/view"] {
+    for path in ["/session", "/view", "/owner"] {
         let answer = browser.get(path).await;
         assert_eq!((answer.status, answer.body.as_str()), (StatusCode::INTERNAL_SERVER_ERROR, ""), "{path}");
         let text = log.take();
@@ -68,7 +107,7 @@ async fn a_route_outside_the_layer_has_no_session_and_asks_no_store() {
     browser.post("/set/ada").await;
     setup.store.forget();
     assert_eq!(browser.get("/outside").await.body, "true");
-    assert_eq!(setup.store.calls(support::Op::Load), 0);
+    assert_eq!(setup.store.calls(Op::Load), 0);
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ async fn writer_that_is_led_on_to_a_session_that_was_emptied_begins_a_new_one() 
         let (Setup { layer, .. }, old) = &due(backend, |session| session.insert("a", 1)).await;
         let held = hold(layer, old, |session| session.insert("b", 2)).await;
         let new = act(layer, Some(old), |session| session.contains("a").to_string()).await.token().unwrap();
-        assert!(act(layer, Some(&new), |session| session.clear()).await.removes_cookie(), "{backend:?}");
+        assert!(act(layer, Some(&new), Session::clear).await.removes_cookie(), "{backend:?}");
         let late = act(layer, Some(old), |session| session.insert("c", 3)).await;
         for (answer, kept) in [(held.release().await, json!({ "b": 2 })), (late, json!({ "c": 3 }))] {
             let fresh = answer.token().unwrap_or_else(|| panic!("{backend:?}: {kept} is lost"));

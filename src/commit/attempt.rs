@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::execute::Commit;
-use super::{Plan, Settled};
+use super::{Plan, Settled, refusal};
 use crate::error::Error;
-use crate::record::{CSRF_LEN, Version};
+use crate::record::{CSRF_LEN, Record, Version};
 use crate::session::Base;
-use crate::store::{Loaded, SessionStore};
+use crate::store::{Created, Loaded, SessionStore};
 use crate::token::SessionToken;
 
 /// What the store was asked and has not answered.
@@ -36,6 +36,13 @@ impl<S: SessionStore> Commit<'_, S> {
             return Ok(None);
         }
         let found = self.wait(self.store.load(&earlier.token, self.now())).await?;
+        if let Loaded::Live(record) | Loaded::Outdated(record) = &found
+            && record.version() == earlier.version
+            && !self.is_admitted(&earlier.token, record).await?
+        {
+            self.job.intent.pending = None;
+            return Ok(Some(Settled::refused(self.job.base.clone())));
+        }
         // Pending until the store has answered, and no longer, since the log is cut below.
         self.job.intent.pending = None;
         let record = match found {
@@ -57,6 +64,20 @@ impl<S: SessionStore> Commit<'_, S> {
         self.job.base = settled.base;
         self.resumed = settled.reply;
         Ok(None)
+    }
+
+    /// Whether the mark of its owner lets a session be whose creation was not answered. A store may have come as far as the
+    /// record, and not to the owner's list: sent again, it does the rest.
+    async fn is_admitted(&self, token: &SessionToken, record: &Arc<Record>) -> Result<bool, Error> {
+        let was_there = matches!(&self.job.base, Base::Live(live) if live.token == *token);
+        if was_there || record.owner().is_none() {
+            return Ok(true);
+        }
+        let created = self.wait(self.store.create(token, record, self.now())).await?;
+        if let Created::Revoked(mark) = &created {
+            refusal::heed(self.shared, mark, self.job.now);
+        }
+        Ok(!matches!(created, Created::Revoked(_)))
     }
 
     /// Remembers what the store is being asked.

@@ -55,7 +55,7 @@ use crate::token::{SessionToken, TokenShape};
 ///
 /// # Size
 ///
-/// A cookie with name and attributes has at most 4,096 bytes, which leaves 2,916 for the record under the default name,
+/// A cookie with name and attributes has at most 4,096 bytes, which leaves 2,920 for the record under the default name,
 /// some 2,800 of them for keys and values. They travel with every request, so keep ids here and the things themselves
 /// elsewhere. What does not fit is an error and never cut off. [`max_chunks`](CookieStoreBuilder::max_chunks) spreads
 /// larger sessions over up to three cookies; mind that many servers accept 8 kB of headers altogether.

@@ -22,7 +22,7 @@ fn largest_record_fits_its_cookie_and_one_more_byte_is_refused() {
         let token = create(&store, &record(2)).unwrap();
         assert!(now(store.update(&token, version(2), &change, start())).unwrap_err().is_too_large());
     }
-    assert_eq!(store(&[NEW]).max_record_len(), Some(2_916));
+    assert_eq!(store(&[NEW]).max_record_len(), Some(2_920));
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn long_attributes_leave_less_room() {
 #[test]
 fn authentic_text_too_long_for_the_cookie_is_absence() {
     let chunked = bound(CookieStore::builder([key(NEW)]).max_chunks(2).build().unwrap(), "__Host-sid");
-    let token = create(&chunked, &record_of_len(2_917)).unwrap();
+    let token = create(&chunked, &record_of_len(2_921)).unwrap();
     assert!(matches!(load_at(&chunked, &token, start()), Loaded::Live(_)));
     assert_eq!(load_at(&store(&[NEW]), &token, start()), Loaded::Absent);
 }

@@ -92,9 +92,9 @@ fn ends_beside(log: &Log, asked: &Asked) -> bool {
     let was_dead = asked.token.is_some() && generation(asked).is_none();
     let is_other = |other: &&Asked| other.id != asked.id && other.browser == asked.browser;
     let ends = |other: &Asked| {
-        generation(other) == generation(asked)
-            && (other.plan.destroys || other.plan.changes_token())
-            && is_beside(asked, other.start, other.end)
+        // A session that began with what was refused has no generation yet, but it has a token.
+        let is_same = generation(other) == generation(asked) || (other.token.is_some() && other.token == asked.token);
+        is_same && (other.plan.destroys || other.plan.changes_token()) && is_beside(asked, other.start, other.end)
     };
     was_dead || log.asked.iter().filter(is_other).any(ends) || revoked_beside(log, asked)
 }

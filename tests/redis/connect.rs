@@ -8,7 +8,7 @@ use tower_session_layer::{ConfigError, RedisSource, RedisStore, SessionLayer, St
 
 use crate::server::{Cluster, Server};
 use crate::support::HOUR;
-use crate::support::direct::{act, begin, values};
+use crate::support::direct::{act, begin, no_more_than_two, values};
 
 const SECRET: &str = "correct-horse-battery";
 
@@ -26,6 +26,14 @@ pub async fn works(store: RedisStore) {
     assert_eq!(owners.revoke_all("ada").await.unwrap(), 1);
 }
 
+#[tokio::test]
+async fn owner_has_no_more_sessions_than_the_layer_allows() {
+    let server = Server::start();
+    no_more_than_two(RedisStore::new(server.url()).await.unwrap()).await;
+    let cluster = Cluster::shared();
+    no_more_than_two(RedisStore::builder(cluster.url()).prefix("limit:").build().await.unwrap()).await;
+}
+
 fn is_clear(error: &StoreError, says: &str) {
     let said = error.to_string();
     assert!(said.contains(says), "{said}");
@@ -41,6 +49,7 @@ async fn server_that_is_not_there_or_refuses_is_a_clear_error() {
         (format!("redis://:not-{SECRET}@{place}"), "refused the user or the password"),
         (format!("redis://nobody:{SECRET}@{place}"), "refused the user or the password"),
         (format!("rediss://:{SECRET}@{}", speaks_no_tls().await), "cannot be reached"),
+        (format!("redis+cluster://:not-{SECRET}@{place}"), "refused the user or the password"),
         (format!("redis+cluster://:{SECRET}@{place}"), &place),
         (format!("redis://:{SECRET}@127.0.0.1:1"), "127.0.0.1:1"),
         (format!("redis+cluster://:{SECRET}@127.0.0.1:1,127.0.0.1:2"), "127.0.0.1:1,127.0.0.1:2"),

@@ -7,6 +7,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod admitted;
 mod conformance;
 mod connect;
 mod counts;

@@ -218,6 +218,12 @@ macro_rules! fault_rules {
                     assert!(!format!("{error} {error:?}").contains("hunter2"), "{wrong}: {error:?}");
                 }
             }
+            let (place, options) = url.split_once('?').unwrap_or((&url, ""));
+            let (server, _) = place.rsplit_once('/').unwrap();
+            let nowhere = format!("{server}/nowhere?{options}");
+            let refused = $store::connect(&nowhere).await.unwrap_err().to_string();
+            assert!(refused.contains("no connection: ") && refused.contains("nowhere"), "{refused}");
+            assert!(!refused.contains("error returned") && !refused.contains(" line "), "{refused}");
             let store = $store::connect(&url).await.unwrap();
             assert!(!format!("{store:?}").contains("hunter2"));
             assert!(!log.text().contains("hunter2"), "{}", log.text());

@@ -14,6 +14,7 @@ macro_rules! sql_rules {
 
         use crate::records::{MINUTE, at, dropped_after, owned, record, token, version};
         use crate::support::Log;
+        use crate::support::direct::no_more_than_two;
 
         mod conformance {
             use super::*;
@@ -28,6 +29,14 @@ macro_rules! sql_rules {
             store().migrate().await.unwrap();
             // A call takes a thousand times what it does in memory.
             Subject::new(store()).with_other_handle(store()).keeping(kept).rounds(4)
+        }
+
+        #[tokio::test]
+        async fn owner_has_no_more_sessions_than_the_layer_allows() {
+            let (pool, _kept) = $pool;
+            let store = $store::builder(pool).table(&unique("limit")).build().unwrap();
+            store.migrate().await.unwrap();
+            no_more_than_two(store).await;
         }
 
         /// A name that no other test has.

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tower::{Layer as _, Service as _, ServiceExt as _, service_fn};
-use tower_session_layer::{Error, Session, SessionLayer};
+use tower_session_layer::{Error, Session, SessionLayer, SessionStore};
 
 use super::{Answer, answer};
 
@@ -134,6 +134,24 @@ impl Answer {
     pub fn leaves_cookie(&self) -> bool {
         self.status.is_success() && self.set_cookie().is_none()
     }
+}
+
+/// Signs one owner in three times under a layer that allows two sessions: the first one ends.
+pub async fn no_more_than_two(store: impl SessionStore) {
+    let builder = SessionLayer::builder(store).cookie_name("sid").store_timeout(super::HOUR);
+    let layer = builder.max_sessions_per_owner(2).build().unwrap();
+    let mut tokens = Vec::new();
+    for _ in 0..3 {
+        tokens.push(begin(&layer, |session| session.sign_in("ada")).await);
+    }
+    let bob = begin(&layer, |session| session.sign_in("bob")).await;
+    let mut live = Vec::new();
+    for token in tokens.iter().chain([&bob]) {
+        let found = act(&layer, Some(token), |session| session.owner().unwrap_or_default().to_string()).await.body;
+        live.push(found);
+    }
+    assert_eq!(live, ["", "ada", "ada", "bob"]);
+    assert_eq!(layer.owners().list("ada").await.unwrap().len(), 2);
 }
 
 /// What a future answers that needs no waiting.

@@ -100,6 +100,10 @@ fn is_stale(error: &RedisError) -> bool {
     )
 }
 
+fn is_refused(text: &str) -> bool {
+    ["AuthenticationFailed", "WRONGPASS", "NOAUTH"].iter().any(|code| text.contains(code))
+}
+
 /// Why Redis gave no answer that is of use.
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -127,6 +131,10 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Redis(error) => match (error.kind(), error.code()) {
+                // A Cluster is not reached where none of its servers lets us in, and only the text of that says why.
+                (ErrorKind::Io, _) if is_refused(&error.to_string()) => {
+                    f.write_str("redis refused the user or the password")
+                }
                 (ErrorKind::Io, _) if error.is_timeout() => f.write_str("redis did not answer in time"),
                 (ErrorKind::Io, _) => write!(f, "redis cannot be reached: {error}"),
                 (ErrorKind::AuthenticationFailed, _) => f.write_str("redis refused the user or the password"),

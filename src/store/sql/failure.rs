@@ -51,17 +51,29 @@ pub(super) fn store_error(error: &sqlx::Error, database: &str, statements: &Stat
     let table = &statements.table;
     StoreError::new(match Failure::of(error) {
         Failure::NoTable => {
-            format!("{database}: the table `{table}` is missing or of another format, run migrate(): {error}")
+            format!("{database}: the table `{table}` is missing or of another format, run migrate(): {}", said(error))
         }
-        Failure::Locked => format!("{database}: another connection kept the database locked for too long: {error}"),
-        _ => format!("{database}: {error}"),
+        Failure::Locked => {
+            format!("{database}: another connection kept the database locked for too long: {}", said(error))
+        }
+        _ => format!("{database}: {}", said(error)),
     })
+}
+
+/// What went wrong, without what only the driver's authors can use.
+fn said(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(error) => error.message().to_owned(),
+        sqlx::Error::Io(error) => format!("the server cannot be reached: {error}"),
+        sqlx::Error::PoolTimedOut => "no connection of the pool became free in time".to_owned(),
+        error => error.to_string(),
+    }
 }
 
 /// Says why there is no connection; the URL is not repeated, since it may hold a password.
 pub(super) fn connect_error(error: &sqlx::Error, database: &str, shape: &str) -> StoreError {
     StoreError::new(match error {
         sqlx::Error::Configuration(error) => format!("{database}: expected a URL `{shape}`: {error}"),
-        error => format!("{database}: no connection: {error}"),
+        error => format!("{database}: no connection: {}", said(error)),
     })
 }
