@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use redis::Client;
 use tokio::io::AsyncWriteExt as _;
-use tower_session_layer::{ConfigError, RedisSource, RedisStore, SessionLayer, StoreError};
+use tower_session_layer::{ConfigError, MemoryStore, RedisSource, RedisStore, SessionLayer, StoreError};
 
 use crate::server::{Cluster, Server};
 use crate::support::HOUR;
-use crate::support::direct::{act, begin, no_more_than_two, values};
+use crate::support::direct::{act, begin, everybody_moves, no_more_than_two, values};
 
 const SECRET: &str = "correct-horse-battery";
 
@@ -32,6 +32,14 @@ async fn owner_has_no_more_sessions_than_the_layer_allows() {
     no_more_than_two(RedisStore::new(server.url()).await.unwrap()).await;
     let cluster = Cluster::shared();
     no_more_than_two(RedisStore::builder(cluster.url()).prefix("limit:").build().await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn sessions_move_here_from_another_store() {
+    let server = Server::start();
+    let here = RedisStore::new(server.url()).await.unwrap();
+    everybody_moves(MemoryStore::new(), here.clone()).await;
+    everybody_moves(here, RedisStore::builder(server.url()).prefix("other:").build().await.unwrap()).await;
 }
 
 fn is_clear(error: &StoreError, says: &str) {

@@ -10,11 +10,11 @@ macro_rules! sql_rules {
 
         use tower_session_layer::store::conformance::Subject;
         use tower_session_layer::store::{Created, Deleted, Loaded, Revocation, RevocationMark, Revoke, Updated};
-        use tower_session_layer::{ConfigError, SessionStore as _, session_store_conformance};
+        use tower_session_layer::{ConfigError, MemoryStore, SessionStore as _, session_store_conformance};
 
         use crate::records::{MINUTE, at, dropped_after, owned, record, token, version};
         use crate::support::Log;
-        use crate::support::direct::no_more_than_two;
+        use crate::support::direct::{everybody_moves, no_more_than_two};
 
         mod conformance {
             use super::*;
@@ -37,6 +37,18 @@ macro_rules! sql_rules {
             let store = $store::builder(pool).table(&unique("limit")).build().unwrap();
             store.migrate().await.unwrap();
             no_more_than_two(store).await;
+        }
+
+        #[tokio::test]
+        async fn sessions_move_here_from_another_store_and_on_to_another_table() {
+            let (pool, _kept) = $pool;
+            let table = async || {
+                let store = $store::builder(pool.clone()).table(&unique("moved")).build().unwrap();
+                store.migrate().await.unwrap();
+                store
+            };
+            everybody_moves(MemoryStore::new(), table().await).await;
+            everybody_moves(table().await, table().await).await;
         }
 
         /// A name that no other test has.

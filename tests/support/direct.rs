@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tower::{Layer as _, Service as _, ServiceExt as _, service_fn};
-use tower_session_layer::{Error, Session, SessionLayer, SessionStore};
+use tower_session_layer::{Error, MovingStore, Session, SessionLayer, SessionStore};
 
 use super::{Answer, answer};
 
@@ -152,6 +152,34 @@ pub async fn no_more_than_two(store: impl SessionStore) {
     }
     assert_eq!(live, ["", "ada", "ada", "bob"]);
     assert_eq!(layer.owners().list("ada").await.unwrap().len(), 2);
+}
+
+/// Sessions that began in the old store live on in the new one, and end there for good.
+pub async fn everybody_moves(old: impl SessionStore + Clone, new: impl SessionStore + Clone) {
+    let layer = |store: MovingStore<_, _>| {
+        SessionLayer::builder(store).cookie_name("sid").store_timeout(super::HOUR).build().unwrap()
+    };
+    let before = SessionLayer::builder(old.clone()).cookie_name("sid").store_timeout(super::HOUR).build().unwrap();
+    let mut tokens = Vec::new();
+    for count in 0..3 {
+        let start = move |session: &Session| session.sign_in("ada").and_then(|()| session.insert("cart", count));
+        tokens.push(begin(&before, start).await);
+    }
+    let moving = layer(MovingStore::new(new.clone(), old).unwrap());
+    for (count, token) in tokens.iter().enumerate() {
+        assert_eq!(values(&moving, token).await, Some(serde_json::json!({ "cart": count })));
+        assert!(act(&moving, Some(token), |session| session.insert("late", 1)).await.leaves_cookie());
+    }
+    assert_eq!(moving.owners().list("ada").await.unwrap().len(), 3);
+    // The old store is done with: what is there alone would not be found.
+    let after = SessionLayer::builder(new).cookie_name("sid").store_timeout(super::HOUR).build().unwrap();
+    assert_eq!(values(&after, &tokens[2]).await, Some(serde_json::json!({ "cart": 2, "late": 1 })));
+    assert!(act(&moving, Some(&tokens[0]), Session::destroy).await.removes_cookie());
+    assert_eq!(moving.owners().revoke_all("ada").await.unwrap(), 2);
+    for token in &tokens {
+        assert_eq!(values(&moving, token).await, None);
+        assert_eq!(values(&after, token).await, None);
+    }
 }
 
 /// What a future answers that needs no waiting.
