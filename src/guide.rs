@@ -100,18 +100,18 @@
 //!
 //! | engine | commands to read; to read and write; for a new session | loads/s | read, modify, write/s | bytes a session |
 //! |---|---|---|---|---|
-//! | Redis | 1; 2; 1 | 117,270 | 38,232 | 344 |
-//! | PostgreSQL | 1; 2; 1 | 30,486 | 6,736 | 380 |
-//! | MariaDB | 1; 2; 1 | 24,537 | 5,669 | 1,460 |
-//! | SQLite | the same, in process | 37,794 | 2,875 | 308 |
+//! | Redis | 1; 2; 1 | 172,091 | 55,475 | 344 |
+//! | PostgreSQL | 1; 2; 1 | 35,995 | 6,851 | 481 |
+//! | MariaDB | 1; 2; 1 | 29,874 | 6,262 | 1,460 |
+//! | SQLite | the same, in process | 31,843 | 3,295 | 307 |
 //!
 //! A request without a cookie that writes nothing sends no command. Signing in costs a new session in Redis one command
 //! more, for the owner's list, and in PostgreSQL and MariaDB two.
 //!
 //! From these figures, and not measured at that size: a GiB of Redis holds three million such sessions, beside the
-//! tables in which the server finds its keys and their expiry; a GiB of PostgreSQL 2.8 million. Larger sessions take that
+//! tables in which the server finds its keys and their expiry; a GiB of PostgreSQL 2.2 million. Larger sessions take that
 //! much more: values are kept as JSON text, not compressed. If each visitor sends a request every ten seconds and each
-//! request writes, one Redis on such a machine serves 380,000 visitors and one PostgreSQL 67,000; reading alone, three
+//! request writes, one Redis on such a machine serves 550,000 visitors and one PostgreSQL 68,000; reading alone, three
 //! to five times as many. Every change of a session is one command on the key of that session, so that N masters of a
 //! Cluster hold N times as much and answer N times as often, as long as the program and its clients keep up.
 //! That is not measured: three masters on these same two cores, which other work shared, answered 76,730 loads a second
