@@ -1,0 +1,158 @@
+//! What is refused when a layer or a store is built.
+
+use std::fmt;
+use std::time::Duration;
+
+/// A combination of options that cannot work, found when a layer, cookie or store is built.
+///
+/// Each names the option, the value it had and what would be right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The cookie's name is not a token as RFC 6265 defines it.
+    CookieName(String),
+    /// `__Host-` needs `Secure`, `Path=/` and no `Domain`.
+    HostPrefix {
+        /// The name.
+        name: String,
+        /// What contradicts it.
+        conflict: &'static str,
+    },
+    /// `__Secure-` needs `Secure`.
+    SecurePrefix(String),
+    /// `__Http-` and `__Host-Http-` need `HttpOnly` and `Secure`.
+    HttpPrefix(String),
+    /// `SameSite=None` needs `Secure`.
+    SameSiteNone,
+    /// `Partitioned` needs `Secure`.
+    Partitioned,
+    /// The path does not start with `/`, is over 1,024 bytes, or holds a control character or `;`.
+    Path(String),
+    /// The domain is empty, over 1,024 bytes, or holds something that no host name does.
+    Domain(String),
+    /// The idle timeout is zero or over 400 days.
+    IdleTimeout(Duration),
+    /// The absolute timeout is zero or over 400 days.
+    AbsoluteTimeout(Duration),
+    /// The idle timeout is longer than the absolute one.
+    IdleOverAbsolute {
+        /// The idle timeout.
+        idle: Duration,
+        /// The absolute timeout.
+        absolute: Duration,
+    },
+    /// The age at which tokens are replaced is less than 60 seconds or longer than the absolute timeout.
+    RenewAfter(Duration),
+    /// The header for tokens has no valid name, or one that means something else to HTTP, gRPC or the layer.
+    TokenHeader(String),
+    /// The store timeout is zero.
+    StoreTimeout,
+    /// The largest record is zero bytes.
+    MaxRecordBytes,
+    /// An owner may have no session at all.
+    MaxSessionsPerOwner,
+    /// A key has fewer than 32 bytes; holds how many it had.
+    ShortKey(usize),
+    /// A key is all zeros.
+    ZeroKey,
+    /// No key was given.
+    NoKey,
+    /// The number of chunks is not within 1..=3.
+    MaxChunks(u8),
+    /// A bound of a store is zero; holds the option's name.
+    ZeroBound(&'static str),
+    /// A store whose token is the session itself was given where only one on the server will do; holds what it was for.
+    ClientSideStore(&'static str),
+    /// The prefix of a store's keys is not 1 to 64 ASCII letters, digits and `:._-/`.
+    KeyPrefix(String),
+    /// The URL of a Redis server cannot be understood; holds the reason, and nothing of the URL.
+    RedisUrl(String),
+    /// The store's directory cannot be used.
+    Directory {
+        /// The directory.
+        path: std::path::PathBuf,
+        /// What the operating system said.
+        reason: String,
+    },
+    /// The table's name is not made of 1 to 48 ASCII letters, digits and `_`, begins with a digit, or with `sqlite_`.
+    TableName(String),
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const DAYS: &str = "expected more than zero and at most 400 days";
+        match self {
+            Self::CookieName(name) => {
+                write!(f, "cookie_name {name:?}: expected a non-empty token of letters, digits and !#$%&'*+-.^_`|~")
+            }
+            Self::HostPrefix { name, conflict } => {
+                write!(f, "cookie_name {name:?} with {conflict}: `__Host-` needs Secure, path \"/\" and no domain")
+            }
+            Self::SecurePrefix(name) => write!(f, "cookie_name {name:?} with insecure_http: `__Secure-` needs Secure"),
+            Self::HttpPrefix(name) => write!(
+                f,
+                "cookie_name {name:?} with insecure_script_access or insecure_http: the prefix needs HttpOnly and Secure"
+            ),
+            Self::SameSiteNone => f.write_str("same_site None with insecure_http: SameSite=None needs Secure"),
+            Self::Partitioned => f.write_str("partitioned with insecure_http: Partitioned needs Secure"),
+            Self::Path(path) => write!(
+                f,
+                "path {:?}: expected a leading `/`, at most 1024 bytes, no `;`, no control or non-ASCII character",
+                shorten(path)
+            ),
+            Self::Domain(domain) => write!(
+                f,
+                "domain {:?}: expected a host name of at most 1024 letters, digits, `-` and `.`",
+                shorten(domain)
+            ),
+            Self::IdleTimeout(is) => write!(f, "idle_timeout {is:?}: {DAYS}"),
+            Self::AbsoluteTimeout(is) => write!(f, "absolute_timeout {is:?}: {DAYS}"),
+            Self::IdleOverAbsolute { idle, absolute } => {
+                write!(f, "idle_timeout {idle:?}: expected at most the absolute_timeout, {absolute:?}")
+            }
+            Self::RenewAfter(age) => {
+                write!(f, "renew_after {age:?}: expected at least 60 seconds and at most the absolute_timeout")
+            }
+            Self::TokenHeader(name) => {
+                write!(
+                    f,
+                    "token_header {name:?}: expected the name of a header of its own, not reserved and without \"-bin\""
+                )
+            }
+            Self::StoreTimeout => f.write_str("store_timeout 0: expected more than zero"),
+            Self::MaxRecordBytes => f.write_str("max_record_bytes 0: expected at least 1"),
+            Self::MaxSessionsPerOwner => f.write_str("max_sessions_per_owner 0: expected at least 1"),
+            Self::ShortKey(is) => write!(f, "key of {is} bytes: expected at least 32 random ones"),
+            Self::ZeroKey => f.write_str("key of zeros only: expected at least 32 random bytes"),
+            Self::NoKey => f.write_str("no key: expected at least one of at least 32 random bytes"),
+            Self::MaxChunks(is) => write!(f, "max_chunks {is}: expected 1, 2 or 3"),
+            Self::ZeroBound(option) => write!(f, "{option} 0: expected at least 1"),
+            Self::ClientSideStore(of) => {
+                write!(f, "{of} with a store whose token is the session itself: expected a store on the server")
+            }
+            Self::KeyPrefix(prefix) => {
+                write!(f, "prefix {:?}: expected 1 to 64 ASCII letters, digits and `:._-/`", shorten(prefix))
+            }
+            Self::RedisUrl(reason) => write!(
+                f,
+                "URL of a Redis server: {reason}; expected redis://host:port or redis+cluster://host:port,host:port"
+            ),
+            Self::Directory { path, reason } => {
+                write!(f, "directory {}: expected one that can be written: {reason}", path.display())
+            }
+            Self::TableName(name) => write!(
+                f,
+                "table {:?}: expected 1 to 48 ASCII letters, digits and `_`, no digit first and no `sqlite_`",
+                shorten(name)
+            ),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// The start of a value that may be very long.
+fn shorten(text: &str) -> &str {
+    let end = (0..=60.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
+    &text[..end.unwrap_or(0)]
+}
