@@ -64,7 +64,7 @@ pub(super) fn store_error(error: &sqlx::Error, database: &str, statements: &Stat
 fn said(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(error) => error.message().to_owned(),
-        sqlx::Error::Io(error) => format!("the server cannot be reached: {error}"),
+        sqlx::Error::Io(error) => error.to_string(),
         sqlx::Error::PoolTimedOut => "no connection of the pool became free in time".to_owned(),
         error => error.to_string(),
     }
