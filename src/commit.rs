@@ -298,6 +298,7 @@ mod tests {
         let edited = || Intent { edited: true, ..nothing() };
         let renewed = || Intent { renew: Some([0; 24]), ..nothing() };
         let destroyed = || Intent { destroy: true, ..nothing() };
+        let one = || SessionToken::from_random([0; 24]);
         let (full, empty) = (&filled, &blank());
         for (what, base, intent, draft, refresh, expected) in [
             ("an anonymous read", Base::New, nothing(), empty, None, Plan::Nothing),
@@ -305,14 +306,10 @@ mod tests {
             ("a first write undone", Base::New, edited(), empty, None, Plan::Nothing),
             ("renewing nothing", Base::New, renewed(), empty, None, Plan::Nothing),
             ("a late write", Base::Retired(None), edited(), full, None, Plan::Refuse),
-            (
-                "a write with a dead token",
-                Base::Dead(SessionToken::from_random([0; 24])),
-                edited(),
-                full,
-                None,
-                Plan::Refuse,
-            ),
+            ("a write with a dead token", Base::Dead(one()), edited(), full, None, Plan::Refuse),
+            ("a late write once more", Base::Retired(Some(one())), edited(), full, None, Plan::Refuse),
+            ("a late logout", Base::Retired(Some(one())), destroyed(), empty, None, Plan::Destroy),
+            ("a late logout and a write", Base::Retired(Some(one())), destroyed(), full, None, Plan::Destroy),
             ("a late read", Base::Retired(None), nothing(), empty, None, Plan::Nothing),
             ("a read", live(false), nothing(), full, None, Plan::Nothing),
             ("a read when a refresh is due", live(false), nothing(), full, Some(9), Plan::Touch(9)),

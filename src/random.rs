@@ -102,6 +102,18 @@ mod tests {
     }
 
     #[test]
+    fn generator_is_seeded_anew_in_time() {
+        let left = || GENERATOR.with_borrow(|slot| slot.as_ref().map(|(_, left)| *left));
+        assert_eq!(left(), None, "a test has a thread of its own");
+        for asked in 1..=RESEED_AFTER {
+            fill(&mut [0; 24]).unwrap();
+            assert_eq!(left(), Some(RESEED_AFTER - asked));
+        }
+        fill(&mut [0; 24]).unwrap();
+        assert_eq!(left(), Some(RESEED_AFTER - 1));
+    }
+
+    #[test]
     fn no_randomness_is_an_error() {
         let broken = Random::new(|_| Err(io::Error::other("no entropy")));
         assert!(broken.token().is_err_and(|error| error.is_unavailable()));

@@ -296,3 +296,16 @@ async fn conflicting([layer, beside]: &[SessionLayer; 2], token: &str, what: &'s
     act(beside, Some(token), move |session| session.insert("beside", what)).await;
     held.release().await.status
 }
+
+#[tokio::test]
+async fn sessions_beyond_the_limit_are_told_as_revoked() {
+    for backend in Backend::SERVER {
+        let told = Told::default();
+        let setup = Setup::with(backend, |builder| builder.on_event(told.hook()).max_sessions_per_owner(1));
+        begin(&setup.layer, |session| session.sign_in("ada")).await;
+        assert!(!told.take().iter().any(|line| line.starts_with("revoked")), "{backend:?}");
+        setup.clock.advance(HOUR);
+        begin(&setup.layer, |session| session.sign_in("ada")).await;
+        assert!(told.take().contains(&"revoked 1".to_owned()), "{backend:?}");
+    }
+}

@@ -246,3 +246,18 @@ async fn a_source_that_only_repeats_itself_is_an_error_and_overwrites_nothing() 
         assert_eq!(setup.store.sessions().await, 1, "{backend:?}");
     }
 }
+
+#[tokio::test]
+async fn debug_names_what_it_shows() {
+    let setup = Setup::new(Backend::Memory);
+    let layer = setup.layer.clone();
+    assert!(format!("{layer:?}").starts_with("SessionLayer"));
+    assert!(format!("{:?}", layer.owners()).starts_with("Owners"));
+    assert!(format!("{:?}", layer.layer(())).starts_with("SessionService"));
+    assert!(format!("{:?}", tower_session_layer::SessionKey::<u32>::new("a")).contains("\"a\""));
+    support::direct::act(&layer, None, |session| {
+        assert!(format!("{session:?}").starts_with("Session"));
+        assert!(format!("{:?}", session.view()).starts_with("SessionView"));
+    })
+    .await;
+}

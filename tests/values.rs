@@ -284,3 +284,36 @@ fn digest(file: &Path) -> String {
     let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
     name(file.parent().unwrap()) + &name(file)
 }
+
+#[tokio::test]
+async fn snapshot_shows_what_the_session_shows() {
+    for backend in Backend::ALL {
+        let setup = Setup::new(backend);
+        let shows = |session: &Session| {
+            let view = session.view();
+            assert_eq!(view.keys(), session.keys());
+            assert_eq!((view.len(), view.is_empty()), (session.len(), session.is_empty()));
+            assert_eq!((view.contains("a"), view.contains("b")), (session.contains("a"), session.contains("b")));
+            assert_eq!((view.owner(), view.handle()), (session.owner(), session.handle()));
+            assert_eq!(view.created_at(), session.created_at());
+            assert_eq!(view.expires_at(), session.expires_at());
+            assert_eq!(view.signed_in_at(), session.signed_in_at());
+            assert_eq!((view.is_new(), view.is_unavailable()), (session.is_new(), session.is_unavailable()));
+            view
+        };
+        let token = with(&setup, None, move |session| {
+            let view = shows(session);
+            assert!(view.is_new() && view.is_empty() && view.handle().is_none() && !view.is_unavailable());
+            session.insert("a", 1).unwrap();
+            session.sign_in("ada").unwrap();
+            let view = shows(session);
+            assert!(view.is_new() && view.contains("a") && !view.contains("b") && view.handle().is_some());
+        });
+        let token = token.await;
+        with(&setup, token.as_deref(), move |session| {
+            let view = shows(session);
+            assert!(!view.is_new() && view.contains("a") && !view.is_empty() && view.handle().is_some());
+        })
+        .await;
+    }
+}

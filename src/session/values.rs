@@ -211,3 +211,40 @@ fn without_value(error: &serde_json::Error) -> serde_json::Error {
 fn encode(key: &str, value: &impl Serialize) -> Result<Entry, Error> {
     Entry::encode(key, value).map_err(|source| Kind::Encode { key: key.to_owned(), source }.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only read into")]
+    struct Strict {
+        name: u32,
+    }
+
+    fn reason<T: DeserializeOwned + std::fmt::Debug>(json: &str) -> String {
+        std::error::Error::source(&decode::<T>("key", json).unwrap_err()).unwrap().to_string()
+    }
+
+    #[test]
+    fn reason_says_what_was_expected_and_not_what_was_there() {
+        assert_eq!(reason::<u32>(r#""secret""#), "expected u32 at line 1 column 8");
+        assert_eq!(reason::<Strict>(r#"{"secret": 1}"#), "expected `name` at line 1 column 9");
+        assert_eq!(reason::<Strict>("{}"), "missing field `name` at line 1 column 2");
+    }
+
+    #[test]
+    fn message_of_anothers_own_making_is_not_repeated() {
+        #[derive(Debug)]
+        struct Picky;
+        impl<'de> Deserialize<'de> for Picky {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(from)?;
+                Err(serde::de::Error::custom(format!("I met {text}, expected better")))
+            }
+        }
+        assert_eq!(reason::<Picky>(r#""secret""#), "unexpected value");
+    }
+}
