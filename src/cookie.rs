@@ -9,7 +9,7 @@ use http::HeaderValue;
 use http::header::{Entry, HeaderMap, SET_COOKIE};
 
 pub use self::builder::SessionCookieBuilder;
-pub(crate) use self::parse::{Candidates, header_candidates};
+pub(crate) use self::parse::{Candidates, header_candidates, values};
 use crate::token::{SessionToken, TokenShape};
 
 /// 400 days, beyond which browsers shorten a `Max-Age` (RFC 6265bis).

@@ -123,6 +123,8 @@ pub enum Operation {
     Revoke,
     /// Removing what has expired.
     Sweep,
+    /// Importing a session of another library.
+    Import,
 }
 
 /// The first 32 bits of a [`StoreKey`]: enough to tell that two lines mean one session, and of no other use.
@@ -238,6 +240,7 @@ impl Events {
             Operation::Commit => tracing::error!(%error, source, "a session could not be committed"),
             Operation::Touch => tracing::warn!(%error, source, "a session's deadline could not be moved"),
             Operation::Renew => tracing::warn!(%error, source, "a session's token could not be replaced at its age"),
+            Operation::Import => tracing::error!(%error, source, "a session could not be imported"),
             Operation::Sweep => tracing::warn!(%error, source, "expired sessions could not be swept"),
             // Whoever asked is told.
             Operation::List => tracing::debug!(%error, source, "an owner's sessions could not be listed"),

@@ -22,6 +22,7 @@ pub use self::key::{Readable, SessionKey};
 pub use self::lazy::LazySession;
 pub(crate) use self::lazy::{Scope, find};
 pub(crate) use self::state::{Base, Carrier, Head, Inner, Live, Reply, State, Work, blank};
+pub(crate) use self::values::{decode, encode};
 pub use self::view::SessionView;
 use crate::clock::{micros, span};
 use crate::commit::Ending;
@@ -161,7 +162,8 @@ impl Session {
         }
         let shared = &self.0.shared;
         let (secret, handle) = (shared.random.bytes()?, shared.random.handle()?);
-        let sign_in = SignIn { owner: owner.into(), stamp: shared.stamp(), handle };
+        let stamp = shared.stamp();
+        let sign_in = SignIn { owner: owner.into(), stamp, signed_in: stamp, handle };
         self.0.write(|work| {
             work.apply(Op::SignIn(sign_in), shared.max_record_len)?;
             work.intent.renew = Some(secret);

@@ -194,7 +194,21 @@ impl Scope {
         }
     }
 
-    fn cookie(&self) -> &str {
+    /// The session of the innermost layer.
+    pub(crate) fn of(extensions: &Extensions) -> Option<Self> {
+        let loaded = extensions.get::<Session>().cloned().map(Self::Loaded);
+        loaded.or_else(|| extensions.get::<LazySession>().cloned().map(Self::Lazy))
+    }
+
+    /// The layer, and what brought its tokens.
+    pub(crate) fn origin(&self) -> (&Shared, Carrier) {
+        match self {
+            Self::Loaded(session) => (&session.inner().shared, session.inner().carrier),
+            Self::Lazy(lazy) => (&lazy.0.shared, lazy.0.carrier),
+        }
+    }
+
+    pub(crate) fn cookie(&self) -> &str {
         match self {
             Self::Loaded(session) => session.inner().shared.cookie.name(),
             Self::Lazy(lazy) => lazy.0.shared.cookie.name(),

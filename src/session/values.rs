@@ -187,7 +187,7 @@ impl Session {
     }
 }
 
-pub(super) fn decode<T: DeserializeOwned>(key: &str, json: &str) -> Result<T, Error> {
+pub(crate) fn decode<T: DeserializeOwned>(key: &str, json: &str) -> Result<T, Error> {
     serde_json::from_str(json).map_err(|source| {
         let source = without_value(&source);
         Kind::Decode { key: key.to_owned(), wanted: std::any::type_name::<T>(), source }.into()
@@ -208,6 +208,6 @@ fn without_value(error: &serde_json::Error) -> serde_json::Error {
     serde_core::de::Error::custom(kept)
 }
 
-fn encode(key: &str, value: &impl Serialize) -> Result<Entry, Error> {
+pub(crate) fn encode(key: &str, value: &impl Serialize) -> Result<Entry, Error> {
     Entry::encode(key, value).map_err(|source| Kind::Encode { key: key.to_owned(), source }.into())
 }
