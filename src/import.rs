@@ -162,6 +162,25 @@ impl fmt::Debug for ImportLayer {
 }
 
 /// The service that an [`ImportLayer`] makes of another.
+///
+/// # Examples
+///
+/// ```
+/// use std::convert::Infallible;
+/// use std::time::SystemTime;
+/// use http::{Request, Response};
+/// use tower::{Layer as _, Service as _, service_fn};
+/// use tower_session_layer::{ImportFuture, ImportLayer, ImportService, Imported, SessionCookie};
+///
+/// let nothing = |_| async { Ok::<_, Infallible>(Some(Imported::new())) };
+/// let layer = ImportLayer::new(SessionCookie::builder().name("old").build()?, SystemTime::now(), nothing);
+/// let mut service: ImportService<_> =
+///     layer.layer(service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new("hello")) }));
+/// let answering: ImportFuture<_, _> = service.call(Request::new(()));
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+/// assert_eq!(*runtime.block_on(answering).unwrap().body(), "hello");
+/// # Ok::<(), tower_session_layer::ConfigError>(())
+/// ```
 #[derive(Clone)]
 pub struct ImportService<S> {
     inner: S,

@@ -28,6 +28,7 @@ use crate::session::{decode, encode};
 ///     session.sign_in(&user.to_string(), SystemTime::UNIX_EPOCH)?;
 /// }
 /// session.flash("notice", "Welcome to the new shop")?;
+/// session.insert("since", 2026)?;
 /// assert!(session.get::<u64>("cart").unwrap_err().is_decode());
 /// # Ok::<(), Error>(())
 /// ```

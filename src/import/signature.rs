@@ -28,10 +28,11 @@ const TAG_LEN: usize = 32;
 /// assert_eq!(signature.express_session_id(cookie).as_deref(), Some("Zm9vYmFy-_0123456789abcdefghijkl"));
 /// assert_eq!(signature.express_session_id(&cookie.replace("Zm9v", "Zm9w")), None);
 ///
-/// let signature = CookieSignature::new(["s3cret"])?;
+/// let signature = CookieSignature::new(["new", "old"])?;
 /// let session = signature.remix_session("eyJhIjoxfQ%3D%3D.ARclEl5cseSiN0RDAd7ldl%2BVPOKuJuuBHyLP30V%2BLbY").unwrap();
 /// assert_eq!(session.get::<u32>("a").unwrap(), Some(1));
 /// assert!(signature.remix_session("eyJhIjoxfQ%3D%3D").is_none(), "not signed");
+/// assert_eq!(signature.verify("forged.ARclEl5cseSiN0RDAd7ldl+VPOKuJuuBHyLP30V+LbY"), None);
 /// # Ok::<(), ConfigError>(())
 /// ```
 #[derive(Clone)]
