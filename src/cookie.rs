@@ -80,6 +80,20 @@ impl SessionCookie {
     }
 
     /// Returns the `Set-Cookie` value that removes the cookie: the same attributes, empty, and long past.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_session_layer::SessionCookie;
+    ///
+    /// let cookie = SessionCookie::builder().build()?;
+    /// assert_eq!(cookie.name(), "__Host-sid");
+    /// assert_eq!(
+    ///     cookie.removal(),
+    ///     "__Host-sid=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=/; HttpOnly; Secure; SameSite=Lax",
+    /// );
+    /// # Ok::<(), tower_session_layer::ConfigError>(())
+    /// ```
     pub fn removal(&self) -> HeaderValue {
         self.render_removal("")
     }

@@ -13,6 +13,40 @@ use crate::token::{SessionToken, StoreKey};
 ///
 /// Nothing here is a secret: of a token there are eight hex digits of its digest, the same as in the log, and of what a
 /// session holds there is nothing.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::sync::{Arc, Mutex};
+/// use http::{Request, Response};
+/// use tower::{Layer as _, ServiceExt as _, service_fn};
+/// use tower_session_layer::{KeyPrefix, MemoryStore, Operation, Refusal, Session, SessionEvent, SessionLayer, SessionToken};
+///
+/// let told = Arc::new(Mutex::new(Vec::new()));
+/// let list = Arc::clone(&told);
+/// let sessions = SessionLayer::builder(MemoryStore::new())
+///     .on_event(move |event| {
+///         list.lock().unwrap().push(match event {
+///             SessionEvent::Created { .. } => "created".to_owned(),
+///             SessionEvent::Refused { why: Refusal::Unknown, key: Some(key), .. } => format!("unknown {key}"),
+///             SessionEvent::Failed { operation: Operation::Load, .. } => "the store is away".to_owned(),
+///             other => format!("{other:?}"),
+///         });
+///     })
+///     .build()?;
+/// let service = sessions.layer(service_fn(|request: Request<()>| async move {
+///     Session::from_extensions(request.extensions())?.insert("country", "US")?;
+///     Ok::<_, tower_session_layer::Error>(Response::new(()))
+/// }));
+/// let guessed = Request::get("/").header("cookie", format!("__Host-sid={}", "A".repeat(32))).body(())?;
+/// service.oneshot(guessed).await?;
+/// let key = KeyPrefix::from(SessionToken::from_random([0; 24]).key());
+/// assert_eq!(*told.lock().unwrap(), [format!("unknown {key}"), "created".into()]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum SessionEvent<'a> {

@@ -29,6 +29,16 @@ use crate::store::Answer;
 ///     let session = LazySession::from_extensions(request.extensions())?.load().await?;
 ///     session.get("user")
 /// }
+/// # mod hidden { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide/example.rs")); }
+/// # use hidden::*;
+/// # example(|session| async move {
+/// assert!(handle(&Request::new(())).await.unwrap_err().is_no_layer());
+///
+/// let lazy = LazySession::from(session); // one that is loaded already
+/// assert!(lazy.loaded().is_some() && lazy.load().await?.is_new());
+/// assert!(lazy.named("__Host-sid").is_some() && lazy.named("admin").is_none());
+/// # Ok(())
+/// # });
 /// ```
 #[derive(Clone)]
 pub struct LazySession(Arc<Inner>);

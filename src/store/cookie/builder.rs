@@ -8,6 +8,17 @@ use crate::error::ConfigError;
 use crate::store::SessionStore;
 
 /// Collects a [`CookieStore`]'s keys and options; see [`CookieStore::builder`].
+///
+/// # Examples
+///
+/// ```
+/// use tower_session_layer::{ConfigError, CookieKey, CookieStore};
+///
+/// let key = CookieKey::generate().unwrap(); // a key for tests: it is gone with the process
+/// assert!(CookieStore::builder([key.clone()]).audience("shop, production").max_chunks(3).build().is_ok());
+/// assert_eq!(CookieStore::builder([key]).max_chunks(4).build().unwrap_err(), ConfigError::MaxChunks(4));
+/// assert_eq!(CookieStore::builder([]).build().unwrap_err(), ConfigError::NoKey);
+/// ```
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct CookieStoreBuilder {
