@@ -1,6 +1,6 @@
 //! The guide: what is defended against what, and how things are done.
 //!
-//! Pages of their own: [testing an application](testing), [deploying](deploying), [moving here](moving) from `tower-sessions`,
+//! Pages of their own: [testing an application](testing), [deploying], [moving here](moving) from `tower-sessions`,
 //! `axum_session`, `actix-session`, `express-session` or Hydrogen, and [what standards demand](demands), row by row, with the test
 //! that shows each.
 //!

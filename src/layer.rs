@@ -42,7 +42,7 @@ use crate::token::{SessionToken, TokenShape};
 ///     .cookie_name("__Host-shop")
 ///     .idle_timeout(Duration::from_secs(30 * 60))
 ///     .build()?;
-/// # let _ = sessions;
+/// assert!(format!("{sessions:?}").contains("__Host-shop"));
 /// # Ok(())
 /// # }
 /// # #[cfg(not(feature = "memory"))]
@@ -200,11 +200,11 @@ impl Shared {
 /// # mod hidden { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide/example.rs")); }
 /// # use hidden::*;
 /// # example(|session| async move {
-/// use tower_session_layer::{MemoryStore, SessionLayer};
+/// use tower_session_layer::{MemoryStore, Owners, SessionLayer};
 ///
 /// session.sign_in("ada")?;
 /// session.commit().await?;
-/// let owners = session.owners(); // outside any request: `SessionLayer::owners`
+/// let owners: Owners = session.owners(); // outside any request: `SessionLayer::owners`
 /// let devices = owners.list("ada").await?;
 /// assert_eq!((devices.len(), Some(devices[0].handle)), (1, session.handle()));
 ///

@@ -50,6 +50,8 @@ use crate::record::{CSRF_LEN, Record, SessionHandle};
 ///     Ok(session.get("visits")?.unwrap_or_default())
 /// }
 /// ```
+///
+#[doc = include_str!("session/examples.md")]
 #[derive(Clone)]
 pub struct Session(Arc<Inner>);
 
@@ -115,21 +117,6 @@ impl Session {
     /// # Errors
     ///
     /// No randomness, or the session is unavailable.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # mod hidden { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide/example.rs")); }
-    /// # use hidden::*;
-    /// # example(|session| async move {
-    /// session.insert("country", "US")?;
-    /// session.commit().await?;
-    /// session.renew()?; // the response brings the client another token
-    /// assert!(session.is_changed());
-    /// assert_eq!(session.get::<String>("country")?.as_deref(), Some("US"));
-    /// # Ok(())
-    /// # });
-    /// ```
     pub fn renew(&self) -> Result<(), Error> {
         let secret = self.0.shared.random.bytes()?;
         self.0.write(|work| {
@@ -144,21 +131,6 @@ impl Session {
     /// # Errors
     ///
     /// The session is unavailable.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # mod hidden { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide/example.rs")); }
-    /// # use hidden::*;
-    /// # example(|session| async move {
-    /// session.insert("cart", ["mug"])?;
-    /// session.commit().await?;
-    /// session.destroy()?;
-    /// session.insert("notice", "signed out")?; // of the session that comes after
-    /// assert_eq!(session.keys(), ["notice"]);
-    /// # Ok(())
-    /// # });
-    /// ```
     pub fn destroy(&self) -> Result<(), Error> {
         // A commit that is under way on another handle may be about to store what is to be destroyed.
         let mut state = self.0.lock();
@@ -247,19 +219,6 @@ impl Session {
     /// # Errors
     ///
     /// No randomness, or the session is unavailable.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # mod hidden { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide/example.rs")); }
-    /// # use hidden::*;
-    /// # example(|session| async move {
-    /// let token = session.csrf_token()?; // `<input type="hidden" name="csrf" value="…">`
-    /// assert_eq!(token.len(), 32);
-    /// assert!(session.verify_csrf(&token) && !session.verify_csrf("forged"));
-    /// # Ok(())
-    /// # });
-    /// ```
     pub fn csrf_token(&self) -> Result<String, Error> {
         let known = self.0.read(|_, state| state.csrf());
         let secret = if let Some(secret) = known {
@@ -293,20 +252,6 @@ impl Session {
     }
 
     /// Returns whether the client brought no live session.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # mod hidden { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide/example.rs")); }
-    /// # use hidden::*;
-    /// # example(|session| async move {
-    /// assert!(session.is_new() && !session.is_changed() && !session.is_unavailable());
-    /// session.insert("country", "US")?;
-    /// session.commit().await?;
-    /// assert!(!session.is_new());
-    /// # Ok(())
-    /// # });
-    /// ```
     pub fn is_new(&self) -> bool {
         self.0.read(|_, state| !matches!(state.base, Base::Live(_)))
     }
@@ -329,23 +274,6 @@ impl Session {
     /// # Errors
     ///
     /// Zero, or longer than the layer's absolute timeout ([`Error::is_idle_timeout`]).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # mod hidden { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide/example.rs")); }
-    /// # use hidden::*;
-    /// # example(|session| async move {
-    /// use std::time::Duration;
-    ///
-    /// let day = Duration::from_secs(24 * 60 * 60);
-    /// session.set_idle_timeout(30 * day)?; // "remember me"
-    /// let life = session.expires_at().duration_since(session.created_at());
-    /// assert!(life.unwrap() > 29 * day);
-    /// assert!(session.set_idle_timeout(31 * day).unwrap_err().is_idle_timeout(), "longer than the absolute timeout");
-    /// # Ok(())
-    /// # });
-    /// ```
     pub fn set_idle_timeout(&self, idle: Duration) -> Result<(), Error> {
         let longest = self.0.shared.lifetime.absolute;
         if span(idle) == 0 || idle > longest {
@@ -355,19 +283,6 @@ impl Session {
     }
 
     /// Returns a read-only snapshot, which later changes do not reach.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # mod hidden { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide/example.rs")); }
-    /// # use hidden::*;
-    /// # example(|session| async move {
-    /// let before = session.view();
-    /// session.insert("country", "US")?;
-    /// assert!(before.is_empty() && !session.view().is_empty());
-    /// # Ok(())
-    /// # });
-    /// ```
     pub fn view(&self) -> SessionView {
         self.0.read(|record, state| {
             let shared = &self.0.shared;
@@ -389,17 +304,6 @@ impl Session {
     ///
     /// That of a [lazy](crate::SessionLayerBuilder::lazy) layer is there once it is loaded; [`LazySession::named`] finds it
     /// before.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # mod hidden { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide/example.rs")); }
-    /// # use hidden::*;
-    /// # example(|session| async move {
-    /// assert!(session.named("__Host-sid").is_some() && session.named("admin").is_none());
-    /// # Ok(())
-    /// # });
-    /// ```
     pub fn named(&self, cookie: &str) -> Option<Self> {
         if self.0.shared.cookie.name() == cookie {
             return Some(self.clone());
@@ -428,21 +332,6 @@ impl Session {
     /// # Cancel safety
     ///
     /// A commit that has begun goes on to its end.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # mod hidden { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide/example.rs")); }
-    /// # use hidden::*;
-    /// # example(|session| async move {
-    /// session.insert("order", 17)?;
-    /// session.commit().await?; // stored, whatever the handler answers
-    /// assert!(!session.is_changed());
-    /// session.reload().await?; // with what others have stored meanwhile
-    /// assert_eq!(session.get("order")?, Some(17));
-    /// # Ok(())
-    /// # });
-    /// ```
     pub async fn commit(&self) -> Result<(), Error> {
         let shared = Arc::clone(&self.0.shared);
         shared.store.commit(self, Ending::Explicit, None).wait().await

@@ -85,54 +85,7 @@ pub use crate::token::{SessionToken, StoreKey, TokenShape};
 /// The layer chooses a random new version for each write. A store compares versions for equality only. A call that
 /// finds the record already at the *new* version was sent before, its answer lost: it is `Done` and changes nothing.
 ///
-/// # Examples
-///
-/// ```
-/// # mod hidden { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide/example.rs")); }
-/// # use hidden::*;
-/// # let (_, found) = stored(|session| async move { session.insert("country", "US") });
-/// # let (_, record) = found.unwrap();
-/// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-/// # runtime.block_on(async {
-/// use std::sync::Arc;
-/// use std::time::{Duration, SystemTime};
-/// use tower_session_layer::store::{
-///     Change, Created, Deadline, Deleted, Head, Loaded, Record, Revocation, Revoke, Updated, Version,
-/// };
-/// use tower_session_layer::{MemoryStore, SessionCookie, SessionStore, SessionToken, TokenShape};
-///
-/// let (mut store, now, minute) = (MemoryStore::new(), SystemTime::now(), Duration::from_secs(60));
-/// store.bind(&SessionCookie::builder().build()?); // as a layer does, once
-/// assert_eq!((store.token_shape(), store.is_immediate()), (TokenShape::Random, true));
-/// assert!(store.max_record_len().is_some(), "the bytes of the whole store");
-/// assert!(store.sweep_interval().is_some());
-///
-/// let token = SessionToken::from_random([1; 24]); // minted by the layer, as is the record
-/// let record = Arc::new(record);
-/// assert_eq!(store.create(&token, &record, now).await?, Created::Stored);
-/// assert_eq!(store.load(&token, now).await?, Loaded::Live(record.clone()));
-///
-/// let (first, deadline) = (record.version(), record.deadline() + minute);
-/// assert_eq!(store.touch(&token, first, deadline, now).await?, Updated::Done);
-///
-/// let at = |version| Record::decode(Head::new(Version::new(version), deadline, now, None), &record.encode());
-/// let change = Change::Replace(Arc::new(at(7)?), Deadline::Keep);
-/// assert_eq!(store.update(&token, first, &change, now).await?, Updated::Done);
-/// assert_eq!(store.update(&token, first, &change, now).await?, Updated::Done, "sent again");
-/// let late = Change::Replace(Arc::new(at(8)?), Deadline::Keep);
-/// assert_eq!(store.update(&token, first, &late, now).await?, Updated::Conflict);
-///
-/// assert_eq!(store.delete(&token, minute, now).await?, Deleted::Done);
-/// assert!(matches!(store.load(&token, now).await?, Loaded::Tombstone(_)));
-/// assert_eq!(store.update(&token, first, &late, now).await?, Updated::Gone);
-/// assert_eq!(store.load(&token, now + minute).await?, Loaded::Absent);
-///
-/// assert!(store.owned("ada", now).await?.is_empty());
-/// assert_eq!(store.revoke("ada", &Revocation::new(Revoke::All, now, minute), now).await?, 0);
-/// assert!(store.sweep(100, now + minute).await? <= 100);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// # }).unwrap();
-/// ```
+#[doc = include_str!("store/examples/store.md")]
 pub trait SessionStore: Debug + Send + Sync + 'static {
     /// Returns what this store's tokens look like.
     fn token_shape(&self) -> TokenShape;
@@ -384,23 +337,7 @@ pub enum Change {
 
 /// What a [`Change`] does to the deadline.
 ///
-/// # Examples
-///
-/// ```
-/// # mod hidden { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide/example.rs")); }
-/// # use hidden::*;
-/// # let (_, found) = stored(|session| async move { session.insert("country", "US") });
-/// # let (_, record) = found.unwrap();
-/// use std::sync::Arc;
-/// use std::time::Duration;
-/// use tower_session_layer::store::Deadline;
-///
-/// let next = Arc::new(record); // what a change brings
-/// let stored = next.deadline() + Duration::from_secs(60); // a touch came in between
-/// assert_eq!(Deadline::Keep.apply(stored, next.clone()).deadline(), stored);
-/// assert_eq!(Deadline::Extend.apply(stored, next.clone()).deadline(), stored);
-/// assert_eq!(Deadline::Set.apply(stored, next.clone()).deadline(), next.deadline());
-/// ```
+#[doc = include_str!("store/examples/deadline.md")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Deadline {
@@ -433,19 +370,7 @@ impl Deadline {
 
 /// One of an owner's sessions, as [`SessionStore::owned`] lists it.
 ///
-/// # Examples
-///
-/// ```
-/// # mod hidden { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide/example.rs")); }
-/// # use hidden::*;
-/// # let (_, found) = stored(|session| async move { session.sign_in("ada") });
-/// # let (_, record) = found.unwrap();
-/// use tower_session_layer::OwnedSession;
-///
-/// let listed = OwnedSession::from(&record);
-/// assert_eq!((listed.handle, listed.signed_in), (record.handle(), record.signed_in()));
-/// assert_eq!((listed.created, listed.last_seen), (record.created(), record.seen()));
-/// ```
+#[doc = include_str!("store/examples/owned.md")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OwnedSession {

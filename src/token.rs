@@ -104,7 +104,7 @@ fn encode(bytes: &[u8; RANDOM_LEN]) -> [u8; RANDOM_TEXT_LEN] {
 /// # Examples
 ///
 /// ```
-/// use tower_session_layer::{SessionToken, TokenShape};
+/// use tower_session_layer::{SessionToken, StoreKey, TokenShape};
 ///
 /// let token = SessionToken::from_random([0; 24]);
 /// let text = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -113,7 +113,8 @@ fn encode(bytes: &[u8; RANDOM_LEN]) -> [u8; RANDOM_TEXT_LEN] {
 /// assert!(!format!("{token:?}").contains(text));
 ///
 /// // What a store goes by, and all that may leave the process: the SHA-256.
-/// assert_eq!((token.key().as_bytes().len(), token.key().hex().len()), (32, 64));
+/// let key: StoreKey = token.key();
+/// assert_eq!((key.as_bytes().len(), key.hex().len()), (32, 64));
 ///
 /// let sealed = SessionToken::from_sealed("c2VhbGVk".into()).unwrap(); // the session itself, with `CookieStore`
 /// assert_eq!(sealed.secret(), b"c2VhbGVk");

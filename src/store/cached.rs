@@ -52,7 +52,7 @@ use crate::token::{SessionToken, TokenShape};
 /// let store = FileStore::new(directory)?;
 /// let store = CachedStore::builder(store).max_staleness(Duration::from_secs(1)).max_bytes(16 << 20).build()?;
 /// let sessions = SessionLayer::new(store);
-/// # let _ = sessions;
+/// assert!(format!("{sessions:?}").contains("CachedStore"));
 /// # Ok(())
 /// # }
 /// # #[cfg(not(all(feature = "file", unix)))]

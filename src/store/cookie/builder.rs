@@ -65,13 +65,13 @@ impl CookieStoreBuilder {
     /// ```
     /// # #[cfg(all(feature = "file", unix))]
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use tower_session_layer::{CookieKey, CookieStore, FileStore};
+    /// use tower_session_layer::{CookieKey, CookieStore, FileStore, SessionStore as _};
     ///
     /// # let temporary = tempfile::tempdir()?;
     /// # let directory = temporary.path().join("ended");
     /// # let secret: Vec<u8> = (1..=32).collect();
     /// let store = CookieStore::builder([CookieKey::new(&secret)?]).revocations(FileStore::new(directory)?).build()?;
-    /// # let _ = store;
+    /// assert!(!store.is_immediate(), "the list is a directory");
     /// # Ok(())
     /// # }
     /// # #[cfg(not(all(feature = "file", unix)))]
