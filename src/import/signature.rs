@@ -52,7 +52,7 @@ impl CookieSignature {
     pub fn new(secrets: impl IntoIterator<Item: AsRef<[u8]>>) -> Result<Self, ConfigError> {
         let keyed = secrets.into_iter().map(|secret| match secret.as_ref() {
             [] => Err(ConfigError::ShortKey(0)),
-            secret => Ok(Hmac::new_from_slice(secret).expect("HMAC takes keys of any length")),
+            secret => Ok(keyed(secret)),
         });
         let keyed = keyed.collect::<Result<Vec<_>, _>>()?;
         if keyed.is_empty() { Err(ConfigError::NoKey) } else { Ok(Self { keyed }) }
@@ -103,6 +103,10 @@ impl fmt::Debug for CookieSignature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("CookieSignature(…)")
     }
+}
+
+fn keyed(secret: &[u8]) -> Hmac<Sha256> {
+    Hmac::new_from_slice(secret).expect("HMAC takes keys of any length")
 }
 
 /// Undoes what JavaScript's `encodeURIComponent` does; `None` for what it never writes.

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use axum::Router;
 use axum::routing::{get, post};
 use http::StatusCode;
-use support::{Answer, Backend, Browser, DAY, HOUR, MINUTE, Op, Setup};
+use support::{Answer, Backend, Browser, DAY, HOUR, Op, Setup};
 use tower_session_layer::{
     Clock as _, CookieSignature, Error, ImportLayer, Imported, Session, SessionCookie, SessionView, StoreError,
 };
@@ -170,9 +170,9 @@ async fn of_several_old_cookies_the_first_that_is_accepted_counts_and_four_are_t
 #[tokio::test]
 async fn nothing_is_imported_from_the_last_day_on() {
     let import = Import::new(Backend::Memory);
-    import.setup.clock.advance(90 * DAY - MINUTE);
+    import.setup.clock.advance(89 * DAY);
     assert_eq!(import.with_old(OLD).get("/user").await.body, "17");
-    import.setup.clock.advance(MINUTE);
+    import.setup.clock.advance(DAY);
     let answer = import.with_old(OLD).get("/user").await;
     assert_eq!((answer.body.as_str(), answer.set_cookies(), import.asked()), ("nobody", vec![], 1));
 }
@@ -220,7 +220,7 @@ async fn a_live_session_removes_the_old_cookie_where_no_cache_keeps_that() {
 
 #[tokio::test]
 async fn a_lazy_layer_imports_as_well() {
-    let import = Import::on(Setup::with(Backend::Remote, |builder| builder.lazy()));
+    let import = Import::on(Setup::with(Backend::Remote, tower_session_layer::SessionLayerBuilder::lazy));
     let mut browser = import.with_old(OLD);
     assert_eq!(removal(&browser.get("/").await).as_deref(), Some(REMOVAL));
     assert_eq!(browser.get("/user").await.body, "17");
