@@ -43,6 +43,8 @@ pub enum CacheHeaders {
 }
 
 /// Collects the options of a [`SessionLayer`](crate::SessionLayer).
+///
+#[doc = include_str!("builder/examples.md")]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct SessionLayerBuilder<S> {
     store: S,
@@ -313,7 +315,7 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
     ///         _ => {}
     ///     })
     ///     .build()?;
-    /// # let _ = sessions;
+    /// assert!(format!("{sessions:?}").contains("MemoryStore"));
     /// # Ok(())
     /// # }
     /// # #[cfg(not(feature = "memory"))]

@@ -8,6 +8,24 @@ use std::time::{Duration, SystemTime};
 ///
 /// A layer asks its one clock and passes the answer to the store with each call, so that record, cookie and
 /// sweeper agree and tests can move time without sleeping.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+/// use tower_session_layer::{Clock, SystemClock};
+///
+/// /// A clock that is known to be an hour fast.
+/// #[derive(Debug)]
+/// struct Corrected(SystemClock);
+///
+/// impl Clock for Corrected {
+///     fn now(&self) -> SystemTime {
+///         self.0.now() - Duration::from_secs(60 * 60)
+///     }
+/// }
+/// assert!(Corrected(SystemClock::default()).now() < SystemClock::default().now());
+/// ```
 pub trait Clock: Debug + Send + Sync + 'static {
     /// Returns the current time.
     fn now(&self) -> SystemTime;
@@ -38,6 +56,8 @@ impl Clock for SystemClock {
 /// let before = clock.now();
 /// clock.advance(Duration::from_secs(60));
 /// assert_eq!(clock.now(), before + Duration::from_secs(60));
+/// clock.set(before); // clocks step back
+/// assert_eq!(clock.now(), ManualClock::new(before).now());
 /// ```
 #[derive(Debug, Clone)]
 pub struct ManualClock {

@@ -9,7 +9,7 @@ use http::HeaderValue;
 use http::header::{Entry, HeaderMap, SET_COOKIE};
 
 pub use self::builder::SessionCookieBuilder;
-pub(crate) use self::parse::{Candidates, header_candidates};
+pub(crate) use self::parse::{Candidates, header_candidates, values};
 use crate::token::{SessionToken, TokenShape};
 
 /// 400 days, beyond which browsers shorten a `Max-Age` (RFC 6265bis).
@@ -80,6 +80,20 @@ impl SessionCookie {
     }
 
     /// Returns the `Set-Cookie` value that removes the cookie: the same attributes, empty, and long past.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_session_layer::SessionCookie;
+    ///
+    /// let cookie = SessionCookie::builder().build()?;
+    /// assert_eq!(cookie.name(), "__Host-sid");
+    /// assert_eq!(
+    ///     cookie.removal(),
+    ///     "__Host-sid=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=/; HttpOnly; Secure; SameSite=Lax",
+    /// );
+    /// # Ok::<(), tower_session_layer::ConfigError>(())
+    /// ```
     pub fn removal(&self) -> HeaderValue {
         self.render_removal("")
     }

@@ -14,6 +14,47 @@ type Source = Box<dyn StdError + Send + Sync>;
 ///
 /// Opaque, so that causes can be added; ask it with the `is_*` methods, and answer what they all deny with 500. No
 /// message holds a token or a value.
+///
+/// # Examples
+///
+/// ```
+/// use http::StatusCode;
+/// use tower_session_layer::{Error, Session};
+///
+/// /// What a handler of the program answers.
+/// fn status(error: &Error) -> StatusCode {
+///     if error.is_unavailable() {
+///         StatusCode::SERVICE_UNAVAILABLE
+///     } else if error.is_not_signed_in() {
+///         StatusCode::UNAUTHORIZED
+///     } else if error.is_too_large() {
+///         StatusCode::PAYLOAD_TOO_LARGE
+///     } else if error.is_gone() || error.is_stale() || error.is_dropped() {
+///         StatusCode::CONFLICT // it ended meanwhile: sign in again
+///     } else if error.is_unsupported() {
+///         StatusCode::NOT_IMPLEMENTED // `CookieStore` lists nobody's sessions
+///     } else {
+///         // A mistake of the program: a value of another type, or `is_response_sent`, `is_idle_timeout`, …
+///         StatusCode::INTERNAL_SERVER_ERROR
+///     }
+/// }
+/// let error = Session::from_extensions(&http::Extensions::new()).unwrap_err();
+/// assert!(error.is_no_layer() && !error.is_not_loaded());
+/// assert_eq!(status(&error), StatusCode::INTERNAL_SERVER_ERROR);
+/// # mod hidden { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide/example.rs")); }
+/// # use hidden::*;
+/// # example(|session| async move {
+/// let error = session.sign_in("").unwrap_err();
+/// assert!(error.is_no_owner() && !error.is_response_sent() && !error.is_idle_timeout());
+/// let error = session.insert("f", std::collections::HashMap::from([(vec![1], 1)])).unwrap_err();
+/// assert!(error.is_encode(), "{error}");
+/// let error = session.insert("large", "x".repeat(2 << 20)).unwrap_err();
+/// assert_eq!(status(&error), StatusCode::PAYLOAD_TOO_LARGE);
+/// session.insert("name", "Ada")?;
+/// assert!(session.get::<u8>("name").unwrap_err().is_decode());
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Debug)]
 pub struct Error(Box<Kind>);
 
@@ -197,6 +238,19 @@ impl StdError for Error {
 /// Why a store could not do what it was asked.
 ///
 /// Absence, a conflict and a session that is gone are answers, not errors.
+///
+/// # Examples
+///
+/// ```
+/// use tower_session_layer::{Error, StoreError};
+///
+/// let failed = StoreError::from(std::io::Error::other("disk full"));
+/// assert_eq!(failed.to_string(), "session store: disk full");
+/// assert!(Error::from(failed).is_unavailable());
+/// assert!(Error::from(StoreError::new("no connection")).is_unavailable());
+/// assert!(StoreError::unsupported().is_unsupported());
+/// assert!(StoreError::too_large(3_000, 2_920).is_too_large());
+/// ```
 #[derive(Debug)]
 pub struct StoreError(StoreKind);
 

@@ -13,6 +13,40 @@ use crate::token::{SessionToken, StoreKey};
 ///
 /// Nothing here is a secret: of a token there are eight hex digits of its digest, the same as in the log, and of what a
 /// session holds there is nothing.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::sync::{Arc, Mutex};
+/// use http::{Request, Response};
+/// use tower::{Layer as _, ServiceExt as _, service_fn};
+/// use tower_session_layer::{KeyPrefix, MemoryStore, Operation, Refusal, Session, SessionEvent, SessionLayer, SessionToken};
+///
+/// let told = Arc::new(Mutex::new(Vec::new()));
+/// let list = Arc::clone(&told);
+/// let sessions = SessionLayer::builder(MemoryStore::new())
+///     .on_event(move |event| {
+///         list.lock().unwrap().push(match event {
+///             SessionEvent::Created { .. } => "created".to_owned(),
+///             SessionEvent::Refused { why: Refusal::Unknown, key: Some(key), .. } => format!("unknown {key}"),
+///             SessionEvent::Failed { operation: Operation::Load, .. } => "the store is away".to_owned(),
+///             other => format!("{other:?}"),
+///         });
+///     })
+///     .build()?;
+/// let service = sessions.layer(service_fn(|request: Request<()>| async move {
+///     Session::from_extensions(request.extensions())?.insert("country", "US")?;
+///     Ok::<_, tower_session_layer::Error>(Response::new(()))
+/// }));
+/// let guessed = Request::get("/").header("cookie", format!("__Host-sid={}", "A".repeat(32))).body(())?;
+/// service.oneshot(guessed).await?;
+/// let key = KeyPrefix::from(SessionToken::from_random([0; 24]).key());
+/// assert_eq!(*told.lock().unwrap(), [format!("unknown {key}"), "created".into()]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum SessionEvent<'a> {
@@ -123,6 +157,8 @@ pub enum Operation {
     Revoke,
     /// Removing what has expired.
     Sweep,
+    /// Importing a session of another library.
+    Import,
 }
 
 /// The first 32 bits of a [`StoreKey`]: enough to tell that two lines mean one session, and of no other use.
@@ -238,6 +274,7 @@ impl Events {
             Operation::Commit => tracing::error!(%error, source, "a session could not be committed"),
             Operation::Touch => tracing::warn!(%error, source, "a session's deadline could not be moved"),
             Operation::Renew => tracing::warn!(%error, source, "a session's token could not be replaced at its age"),
+            Operation::Import => tracing::error!(%error, source, "a session could not be imported"),
             Operation::Sweep => tracing::warn!(%error, source, "expired sessions could not be swept"),
             // Whoever asked is told.
             Operation::List => tracing::debug!(%error, source, "an owner's sessions could not be listed"),

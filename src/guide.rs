@@ -1,5 +1,34 @@
 //! The guide: what is defended against what, and how things are done.
 //!
+//! Pages of their own: [testing an application](testing), [deploying], [moving here](moving) from `tower-sessions`,
+//! `axum_session`, `actix-session`, `express-session` or Hydrogen, and [what standards demand](demands), row by row, with the test
+//! that shows each.
+//!
+//! # The flow of a request
+//!
+//! ```text
+//!  client         SessionLayer                                                store
+//!    │
+//!    │  Cookie      │
+//!    ├─────────────▶│ tokens of the store's shape, at most four
+//!    │              │   none: an empty session, the store is not asked
+//!    │              │   some: the first that is live ───────────────────────▶ load
+//!    │              │   failed or too late: 503, and that is all
+//!    │              ▼
+//!    │         your service
+//!    │              │ reads and changes the Session; each change goes into a log
+//!    │              │ commit().await, if it must be durable now ────────────▶ as below
+//!    │              ▼
+//!    │              │ nothing changed: nothing, or ─────────────────────────▶ touch, when due
+//!    │              │ changed: one compare-and-swap ────────────────────────▶ create, update, delete
+//!    │              │   another was faster: load, play the log again, once more
+//!    │              │   the session has ended meanwhile: the changes are dropped
+//!    │              │   failed or too late: 503 in place of the answer
+//!    │  Set-Cookie  │
+//!    │◀─────────────┤ the cookie, if this request changed it, with no-store
+//!    │              │ Vary: Cookie, if the session was looked at
+//! ```
+//!
 //! # Threat model
 //!
 //! The attacker sends any bytes as cookies, owns other sites and sibling hosts, may have planted a token before its
@@ -25,8 +54,7 @@
 //! not enough. With `CookieStore` the client holds the state: the last cookie to arrive wins, and a copied
 //! cookie survives logout until its deadline unless a list of revocations is kept.
 //!
-//! [What standards demand](demands), row by row, with the test that shows each, and the accidents of others stand on a page of
-//! their own.
+//! The same in full, with what is not promised, is `SECURITY.md` in the repository.
 //!
 //! # Why each default
 //!
@@ -71,17 +99,6 @@
 //! a new session) is then an error. A change that is never committed is reported by a warning. A `304 Not Modified`
 //! carries no session cookie but what an explicit `commit` already owes the client: changes that need one are dropped with
 //! a warning, and with `CookieStore`, where the cookie is the session, a `destroy` is.
-//!
-//! # Caches
-//!
-//! A response that depends on the session says `Vary: Cookie`, and one that sets the cookie `Cache-Control: no-store`.
-//! Do not rely on `Vary` alone: some CDNs ignore it. Serve what is the same for everybody from routes outside the layer,
-//! or at least without touching the session there.
-//!
-//! # Testing an application
-//!
-//! Use a `MemoryStore` and a [`ManualClock`]; send requests with `tower::ServiceExt::oneshot` and carry the cookie from
-//! one to the next. `.insecure_http()` lets HTTP clients without TLS send it.
 //!
 //! # Writing a store
 //!
@@ -155,32 +172,15 @@
 //! A new major version of one of these is one of this crate: `http`'s request, response and headers, `SameSite` of `cookie`, the traits
 //! of `tower-service`, `tower-layer` and `serde`; where their features are on, `axum-core`'s extractors and responses,
 //! `sqlx`'s pools and `redis`' connections. Everything else is inside.
-//!
-//! # Moving from `tower-sessions`
-//!
-//! | there | here |
-//! |---|---|
-//! | `SessionManagerLayer::new(store)` | [`SessionLayer::new`]; the layer has no type parameter |
-//! | `session.insert(k, v).await?` | `session.insert(k, v)?`: nothing waits before the end of the request |
-//! | `session.get::<T>(k).await?` | `session.get::<T>(k)?` |
-//! | `session.cycle_id().await?` | [`Session::renew`], or [`Session::sign_in`], which also names the owner |
-//! | `session.flush().await?` | [`Session::destroy`] |
-//! | `session.save().await?` | [`Session::commit`], needed only where it must be durable before the response |
-//! | `Expiry::OnInactivity(d)` | `.idle_timeout(d)`, enforced by the server beside `.absolute_timeout(d)` |
-//! | `Expiry::OnSessionEnd` | `.browser_session()` |
-//! | `.with_secure(false)` | `.insecure_http()` |
-//!
-//! # Moving from Hydrogen
-//!
-//! | there | here |
-//! |---|---|
-//! | `CookieSessionStorage` | `CookieStore` |
-//! | `MemorySessionStorage` | `MemoryStore` |
-//! | `FileSessionStorage` | `FileStore` |
-//! | a custom adapter's `get` / `set` / `destroy` | [`SessionStore`]'s `load` / `create` and `update` / `delete` |
-//! | the `Cookie` component | [`SessionCookie`](crate::SessionCookie) |
-//! | `session.get()` / `set` / `destroy` in API routes | [`Session`] |
-//! | `useSession` in components | [`SessionView`](crate::SessionView) |
+
+#[doc = include_str!("guide/testing.md")]
+pub mod testing {}
+
+#[doc = include_str!("guide/deploying.md")]
+pub mod deploying {}
+
+#[doc = include_str!("guide/moving.md")]
+pub mod moving {}
 
 #[doc = include_str!("guide/demands.md")]
 pub mod demands {}

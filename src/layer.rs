@@ -42,7 +42,7 @@ use crate::token::{SessionToken, TokenShape};
 ///     .cookie_name("__Host-shop")
 ///     .idle_timeout(Duration::from_secs(30 * 60))
 ///     .build()?;
-/// # let _ = sessions;
+/// assert!(format!("{sessions:?}").contains("__Host-shop"));
 /// # Ok(())
 /// # }
 /// # #[cfg(not(feature = "memory"))]
@@ -193,6 +193,31 @@ impl Shared {
 ///
 /// Stores whose sessions the client holds cannot do this: then every method is an error that
 /// [`Error::is_unsupported`].
+///
+/// # Examples
+///
+/// ```
+/// # mod hidden { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide/example.rs")); }
+/// # use hidden::*;
+/// # example(|session| async move {
+/// use tower_session_layer::{MemoryStore, Owners, SessionLayer};
+///
+/// session.sign_in("ada")?;
+/// session.commit().await?;
+/// let owners: Owners = session.owners(); // outside any request: `SessionLayer::owners`
+/// let devices = owners.list("ada").await?;
+/// assert_eq!((devices.len(), Some(devices[0].handle)), (1, session.handle()));
+///
+/// assert_eq!(owners.revoke_others(&session).await?, 0, "there are none");
+/// assert!(!owners.revoke("grace", devices[0].handle).await?, "it is not hers");
+/// assert!(owners.revoke("ada", devices[0].handle).await?);
+/// assert_eq!(owners.revoke_all("ada").await?, 0, "it has ended already");
+/// assert!(session.reload().await.unwrap_err().is_gone());
+///
+/// assert!(SessionLayer::new(MemoryStore::new()).owners().list("ada").await?.is_empty());
+/// # Ok(())
+/// # });
+/// ```
 #[derive(Clone)]
 pub struct Owners(Arc<Shared>);
 

@@ -104,6 +104,8 @@ mod token;
 mod record;
 // When a session ends.
 mod lifetime;
+// Sessions that another library began.
+mod import;
 // What happened, for the log and for whoever listens.
 mod event;
 // Where tokens come from.
@@ -131,6 +133,7 @@ pub use self::cookie::{SessionCookie, SessionCookieBuilder};
 pub use self::error::{ConfigError, Error, StoreError};
 pub use self::event::{KeyPrefix, Operation, Refusal, SessionEvent};
 pub use self::future::ResponseFuture;
+pub use self::import::{CookieSignature, ImportFuture, ImportLayer, ImportService, Imported};
 pub use self::layer::{Owners, SessionLayer};
 pub use self::record::SessionHandle;
 pub use self::service::SessionService;

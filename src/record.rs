@@ -24,6 +24,15 @@ use crate::clock::{span, time};
 ///
 /// A store compares versions for equality and nothing else. Zero is no version, so a store may write it where a
 /// tombstone stands.
+///
+/// # Examples
+///
+/// ```
+/// use tower_session_layer::store::Version;
+///
+/// assert_eq!(Version::new(7).map(Version::get), Some(7));
+/// assert_eq!(Version::new(0), None);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Version(NonZeroU64);
 
@@ -47,6 +56,17 @@ impl Version {
 /// The public name of a session among its owner's: not the token, and of no use as one.
 ///
 /// It stays the same when the session is renewed; signing in gives a new one. Its text is 22 base64url characters.
+///
+/// # Examples
+///
+/// ```
+/// use tower_session_layer::store::SessionHandle;
+///
+/// let handle = SessionHandle::from_bytes([7; 16]); // as a page may name it: `DELETE /devices/0707…`
+/// assert_eq!(SessionHandle::parse(&handle.to_string()), Some(handle));
+/// assert_eq!(SessionHandle::parse("somebody"), None);
+/// assert_eq!(*handle.as_bytes(), [7; 16]);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionHandle([u8; 16]);
 
@@ -84,6 +104,35 @@ impl fmt::Debug for SessionHandle {
 ///
 /// A clone is a few shared pointers. `Debug` shows no value. [`encode`](Self::encode) writes all but the
 /// [`Head`], which a store keeps beside the bytes, so that moving a deadline or comparing a version parses nothing.
+///
+/// # Examples
+///
+/// ```
+/// # mod hidden { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide/example.rs")); }
+/// # use hidden::*;
+/// # let (_, found) = stored(|session| async move {
+/// #     session.insert("country", "US")?;
+/// #     session.sign_in("ada")
+/// # });
+/// # let (_, record) = found.unwrap();
+/// use std::time::{Duration, SystemTime};
+/// use tower_session_layer::store::Record;
+///
+/// let (body, head) = (record.encode(), record.head()); // what a store keeps, and what stands beside it
+/// assert_eq!(Record::decode(head, &body)?, record);
+/// assert!(Record::decode(record.head(), b"damaged").is_err());
+///
+/// assert_eq!((record.owner(), record.idle_timeout()), (Some("ada"), None));
+/// assert!(record.signed_in().is_some() && record.created() <= record.seen());
+/// assert!(record.deadline() <= record.absolute_deadline() && !record.is_expired(SystemTime::now()));
+/// assert_eq!(record.size(), r#"country"US""#.len());
+/// assert!(body.len() <= record.encoded_len());
+///
+/// let mut touched = record.clone();
+/// touched.touch(record.deadline() + Duration::from_secs(60), record.seen());
+/// assert!(touched.deadline() > record.deadline() && touched.version() == record.version());
+/// # Ok::<(), tower_session_layer::store::DecodeError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Record {
     // Microseconds since the Unix epoch, or of duration, throughout.

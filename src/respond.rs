@@ -132,7 +132,7 @@ fn vary_by(headers: &mut HeaderMap, by: &HeaderValue) {
 
 /// Makes sure of `no-store`, keeping only such directives of the handler as forbid more. What speaks to a CDN alone would
 /// outweigh that there (RFC 9213), and goes.
-fn forbid_storing(headers: &mut HeaderMap) {
+pub(crate) fn forbid_storing(headers: &mut HeaderMap) {
     // Comparing the few names of a response is cheaper than looking two rare ones up.
     if headers.keys().any(|name| name == CDN_CACHE_CONTROL || name == SURROGATE_CONTROL) {
         headers.remove(CDN_CACHE_CONTROL);

@@ -17,6 +17,21 @@ use crate::session::{Base, LazySession, Scope, Session, find};
 use crate::store::Answer;
 
 /// The service that a [`SessionLayer`](crate::SessionLayer) makes of another.
+///
+/// # Examples
+///
+/// ```
+/// use std::convert::Infallible;
+/// use http::{Request, Response};
+/// use tower::{Layer as _, Service as _, service_fn};
+/// use tower_session_layer::{MemoryStore, ResponseFuture, SessionLayer, SessionService};
+///
+/// let inner = service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new("hello")) });
+/// let mut service: SessionService<_> = SessionLayer::new(MemoryStore::new()).layer(inner);
+/// let answering: ResponseFuture<_, _> = service.call(Request::new(()));
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+/// assert_eq!(*runtime.block_on(answering).unwrap().body(), "hello");
+/// ```
 #[derive(Clone)]
 pub struct SessionService<S> {
     inner: S,

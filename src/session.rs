@@ -22,6 +22,7 @@ pub use self::key::{Readable, SessionKey};
 pub use self::lazy::LazySession;
 pub(crate) use self::lazy::{Scope, find};
 pub(crate) use self::state::{Base, Carrier, Head, Inner, Live, Reply, State, Work, blank};
+pub(crate) use self::values::{decode, encode};
 pub use self::view::SessionView;
 use crate::clock::{micros, span};
 use crate::commit::Ending;
@@ -49,6 +50,8 @@ use crate::record::{CSRF_LEN, Record, SessionHandle};
 ///     Ok(session.get("visits")?.unwrap_or_default())
 /// }
 /// ```
+///
+#[doc = include_str!("session/examples.md")]
 #[derive(Clone)]
 pub struct Session(Arc<Inner>);
 
@@ -155,13 +158,35 @@ impl Session {
     /// # Errors
     ///
     /// An empty `owner`, no randomness, too large, or the session is unavailable.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # mod hidden { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide/example.rs")); }
+    /// # use hidden::*;
+    /// # example(|session| async move {
+    /// session.insert("cart", ["mug"])?;
+    /// session.sign_in("ada")?;
+    /// assert_eq!(session.owner().as_deref(), Some("ada"));
+    /// assert!(session.signed_in_at().is_some() && session.contains("cart"));
+    ///
+    /// session.sign_in("grace")?;
+    /// assert!(session.is_empty(), "what was ada's is not shown to grace");
+    ///
+    /// session.commit().await?;
+    /// let devices = session.owners().list("grace").await?;
+    /// assert_eq!(Some(devices[0].handle), session.handle());
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn sign_in(&self, owner: &str) -> Result<(), Error> {
         if owner.is_empty() {
             return Err(Kind::NoOwner.into());
         }
         let shared = &self.0.shared;
         let (secret, handle) = (shared.random.bytes()?, shared.random.handle()?);
-        let sign_in = SignIn { owner: owner.into(), stamp: shared.stamp(), handle };
+        let stamp = shared.stamp();
+        let sign_in = SignIn { owner: owner.into(), stamp, signed_in: stamp, handle };
         self.0.write(|work| {
             work.apply(Op::SignIn(sign_in), shared.max_record_len)?;
             work.intent.renew = Some(secret);

@@ -84,6 +84,8 @@ pub use crate::token::{SessionToken, StoreKey, TokenShape};
 ///
 /// The layer chooses a random new version for each write. A store compares versions for equality only. A call that
 /// finds the record already at the *new* version was sent before, its answer lost: it is `Done` and changes nothing.
+///
+#[doc = include_str!("store/examples/store.md")]
 pub trait SessionStore: Debug + Send + Sync + 'static {
     /// Returns what this store's tokens look like.
     fn token_shape(&self) -> TokenShape;
@@ -334,6 +336,8 @@ pub enum Change {
 }
 
 /// What a [`Change`] does to the deadline.
+///
+#[doc = include_str!("store/examples/deadline.md")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Deadline {
@@ -365,6 +369,8 @@ impl Deadline {
 }
 
 /// One of an owner's sessions, as [`SessionStore::owned`] lists it.
+///
+#[doc = include_str!("store/examples/owned.md")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OwnedSession {

@@ -100,6 +100,26 @@ fn encode(bytes: &[u8; RANDOM_LEN]) -> [u8; RANDOM_TEXT_LEN] {
 ///
 /// `Debug` shows nothing of it, equality takes constant time, and nothing but the cookie ever carries it: what leaves
 /// the process is its [`StoreKey`].
+///
+/// # Examples
+///
+/// ```
+/// use tower_session_layer::{SessionToken, StoreKey, TokenShape};
+///
+/// let token = SessionToken::from_random([0; 24]);
+/// let text = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+/// assert_eq!(SessionToken::parse(text.as_bytes(), TokenShape::Random), Some(token.clone()));
+/// assert_eq!(SessionToken::parse(b"short", TokenShape::Random), None);
+/// assert!(!format!("{token:?}").contains(text));
+///
+/// // What a store goes by, and all that may leave the process: the SHA-256.
+/// let key: StoreKey = token.key();
+/// assert_eq!((key.as_bytes().len(), key.hex().len()), (32, 64));
+///
+/// let sealed = SessionToken::from_sealed("c2VhbGVk".into()).unwrap(); // the session itself, with `CookieStore`
+/// assert_eq!(sealed.secret(), b"c2VhbGVk");
+/// assert_eq!(SessionToken::parse(sealed.secret(), TokenShape::sealed(8, 1)), Some(sealed));
+/// ```
 #[derive(Clone)]
 pub struct SessionToken(Repr);
 

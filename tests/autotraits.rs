@@ -17,11 +17,11 @@ use tower_session_layer::store::{
     Updated, Version,
 };
 use tower_session_layer::{
-    CacheHeaders, CachedStore, CachedStoreBuilder, ConfigError, CookieKey, CookieStore, CookieStoreBuilder, Error,
-    FileStore, KeyPrefix, ManualClock, MemoryStore, MemoryStoreBuilder, OnStoreFailure, Operation, Owners,
-    ResponseFuture, Sealed, Session, SessionCookie, SessionCookieBuilder, SessionEvent, SessionHandle, SessionKey,
-    SessionLayer, SessionLayerBuilder, SessionService, SessionToken, SessionView, StoreError, StoreKey, SystemClock,
-    TokenShape,
+    CacheHeaders, CachedStore, CachedStoreBuilder, ConfigError, CookieKey, CookieSignature, CookieStore,
+    CookieStoreBuilder, Error, FileStore, ImportLayer, ImportService, Imported, KeyPrefix, ManualClock, MemoryStore,
+    MemoryStoreBuilder, OnStoreFailure, Operation, Owners, ResponseFuture, Sealed, Session, SessionCookie,
+    SessionCookieBuilder, SessionEvent, SessionHandle, SessionKey, SessionLayer, SessionLayerBuilder, SessionService,
+    SessionToken, SessionView, StoreError, StoreKey, SystemClock, TokenShape,
 };
 
 fn free<T: Send + Sync + Unpin + Debug + 'static>() {}
@@ -33,6 +33,10 @@ fn error<T: std::error::Error + Send + Sync + Unpin + 'static>() {}
 fn public_types_go_anywhere() {
     cloned::<SessionLayer>();
     cloned::<SessionService<MemoryStore>>();
+    cloned::<ImportLayer>();
+    cloned::<ImportService<MemoryStore>>();
+    cloned::<Imported>();
+    cloned::<CookieSignature>();
     cloned::<Session>();
     cloned::<SessionView>();
     cloned::<SessionCookie>();

@@ -11,6 +11,29 @@ use crate::error::ConfigError;
 const ATTRIBUTE_LEN: usize = 1_024;
 
 /// Collects a cookie's name and attributes; see [`SessionCookie::builder`].
+///
+/// # Examples
+///
+/// ```
+/// use tower_session_layer::{ConfigError, SameSite, SessionCookie, SessionToken};
+///
+/// let token = SessionToken::from_random([0; 24]);
+/// let embedded = SessionCookie::builder()
+///     .name("__Secure-shop")
+///     .path("/shop")
+///     .domain("example.com")
+///     .same_site(SameSite::None)
+///     .partitioned()
+///     .insecure_script_access()
+///     .build()?;
+/// assert_eq!(
+///     embedded.set(&token, None),
+///     "__Secure-shop=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA; Path=/shop; Domain=example.com; Secure; SameSite=None; Partitioned",
+/// );
+/// let wrong = SessionCookie::builder().insecure_http().same_site(SameSite::None).build();
+/// assert_eq!(wrong.unwrap_err(), ConfigError::SameSiteNone);
+/// # Ok::<(), ConfigError>(())
+/// ```
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct SessionCookieBuilder {

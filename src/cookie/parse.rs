@@ -97,10 +97,7 @@ pub(super) fn candidates(name: &str, request: &HeaderMap, shape: TokenShape) -> 
     let mut chunks = (most > 1).then(|| Chunks::collect(name, request, shape));
     let _ = each_pair(request, |pair| {
         // Most pairs are somebody else's: look at nothing but the name.
-        let Some(value) = pair.strip_prefix(name.as_bytes()).and_then(|rest| trim(rest).strip_prefix(b"=")) else {
-            return ControlFlow::Continue(());
-        };
-        let value = trim(value);
+        let Some(value) = value_of(pair, name) else { return ControlFlow::Continue(()) };
         let token = match (&mut chunks, value) {
             (Some(chunks), _) if chunks.joined.contains(&value) => return ControlFlow::Continue(()),
             (Some(chunks), [count @ b'2'..=b'3', b'.', first @ ..]) => {
@@ -122,6 +119,27 @@ pub(super) fn candidates(name: &str, request: &HeaderMap, shape: TokenShape) -> 
         tracing::debug!(cookie = name, "a request came with a malformed session cookie");
     }
     found
+}
+
+/// What a request has under the name of a cookie that is not ours: the first few, each once.
+pub(crate) fn values<'a>(name: &str, request: &'a HeaderMap) -> Vec<&'a str> {
+    let mut found = Vec::new();
+    let _ = each_pair(request, |pair| {
+        if let Some(value) = value_of(pair, name).and_then(|value| str::from_utf8(value).ok())
+            && !value.is_empty()
+            && !found.contains(&value)
+        {
+            found.push(value);
+        }
+        if found.len() == MAX_CANDIDATES { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    found
+}
+
+/// The value of a pair of this name.
+#[inline]
+fn value_of<'a>(pair: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    pair.strip_prefix(name.as_bytes()).and_then(|rest| trim(rest).strip_prefix(b"=")).map(trim)
 }
 
 /// The suffixes of all cookies that a store's text may be spread over.

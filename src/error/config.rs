@@ -6,6 +6,16 @@ use std::time::Duration;
 /// A combination of options that cannot work, found when a layer, cookie or store is built.
 ///
 /// Each names the option, the value it had and what would be right.
+///
+/// # Examples
+///
+/// ```
+/// use tower_session_layer::{ConfigError, SessionCookie};
+///
+/// let error = SessionCookie::builder().path("shop").name("sid").build().unwrap_err();
+/// assert_eq!(error, ConfigError::Path("shop".into()));
+/// assert!(error.to_string().starts_with(r#"path "shop": expected a leading `/`"#));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConfigError {

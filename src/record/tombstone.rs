@@ -29,6 +29,18 @@ pub enum TombstoneKind {
 /// The inert rest of a session that ended: its token is dead, and whoever still holds it learns why.
 ///
 /// It ends by itself, 60 seconds after the session unless the layer says otherwise.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+/// use tower_session_layer::store::{Tombstone, TombstoneKind};
+///
+/// let (now, minute) = (SystemTime::UNIX_EPOCH, Duration::from_secs(60));
+/// let stone = Tombstone::new(TombstoneKind::Destroyed, minute, now);
+/// assert_eq!((stone.kind(), stone.until()), (TombstoneKind::Destroyed, now + minute));
+/// assert_eq!(Tombstone::decode(stone.until(), &stone.encode()), Ok(stone));
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Tombstone {
     kind: TombstoneKind,

@@ -31,7 +31,10 @@ pub(crate) type Closure = dyn Fn(Option<&str>) -> Result<Option<Entry>, Error> +
 #[derive(Clone)]
 pub(crate) struct SignIn {
     pub(crate) owner: Arc<str>,
+    /// When it began, which orders it among revocations that are under way.
     pub(crate) stamp: u64,
+    /// When the owner proved who it is: the same, but for a session that began elsewhere.
+    pub(crate) signed_in: u64,
     pub(crate) handle: SessionHandle,
 }
 
@@ -77,7 +80,7 @@ impl SignIn {
             (to.created, to.renewed, to.idle, to.pinned) = (0, 0, 0, false);
         }
         to.owner = Some(Arc::clone(&self.owner));
-        to.signed_in = self.stamp;
+        to.signed_in = self.signed_in;
         to.handle = self.handle;
     }
 }

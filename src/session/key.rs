@@ -15,15 +15,24 @@ use crate::error::Error;
 /// # Examples
 ///
 /// ```
-/// use tower_session_layer::{Error, Session, SessionKey};
+/// use tower_session_layer::{Error, Readable, SessionKey};
 ///
 /// const COUNTRY: SessionKey<String> = SessionKey::new("countryCode");
+/// const VISITS: SessionKey<u64> = SessionKey::new("visits");
 ///
-/// fn move_to(session: &Session, country: &str) -> Result<Option<String>, Error> {
-///     let before = COUNTRY.get(session)?;
-///     COUNTRY.insert(session, country)?;
-///     Ok(before)
+/// fn country(of: &impl Readable) -> Result<String, Error> {
+///     Ok(COUNTRY.get(of)?.unwrap_or_default())
 /// }
+/// # mod hidden { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide/example.rs")); }
+/// # use hidden::*;
+/// # example(|session| async move {
+/// COUNTRY.insert(&session, "US")?;
+/// assert_eq!((country(&session)?, country(&session.view())?), ("US".into(), "US".into()));
+/// VISITS.update(&session, |visits| Some(visits.unwrap_or(0) + 1))?;
+/// assert_eq!(VISITS.take(&session)?, Some(1));
+/// assert!(COUNTRY.remove(&session)? && !session.contains(COUNTRY.name()));
+/// # Ok(())
+/// # });
 /// ```
 pub struct SessionKey<T> {
     name: &'static str,

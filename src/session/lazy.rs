@@ -29,6 +29,16 @@ use crate::store::Answer;
 ///     let session = LazySession::from_extensions(request.extensions())?.load().await?;
 ///     session.get("user")
 /// }
+/// # mod hidden { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide/example.rs")); }
+/// # use hidden::*;
+/// # example(|session| async move {
+/// assert!(handle(&Request::new(())).await.unwrap_err().is_no_layer());
+///
+/// let lazy = LazySession::from(session); // one that is loaded already
+/// assert!(lazy.loaded().is_some() && lazy.load().await?.is_new());
+/// assert!(lazy.named("__Host-sid").is_some() && lazy.named("admin").is_none());
+/// # Ok(())
+/// # });
 /// ```
 #[derive(Clone)]
 pub struct LazySession(Arc<Inner>);
@@ -194,7 +204,21 @@ impl Scope {
         }
     }
 
-    fn cookie(&self) -> &str {
+    /// The session of the innermost layer.
+    pub(crate) fn of(extensions: &Extensions) -> Option<Self> {
+        let loaded = extensions.get::<Session>().cloned().map(Self::Loaded);
+        loaded.or_else(|| extensions.get::<LazySession>().cloned().map(Self::Lazy))
+    }
+
+    /// The layer, and what brought its tokens.
+    pub(crate) fn origin(&self) -> (&Shared, Carrier) {
+        match self {
+            Self::Loaded(session) => (&session.inner().shared, session.inner().carrier),
+            Self::Lazy(lazy) => (&lazy.0.shared, lazy.0.carrier),
+        }
+    }
+
+    pub(crate) fn cookie(&self) -> &str {
         match self {
             Self::Loaded(session) => session.inner().shared.cookie.name(),
             Self::Lazy(lazy) => lazy.0.shared.cookie.name(),

@@ -27,6 +27,26 @@ impl Session {
     ///
     /// The value cannot be written as JSON ([`Error::is_encode`]), the session would become larger than the layer or
     /// its store allows ([`Error::is_too_large`]), or it is unavailable. Nothing was changed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # mod hidden { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide/example.rs")); }
+    /// # use hidden::*;
+    /// # example(|session| async move {
+    /// session.insert("country", "US")?;
+    /// session.insert("visits", 1)?;
+    /// assert_eq!(session.get::<String>("country")?.as_deref(), Some("US"));
+    /// assert!(session.get::<u32>("country").unwrap_err().is_decode());
+    /// assert_eq!((session.keys(), session.len()), (vec!["country".into(), "visits".into()], 2));
+    ///
+    /// assert_eq!(session.take("visits")?, Some(1));
+    /// assert!(session.remove("country")? && !session.contains("country"));
+    /// session.clear()?;
+    /// assert!(session.is_empty());
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn insert(&self, key: &str, value: impl Serialize) -> Result<(), Error> {
         let op = Op::Insert(encode(key, &value)?);
         self.apply(op)
@@ -70,10 +90,14 @@ impl Session {
     /// # Examples
     ///
     /// ```
-    /// # fn example(session: &tower_session_layer::Session) -> Result<(), tower_session_layer::Error> {
+    /// # mod hidden { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide/example.rs")); }
+    /// # use hidden::*;
+    /// # example(|session| async move {
     /// session.update("visits", |visits: Option<u64>| Some(visits.unwrap_or(0) + 1))?;
+    /// session.update("visits", |visits: Option<u64>| Some(visits.unwrap_or(0) + 1))?;
+    /// assert_eq!(session.get("visits")?, Some(2));
     /// # Ok(())
-    /// # }
+    /// # });
     /// ```
     pub fn update<T, F>(&self, key: &str, change: F) -> Result<(), Error>
     where
@@ -144,6 +168,19 @@ impl Session {
     /// # Errors
     ///
     /// As for [`insert`](Self::insert).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # mod hidden { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide/example.rs")); }
+    /// # use hidden::*;
+    /// # example(|session| async move {
+    /// session.flash("notice", "Saved.")?;
+    /// assert_eq!(session.take_flash::<String>("notice")?.as_deref(), Some("Saved."));
+    /// assert_eq!(session.take_flash::<String>("notice")?, None);
+    /// # Ok(())
+    /// # });
+    /// ```
     pub fn flash(&self, key: &str, value: impl Serialize) -> Result<(), Error> {
         let op = Op::Flash(encode(key, &value)?);
         self.apply(op)
@@ -187,7 +224,7 @@ impl Session {
     }
 }
 
-pub(super) fn decode<T: DeserializeOwned>(key: &str, json: &str) -> Result<T, Error> {
+pub(crate) fn decode<T: DeserializeOwned>(key: &str, json: &str) -> Result<T, Error> {
     serde_json::from_str(json).map_err(|source| {
         let source = without_value(&source);
         Kind::Decode { key: key.to_owned(), wanted: std::any::type_name::<T>(), source }.into()
@@ -208,7 +245,7 @@ fn without_value(error: &serde_json::Error) -> serde_json::Error {
     serde_core::de::Error::custom(kept)
 }
 
-fn encode(key: &str, value: &impl Serialize) -> Result<Entry, Error> {
+pub(crate) fn encode(key: &str, value: &impl Serialize) -> Result<Entry, Error> {
     Entry::encode(key, value).map_err(|source| Kind::Encode { key: key.to_owned(), source }.into())
 }
 

@@ -29,6 +29,20 @@ use crate::record::{Record, SessionHandle};
 /// fn greeting(view: &SessionView) -> Result<String, Error> {
 ///     Ok(view.get::<String>("name")?.map_or("Hello".into(), |name| format!("Hello, {name}")))
 /// }
+/// # mod hidden { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide/example.rs")); }
+/// # use hidden::*;
+/// # example(|session| async move {
+/// session.insert("name", "Ada")?;
+/// session.sign_in("ada")?;
+/// let view = session.view();
+/// assert_eq!(greeting(&view)?, "Hello, Ada");
+/// assert!(view.contains("name") && !view.is_empty() && view.is_new() && !view.is_unavailable());
+/// assert_eq!((view.keys(), view.len()), (vec!["name".into()], 1));
+/// assert_eq!(view.owner().as_deref(), Some("ada"));
+/// assert!(view.signed_in_at().is_some() && view.handle().is_some());
+/// assert!(view.created_at() < view.expires_at());
+/// # Ok(())
+/// # });
 /// ```
 #[derive(Debug, Clone)]
 pub struct SessionView {

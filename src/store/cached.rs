@@ -52,7 +52,7 @@ use crate::token::{SessionToken, TokenShape};
 /// let store = FileStore::new(directory)?;
 /// let store = CachedStore::builder(store).max_staleness(Duration::from_secs(1)).max_bytes(16 << 20).build()?;
 /// let sessions = SessionLayer::new(store);
-/// # let _ = sessions;
+/// assert!(format!("{sessions:?}").contains("CachedStore"));
 /// # Ok(())
 /// # }
 /// # #[cfg(not(all(feature = "file", unix)))]
@@ -87,6 +87,17 @@ impl<S: fmt::Debug> fmt::Debug for CachedStore<S> {
 }
 
 /// Settings of a [`CachedStore`].
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_session_layer::{CachedStore, ConfigError, MemoryStore};
+///
+/// assert!(CachedStore::new(MemoryStore::new()).is_ok());
+/// let never = CachedStore::builder(MemoryStore::new()).max_staleness(Duration::ZERO).max_bytes(1 << 20).build();
+/// assert!(matches!(never, Err(ConfigError::ZeroBound(_))));
+/// ```
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct CachedStoreBuilder<S> {

@@ -94,7 +94,7 @@ use crate::token::TokenShape;
 /// # fn example<S: SessionStore>(open: impl Fn(&std::path::Path) -> S) -> std::io::Result<Subject> {
 /// let directory = tempfile::tempdir()?;
 /// let (one, other) = (open(directory.path()), open(directory.path()));
-/// Ok(Subject::new(one).with_other_handle(other).keeping(directory))
+/// Ok(Subject::new(one).with_other_handle(other).keeping(directory).rounds(4))
 /// # }
 /// ```
 pub struct Subject {

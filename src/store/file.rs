@@ -81,6 +81,19 @@ pub enum Durability {
 }
 
 /// Settings of a [`FileStore`].
+///
+/// # Examples
+///
+/// ```
+/// use tower_session_layer::{Durability, FileStore};
+///
+/// # let temporary = tempfile::tempdir()?;
+/// # let directory = temporary.path().join("sessions");
+/// let fast = FileStore::builder(&directory).durability(Durability::Process).build()?;
+/// # drop(fast);
+/// assert!(FileStore::builder("/dev/null").build().is_err(), "it is no directory");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct FileStoreBuilder {
     directory: PathBuf,

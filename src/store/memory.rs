@@ -87,6 +87,19 @@ impl MemoryStore {
     }
 
     /// Returns how many bytes are counted against [`max_bytes`](MemoryStoreBuilder::max_bytes).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # mod hidden { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide/example.rs")); }
+    /// # use hidden::*;
+    /// # let (store, _) = stored(|session| async move { session.insert("country", "US") });
+    /// assert_eq!((store.len(), store.is_empty()), (1, false));
+    /// assert!(store.bytes() > 0);
+    ///
+    /// let empty = tower_session_layer::MemoryStore::new();
+    /// assert_eq!((empty.len(), empty.bytes()), (0, 0));
+    /// ```
     pub fn bytes(&self) -> usize {
         self.inner.shards.bytes()
     }

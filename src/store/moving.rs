@@ -49,7 +49,7 @@ use crate::token::{SessionToken, TokenShape};
 /// # let old = MemoryStore::new();
 /// let new = Sealed::new(MemoryStore::new())?;
 /// let sessions = SessionLayer::new(MovingStore::new(new, old)?);
-/// # let _ = sessions;
+/// assert!(format!("{sessions:?}").contains("MovingStore"));
 /// # Ok(())
 /// # }
 /// # #[cfg(not(feature = "memory"))]

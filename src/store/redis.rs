@@ -83,10 +83,16 @@ const MAX_RECORD_LEN: usize = (512 << 20) - 1024;
 /// # Examples
 ///
 /// ```no_run
+/// use std::time::Duration;
 /// use tower_session_layer::{RedisStore, SessionLayer};
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// let store = RedisStore::builder("redis://:password@127.0.0.1:6379/0").prefix("shop:").build().await?;
+/// let store = RedisStore::builder("redis://:password@127.0.0.1:6379/0")
+///     .prefix("shop:")
+///     .connect_timeout(Duration::from_secs(1))
+///     .response_timeout(Duration::from_secs(2))
+///     .build()
+///     .await?;
 /// let sessions = SessionLayer::new(store);
 /// # let _ = sessions;
 /// # Ok(())
@@ -96,11 +102,11 @@ const MAX_RECORD_LEN: usize = (512 << 20) - 1024;
 /// A Cluster, by some of its nodes; or a connection that the program has already:
 ///
 /// ```no_run
-/// use tower_session_layer::RedisStore;
+/// use tower_session_layer::{RedisSource, RedisStore};
 ///
 /// # async fn example(manager: redis::aio::ConnectionManager) -> Result<(), Box<dyn std::error::Error>> {
 /// let cluster = RedisStore::new("redis+cluster://10.0.0.1:6379,10.0.0.2:6379").await?;
-/// let shared = RedisStore::new(manager).await?;
+/// let shared = RedisStore::new(RedisSource::from(manager)).await?;
 /// # let _ = (cluster, shared);
 /// # Ok(())
 /// # }

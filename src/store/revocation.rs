@@ -33,6 +33,20 @@ impl Revoke {
 /// Its time, [`at`](Self::at), orders it among the sign-ins of a process and is for the [`RevocationMark`] alone, which
 /// takes it from here. What has expired is decided by the call's `now`: after a clock step back the two may be far
 /// apart.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+/// use tower_session_layer::store::{Revocation, Revoke, SessionHandle, TombstoneKind};
+///
+/// let (now, kept) = (SystemTime::UNIX_EPOCH, SessionHandle::from_bytes([1; 16]));
+/// let others = Revocation::new(Revoke::Others(kept), now, Duration::from_secs(60));
+/// assert!(!others.includes(kept) && others.includes(SessionHandle::from_bytes([2; 16])));
+/// assert_eq!((others.which(), others.at()), (Revoke::Others(kept), now));
+/// assert_eq!(others.tombstone(now).kind(), TombstoneKind::Revoked);
+/// assert!(others.leaves_mark() && !Revocation::new(Revoke::One(kept), now, Duration::ZERO).leaves_mark());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Revocation {
     pub(crate) which: Revoke,
@@ -77,6 +91,24 @@ impl Revocation {
 /// A store keeps one for each owner whose sessions were revoked, for [`LIFETIME`](Self::LIFETIME), since a
 /// sign-in older than that is refused by the layer itself. Its 32 bytes are `before`, `spared_before` (microseconds
 /// since the Unix epoch, big-endian) and the handle that was spared, zeros where there was none.
+///
+/// # Examples
+///
+/// ```
+/// # mod hidden { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide/example.rs")); }
+/// # use hidden::*;
+/// # let (_, found) = stored(|session| async move { session.sign_in("ada") });
+/// # let (_, record) = found.unwrap();
+/// use std::time::{Duration, SystemTime};
+/// use tower_session_layer::store::{Revocation, RevocationMark, Revoke};
+///
+/// let now = SystemTime::now() + Duration::from_secs(1);
+/// let mut mark = RevocationMark::default();
+/// mark.add(&Revocation::new(Revoke::All, now, Duration::from_secs(60)));
+/// assert!(mark.refuses(&record), "which signed in before");
+/// assert_eq!(RevocationMark::decode(&mark.encode()), Some(mark));
+/// assert!(!mark.is_expired(now) && mark.is_expired(mark.deadline()));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RevocationMark {
     before: u64,

@@ -49,7 +49,7 @@ use crate::token::{SessionToken, TokenShape};
 /// use tower_session_layer::{MemoryStore, Sealed, SessionLayer};
 ///
 /// let sessions = SessionLayer::new(Sealed::new(MemoryStore::new())?);
-/// # let _ = sessions;
+/// assert!(format!("{sessions:?}").contains("Sealed"));
 /// # Ok(())
 /// # }
 /// # #[cfg(not(feature = "memory"))]

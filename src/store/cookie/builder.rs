@@ -8,6 +8,17 @@ use crate::error::ConfigError;
 use crate::store::SessionStore;
 
 /// Collects a [`CookieStore`]'s keys and options; see [`CookieStore::builder`].
+///
+/// # Examples
+///
+/// ```
+/// use tower_session_layer::{ConfigError, CookieKey, CookieStore};
+///
+/// let key = CookieKey::generate().unwrap(); // a key for tests: it is gone with the process
+/// assert!(CookieStore::builder([key.clone()]).audience("shop, production").max_chunks(3).build().is_ok());
+/// assert_eq!(CookieStore::builder([key]).max_chunks(4).build().unwrap_err(), ConfigError::MaxChunks(4));
+/// assert_eq!(CookieStore::builder([]).build().unwrap_err(), ConfigError::NoKey);
+/// ```
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct CookieStoreBuilder {
@@ -54,13 +65,13 @@ impl CookieStoreBuilder {
     /// ```
     /// # #[cfg(all(feature = "file", unix))]
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use tower_session_layer::{CookieKey, CookieStore, FileStore};
+    /// use tower_session_layer::{CookieKey, CookieStore, FileStore, SessionStore as _};
     ///
     /// # let temporary = tempfile::tempdir()?;
     /// # let directory = temporary.path().join("ended");
     /// # let secret: Vec<u8> = (1..=32).collect();
     /// let store = CookieStore::builder([CookieKey::new(&secret)?]).revocations(FileStore::new(directory)?).build()?;
-    /// # let _ = store;
+    /// assert!(!store.is_immediate(), "the list is a directory");
     /// # Ok(())
     /// # }
     /// # #[cfg(not(all(feature = "file", unix)))]

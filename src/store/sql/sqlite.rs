@@ -56,6 +56,11 @@ sql_store! {
     /// store.migrate().await?;
     /// let sessions = SessionLayer::new(store);
     /// # let _ = sessions;
+    ///
+    /// let pool = sqlx::SqlitePool::connect(&url).await?; // of the program's own
+    /// assert!(SqliteStore::builder(pool.clone()).table("shop_sessions").build().is_ok());
+    /// assert!(SqliteStore::builder(pool.clone()).table("a b").build().is_err());
+    /// SqliteStore::new(pool).migrate().await?; // does nothing where the table is there
     /// # Ok(())
     /// # }
     /// ```

@@ -1,0 +1,175 @@
+//! The response future: import, inner service, removal of the old cookie.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use http::header::SET_COOKIE;
+use http::{HeaderValue, Request, Response, StatusCode};
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use crate::builder::CacheHeaders;
+use crate::cookie::SessionCookie;
+use crate::error::Error;
+use crate::layer::Shared;
+use crate::respond::{self, Protocol};
+use crate::session::{LazySession, Reply, Session};
+use crate::store::Boxed;
+
+pin_project! {
+    /// The response of an [`ImportService`](crate::ImportService).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it imports, it leaves nothing, or a session whose token nobody has and which ends by its timeouts. The
+    /// old cookie stays with the client.
+    pub struct ImportFuture<S, ReqBody>
+    where
+        S: Service<Request<ReqBody>>,
+    {
+        #[pin]
+        state: State<S::Future, Waiting<S, ReqBody>, S::Response>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<F, W, R> {
+        // The old cookie is read and the session stored; the inner service and the request wait.
+        Import { importing: Boxed<Result<bool, Error>>, waiting: Option<Box<W>> },
+        // The inner service answers.
+        Inner { #[pin] running: F, removal: Removal },
+        // The layer itself answers.
+        Refused { answer: Option<R> },
+    }
+}
+
+struct Waiting<S, ReqBody> {
+    service: S,
+    request: Request<ReqBody>,
+    removal: HeaderValue,
+    protocol: Protocol,
+}
+
+/// Whether the response removes the old cookie.
+pub(super) enum Removal {
+    Never,
+    /// The session was imported: its layer sees to the caches.
+    Due(HeaderValue),
+    /// There is a session of ours already.
+    Leftover(HeaderValue, Arc<Shared>),
+    /// There may be, if anybody asks for it.
+    IfLive(HeaderValue, LazySession),
+}
+
+impl Removal {
+    pub(super) fn now(session: &Session, cookie: &SessionCookie) -> Self {
+        Self::Leftover(cookie.removal(), Arc::clone(&session.inner().shared))
+    }
+
+    pub(super) fn if_live(lazy: LazySession, cookie: &SessionCookie) -> Self {
+        Self::IfLive(cookie.removal(), lazy)
+    }
+
+    fn write<B>(&self, response: &mut Response<B>) {
+        let (removal, cautious) = match self {
+            Self::Never => return,
+            Self::Due(removal) => (removal, None),
+            Self::Leftover(removal, shared) => (removal, Some(Arc::clone(shared))),
+            Self::IfLive(removal, lazy) => match lazy.loaded().filter(was_live) {
+                Some(session) => (removal, Some(Arc::clone(&session.inner().shared))),
+                None => return,
+            },
+        };
+        if let Some(shared) = cautious {
+            if response.status() == StatusCode::NOT_MODIFIED {
+                return;
+            }
+            if shared.cache_headers == CacheHeaders::Automatic {
+                // A cache would remove the cookies of others with it.
+                respond::forbid_storing(response.headers_mut());
+            }
+        }
+        response.headers_mut().append(SET_COOKIE, removal.clone());
+    }
+}
+
+/// Whether the client came with a live session, which the handler may have ended.
+fn was_live(session: &Session) -> bool {
+    let state = session.inner().lock();
+    state.base.record().is_some() || matches!(state.reply, Reply::Remove)
+}
+
+impl<S, ReqBody> ImportFuture<S, ReqBody>
+where
+    S: Service<Request<ReqBody>>,
+{
+    pub(super) fn refused(answer: S::Response) -> Self {
+        Self { state: State::Refused { answer: Some(answer) } }
+    }
+
+    pub(super) fn inner(running: S::Future, removal: Removal) -> Self {
+        Self { state: State::Inner { running, removal } }
+    }
+
+    pub(super) fn import(
+        importing: Boxed<Result<bool, Error>>,
+        service: S,
+        request: Request<ReqBody>,
+        removal: HeaderValue,
+        protocol: Protocol,
+    ) -> Self {
+        let waiting = Some(Box::new(Waiting { service, request, removal, protocol }));
+        Self { state: State::Import { importing, waiting } }
+    }
+}
+
+impl<S, ReqBody, ResBody> Future for ImportFuture<S, ReqBody>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    ResBody: Default,
+{
+    type Output = Result<S::Response, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.project().state;
+        loop {
+            let next = match state.as_mut().project() {
+                StateProj::Import { importing, waiting } => {
+                    let imported = ready!(importing.as_mut().poll(cx));
+                    let Waiting { mut service, request, removal, protocol } =
+                        *waiting.take().expect("polled after completion");
+                    match imported {
+                        Ok(has_ended) => State::Inner {
+                            running: service.call(request),
+                            removal: if has_ended { Removal::Due(removal) } else { Removal::Never },
+                        },
+                        Err(error) => State::Refused { answer: Some(respond::failed(protocol, &error)) },
+                    }
+                }
+                StateProj::Inner { running, removal } => {
+                    let mut answer = ready!(running.poll(cx));
+                    if let Ok(response) = &mut answer {
+                        removal.write(response);
+                    }
+                    return Poll::Ready(answer);
+                }
+                StateProj::Refused { answer } => {
+                    return Poll::Ready(Ok(answer.take().expect("polled after completion")));
+                }
+            };
+            state.set(next);
+        }
+    }
+}
+
+impl<S, ReqBody> fmt::Debug for ImportFuture<S, ReqBody>
+where
+    S: Service<Request<ReqBody>>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ImportFuture").finish_non_exhaustive()
+    }
+}

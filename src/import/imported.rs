@@ -1,0 +1,139 @@
+//! What was read out of another library's session.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde_core::Serialize;
+use serde_core::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use crate::clock::micros;
+use crate::error::{Error, Kind};
+use crate::record::Entry;
+use crate::session::{decode, encode};
+
+/// What an [`ImportLayer`](crate::ImportLayer) makes a session of.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::SystemTime;
+/// use tower_session_layer::{Error, Imported};
+///
+/// let mut session = Imported::from_json(r#"{"user": 17, "cart": {"mug": 2}, "cookie": {"path": "/"}}"#).unwrap();
+/// session.remove("cookie"); // what the old library kept for itself
+/// if let Some(user) = session.get::<u64>("user")? {
+///     session.sign_in(&user.to_string(), SystemTime::UNIX_EPOCH)?;
+/// }
+/// session.flash("notice", "Welcome to the new shop")?;
+/// session.insert("since", 2026)?;
+/// assert!(session.get::<u64>("cart").unwrap_err().is_decode());
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct Imported {
+    values: BTreeMap<String, Entry>,
+    flash: BTreeMap<String, Entry>,
+    owner: Option<(Arc<str>, u64)>,
+}
+
+impl Imported {
+    /// Begins with nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes values of the members of a JSON object; `None` where the text is none.
+    ///
+    /// Members are kept as they are written, and not looked into.
+    pub fn from_json(object: &str) -> Option<Self> {
+        let members: BTreeMap<String, Box<RawValue>> = serde_json::from_str(object).ok()?;
+        let is_long = |key: &String| u32::try_from(key.len()).is_err();
+        if members.keys().any(is_long) {
+            return None;
+        }
+        let entry = |(key, json): (String, Box<RawValue>)| {
+            let entry = Entry::new(&key, json.get());
+            (key, entry)
+        };
+        Some(Self { values: members.into_iter().map(entry).collect(), ..Self::default() })
+    }
+
+    /// Returns the value of a key.
+    ///
+    /// # Errors
+    ///
+    /// The value is not a `T` ([`Error::is_decode`]).
+    pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
+        self.values.get(key).map(|entry| decode(key, entry.json())).transpose()
+    }
+
+    /// Sets the value of a key.
+    ///
+    /// # Errors
+    ///
+    /// The value cannot be written as JSON ([`Error::is_encode`]).
+    pub fn insert(&mut self, key: &str, value: impl Serialize) -> Result<(), Error> {
+        self.values.insert(key.to_owned(), encode(key, &value)?);
+        Ok(())
+    }
+
+    /// Removes a key and tells whether it was there.
+    pub fn remove(&mut self, key: &str) -> bool {
+        self.values.remove(key).is_some()
+    }
+
+    /// Leaves a value for [`Session::take_flash`](crate::Session::take_flash).
+    ///
+    /// # Errors
+    ///
+    /// As for [`insert`](Self::insert).
+    pub fn flash(&mut self, key: &str, value: impl Serialize) -> Result<(), Error> {
+        self.flash.insert(key.to_owned(), encode(key, &value)?);
+        Ok(())
+    }
+
+    /// Makes `owner` the session's, who signed in at `since`; the Unix epoch where nobody knows.
+    ///
+    /// That is what [`Session::signed_in_at`](crate::Session::signed_in_at) will say, so that an old cookie passes for no
+    /// recent sign-in.
+    ///
+    /// # Errors
+    ///
+    /// An empty `owner` ([`Error::is_no_owner`]).
+    pub fn sign_in(&mut self, owner: &str, since: SystemTime) -> Result<(), Error> {
+        if owner.is_empty() {
+            return Err(Kind::NoOwner.into());
+        }
+        self.owner = Some((owner.into(), micros(since)));
+        Ok(())
+    }
+
+    /// Makes flash values of those whose keys are marked as such.
+    pub(super) fn split_flash<'k>(mut self, name: impl Fn(&str) -> Option<&str> + 'k) -> Self {
+        let marked: Vec<_> = self.values.keys().filter(|key| name(key).is_some()).cloned().collect();
+        for key in marked {
+            if let (Some(entry), Some(name)) = (self.values.remove(&key), name(&key)) {
+                self.flash.insert(name.to_owned(), Entry::new(name, entry.json()));
+            }
+        }
+        self
+    }
+
+    /// Values, flash values, and the owner with the time of the sign-in in microseconds.
+    pub(super) fn into_parts(self) -> (Vec<Entry>, Vec<Entry>, Option<(Arc<str>, u64)>) {
+        (self.values.into_values().collect(), self.flash.into_values().collect(), self.owner)
+    }
+}
+
+impl fmt::Debug for Imported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Imported")
+            .field("keys", &self.values.len())
+            .field("flash", &self.flash.len())
+            .field("has_owner", &self.owner.is_some())
+            .finish()
+    }
+}
