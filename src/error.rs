@@ -69,6 +69,17 @@ pub(crate) enum Kind {
         key: String,
         source: serde_json::Error,
     },
+    /// A session, or one key of it, is not what a struct of the program has there.
+    Unfit {
+        key: Option<String>,
+        wanted: &'static str,
+        source: serde_json::Error,
+    },
+    /// A struct of the program is nothing that a session can be.
+    Unwritable {
+        given: &'static str,
+        source: serde_json::Error,
+    },
     TooLarge {
         actual: usize,
         allowed: usize,
@@ -95,14 +106,15 @@ pub(crate) enum Kind {
 }
 
 impl Error {
-    /// Whether a stored value is not of the type that was asked for. The value stays as it is.
+    /// Whether a stored value is not of the type that was asked for, or the session not the struct. What is stored stays
+    /// as it is.
     pub fn is_decode(&self) -> bool {
-        matches!(*self.0, Kind::Decode { .. })
+        matches!(*self.0, Kind::Decode { .. } | Kind::Unfit { .. })
     }
 
-    /// Whether a value could not be written as JSON. Nothing was changed.
+    /// Whether a value could not be written as JSON, or a struct not as the fields of a session. Nothing was changed.
     pub fn is_encode(&self) -> bool {
-        matches!(*self.0, Kind::Encode { .. })
+        matches!(*self.0, Kind::Encode { .. } | Kind::Unwritable { .. })
     }
 
     /// Whether the session would become larger than the layer or its store allows. Nothing was changed.
@@ -190,6 +202,11 @@ impl fmt::Display for Error {
         match &*self.0 {
             Kind::Decode { key, wanted, .. } => write!(f, "the session's `{key}` is not a {wanted}"),
             Kind::Encode { key, .. } => write!(f, "the new value of the session's `{key}` cannot be written as JSON"),
+            Kind::Unfit { key: Some(key), wanted, .. } => {
+                write!(f, "the session's `{key}` is not what a {wanted} has there")
+            }
+            Kind::Unfit { key: None, wanted, .. } => write!(f, "the session is not a {wanted}"),
+            Kind::Unwritable { given, .. } => write!(f, "a {given} cannot be written as the fields of a session"),
             Kind::TooLarge { actual, allowed, largest } => {
                 write!(f, "the session would take {actual} bytes where {allowed} are allowed")?;
                 largest.as_ref().map_or(Ok(()), |key| write!(f, "; the largest value is `{key}`"))
@@ -227,7 +244,10 @@ impl fmt::Display for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match &*self.0 {
-            Kind::Decode { source, .. } | Kind::Encode { source, .. } => Some(source),
+            Kind::Decode { source, .. }
+            | Kind::Encode { source, .. }
+            | Kind::Unfit { source, .. }
+            | Kind::Unwritable { source, .. } => Some(source),
             Kind::Random(source) => Some(source),
             Kind::Store(source) => Some(source),
             _ => None,
@@ -348,6 +368,9 @@ mod tests {
         vec![
             (Kind::Decode { key: "k".into(), wanted: "u32", source: json() }, "decode", true),
             (Kind::Encode { key: "k".into(), source: json() }, "encode", true),
+            (Kind::Unfit { key: Some("k".into()), wanted: "Shop", source: json() }, "decode", true),
+            (Kind::Unfit { key: None, wanted: "Shop", source: json() }, "decode", true),
+            (Kind::Unwritable { given: "Shop", source: json() }, "encode", true),
             (Kind::TooLarge { actual: 2, allowed: 1, largest: None }, "too_large", false),
             (Kind::IdleTimeout { asked: second, longest: second }, "idle_timeout", false),
             (Kind::Gone, "gone", false),

@@ -123,7 +123,7 @@ impl Session {
                     return Ok(false);
                 }
                 let op = after.map_or_else(|| Op::Remove(Arc::clone(&key)), Op::Insert);
-                work.apply_as(&op, Op::Update(Arc::clone(&key), closure), limit)?;
+                work.apply_as(&[op], Op::Update(Arc::clone(&key), closure), limit)?;
                 Ok(true)
             })?;
             if done {
@@ -232,7 +232,7 @@ pub(crate) fn decode<T: DeserializeOwned>(key: &str, json: &str) -> Result<T, Er
 }
 
 /// What serde expected, without the value that it found and quotes: errors end up in logs.
-fn without_value(error: &serde_json::Error) -> serde_json::Error {
+pub(super) fn without_value(error: &serde_json::Error) -> serde_json::Error {
     const QUOTING: [&str; 5] =
         ["invalid type: ", "invalid value: ", "invalid length ", "unknown variant ", "unknown field "];
     let text = error.to_string();

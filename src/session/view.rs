@@ -9,7 +9,7 @@ use super::state::{Base, State};
 use super::values::decode;
 use crate::clock::time;
 use crate::error::Error;
-use crate::record::{Record, SessionHandle};
+use crate::record::{Record, SessionHandle, Values};
 
 /// A read-only snapshot of a session, for code that shows it and must not change it.
 ///
@@ -58,6 +58,10 @@ impl SessionView {
             is_new: !matches!(state.base, Base::Live(_)),
             is_unavailable: matches!(state.base, Base::Unavailable),
         }
+    }
+
+    pub(super) fn values(&self) -> &Values {
+        &self.record.values
     }
 
     /// Returns the value of a key; `None` where there is none.
