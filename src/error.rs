@@ -200,13 +200,13 @@ impl From<StoreError> for Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.0 {
-            Kind::Decode { key, wanted, .. } => write!(f, "the session's `{key}` is not a {wanted}"),
+            Kind::Decode { key, wanted, .. } => write!(f, "the session's `{key}` is not of type `{wanted}`"),
             Kind::Encode { key, .. } => write!(f, "the new value of the session's `{key}` cannot be written as JSON"),
             Kind::Unfit { key: Some(key), wanted, .. } => {
-                write!(f, "the session's `{key}` is not what a {wanted} has there")
+                write!(f, "the session's `{key}` is not what `{wanted}` has there")
             }
-            Kind::Unfit { key: None, wanted, .. } => write!(f, "the session is not a {wanted}"),
-            Kind::Unwritable { given, .. } => write!(f, "a {given} cannot be written as the fields of a session"),
+            Kind::Unfit { key: None, wanted, .. } => write!(f, "the session does not fit `{wanted}`"),
+            Kind::Unwritable { given, .. } => write!(f, "`{given}` cannot be written as the fields of a session"),
             Kind::TooLarge { actual, allowed, largest } => {
                 write!(f, "the session would take {actual} bytes where {allowed} are allowed")?;
                 largest.as_ref().map_or(Ok(()), |key| write!(f, "; the largest value is `{key}`"))
@@ -236,6 +236,7 @@ impl fmt::Display for Error {
             Kind::Random(_) => f.write_str("the operating system gave no randomness for a session token"),
             Kind::TimedOut(limit) => write!(f, "the session store did not answer within {limit:?}"),
             Kind::Store(error) if error.is_unsupported() => f.write_str("this session store cannot do that"),
+            Kind::Store(error) if error.is_too_large() => f.write_str("the session is larger than its store allows"),
             Kind::Store(_) => f.write_str("the session store failed"),
         }
     }
@@ -336,76 +337,4 @@ impl From<std::io::Error> for StoreError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    type Question = (&'static str, fn(&Error) -> bool);
-
-    const QUESTIONS: [Question; 14] = [
-        ("decode", Error::is_decode),
-        ("encode", Error::is_encode),
-        ("too_large", Error::is_too_large),
-        ("idle_timeout", Error::is_idle_timeout),
-        ("gone", Error::is_gone),
-        ("response_sent", Error::is_response_sent),
-        ("dropped", Error::is_dropped),
-        ("unavailable", Error::is_unavailable),
-        ("unsupported", Error::is_unsupported),
-        ("no_owner", Error::is_no_owner),
-        ("stale", Error::is_stale),
-        ("not_signed_in", Error::is_not_signed_in),
-        ("not_loaded", Error::is_not_loaded),
-        ("no_layer", Error::is_no_layer),
-    ];
-
-    fn json() -> serde_json::Error {
-        serde_json::from_str::<u32>("x").unwrap_err()
-    }
-
-    /// Each kind, the question that it affirms, and whether something is behind it.
-    fn kinds() -> Vec<(Kind, &'static str, bool)> {
-        let second = Duration::from_secs(1);
-        vec![
-            (Kind::Decode { key: "k".into(), wanted: "u32", source: json() }, "decode", true),
-            (Kind::Encode { key: "k".into(), source: json() }, "encode", true),
-            (Kind::Unfit { key: Some("k".into()), wanted: "Shop", source: json() }, "decode", true),
-            (Kind::Unfit { key: None, wanted: "Shop", source: json() }, "decode", true),
-            (Kind::Unwritable { given: "Shop", source: json() }, "encode", true),
-            (Kind::TooLarge { actual: 2, allowed: 1, largest: None }, "too_large", false),
-            (Kind::IdleTimeout { asked: second, longest: second }, "idle_timeout", false),
-            (Kind::Gone, "gone", false),
-            (Kind::Refused, "gone", false),
-            (Kind::ResponseSent, "response_sent", false),
-            (Kind::Dropped, "dropped", false),
-            (Kind::Unavailable, "unavailable", false),
-            (Kind::NoOwner, "no_owner", false),
-            (Kind::NoLayer, "no_layer", false),
-            (Kind::NotLoaded, "not_loaded", false),
-            (Kind::NobodySignedIn, "not_signed_in", false),
-            (Kind::Stale, "stale", false),
-            (Kind::Random(std::io::Error::other("none")), "unavailable", true),
-            (Kind::TimedOut(second), "unavailable", false),
-            (Kind::Store(StoreError::new("broken")), "unavailable", true),
-            (Kind::Store(StoreError::unsupported()), "unsupported", true),
-            (Kind::Store(StoreError::too_large(2, 1)), "too_large", true),
-        ]
-    }
-
-    #[test]
-    fn each_kind_affirms_one_question() {
-        for (kind, affirmed, has_source) in kinds() {
-            let error = Error::from(kind);
-            for (name, ask) in QUESTIONS {
-                assert_eq!(ask(&error), name == affirmed, "is_{name} of {error:?}");
-            }
-            assert_eq!(error.source().is_some(), has_source, "{error:?}");
-        }
-    }
-
-    #[test]
-    fn what_a_store_cannot_do_is_said_otherwise_than_that_it_failed() {
-        let says = |error: StoreError| Error::from(error).to_string();
-        assert_eq!(says(StoreError::unsupported()), "this session store cannot do that");
-        assert_eq!(says(StoreError::new("broken")), "the session store failed");
-    }
-}
+mod tests;

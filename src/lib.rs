@@ -65,7 +65,8 @@
     doc = "[`CachedStore`] (feature `cached`) in front of a store that is far away answers repeated reads from this process."
 )]
 //!
-//! The feature `axum` makes [`Session`], [`SessionView`], [`TypedSession`] and [`LazySession`] extractors, and adds `Owner`, who signed in. Elsewhere [`Session::from_extensions`] finds the
+//! The feature `axum` makes [`Session`], [`SessionView`], [`TypedSession`] and [`LazySession`] extractors, and adds `Owner`, who
+//! signed in; without it axum says of a handler that takes one that it is no `Handler`. Elsewhere [`Session::from_extensions`] finds the
 //! session. Features are additive; those of the SQL stores need Rust 1.94.
 //!
 //! # Failure
@@ -136,6 +137,7 @@ pub use self::future::ResponseFuture;
 pub use self::import::{CookieSignature, ImportFuture, ImportLayer, ImportService, Imported};
 pub use self::layer::{Owners, SessionLayer};
 pub use self::record::SessionHandle;
+pub use self::respond::EmptyBody;
 pub use self::service::SessionService;
 pub use self::session::{LazySession, Readable, Session, SessionKey, SessionView, TypedSession};
 #[cfg(feature = "cached")]

@@ -4,8 +4,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use serde_core::Deserialize;
 use serde_core::Serialize;
-use serde_core::de::DeserializeOwned;
 
 use super::fields::{Edited, edit, read};
 use super::{Op, Session, SessionView};
@@ -91,21 +91,20 @@ impl<T> TypedSession<T> {
     fn values(&self) -> Values {
         self.session.inner().read(|record, _| record.map(|record| record.values.clone())).unwrap_or_default()
     }
-}
 
-impl<T: DeserializeOwned> TypedSession<T> {
     /// Returns the struct, with the changes of this request.
     ///
     /// # Errors
     ///
     /// A value is not of its field's type, or one is missing that has no default ([`Error::is_decode`]). What is stored
     /// stays; [`session`](Self::session) can remove it.
-    pub fn get(&self) -> Result<T, Error> {
+    pub fn get(&self) -> Result<T, Error>
+    where
+        T: for<'de> Deserialize<'de>,
+    {
         read(&self.values())
     }
-}
 
-impl<T: Serialize + DeserializeOwned> TypedSession<T> {
     /// Changes the struct, and returns what the closure returns.
     ///
     /// The closure runs once. Each field that differs then is set as by [`Session::insert`], or removed: of two requests that
@@ -116,7 +115,10 @@ impl<T: Serialize + DeserializeOwned> TypedSession<T> {
     ///
     /// As for [`get`](Self::get); or the struct cannot be written ([`Error::is_encode`]), as one that is no map to serde, the
     /// session would become too large ([`Error::is_too_large`]), or it is unavailable. Nothing was changed.
-    pub fn edit<R>(&self, change: impl FnOnce(&mut T) -> R) -> Result<R, Error> {
+    pub fn edit<R>(&self, change: impl FnOnce(&mut T) -> R) -> Result<R, Error>
+    where
+        T: Serialize + for<'de> Deserialize<'de>,
+    {
         let Edited { ops, result, .. } = edit(&self.values(), change)?;
         let limit = self.session.inner().shared.max_record_len;
         self.session.inner().write(|work| work.apply_all(ops, limit))?;
@@ -134,6 +136,7 @@ impl<T: Serialize + DeserializeOwned> TypedSession<T> {
     /// As for [`edit`](Self::edit). If the newer session is no `T`, the commit fails (500).
     pub fn update<F>(&self, change: F) -> Result<T, Error>
     where
+        T: Serialize + for<'de> Deserialize<'de>,
         F: Fn(&mut T) + Send + Sync + 'static,
     {
         let change = Arc::new(change);
@@ -167,7 +170,7 @@ impl SessionView {
     /// # Errors
     ///
     /// A value is not of its field's type, or one is missing that has no default ([`Error::is_decode`]).
-    pub fn typed<T: DeserializeOwned>(&self) -> Result<T, Error> {
+    pub fn typed<T: for<'de> Deserialize<'de>>(&self) -> Result<T, Error> {
         read(self.values())
     }
 }

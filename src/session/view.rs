@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use serde_core::de::DeserializeOwned;
+use serde_core::Deserialize;
 
 use super::state::{Base, State};
 use super::values::decode;
@@ -69,7 +69,7 @@ impl SessionView {
     /// # Errors
     ///
     /// The value is not a `T` ([`Error::is_decode`]).
-    pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
+    pub fn get<T: for<'de> Deserialize<'de>>(&self, key: &str) -> Result<Option<T>, Error> {
         self.record.values.get(key).map(|entry| decode(key, entry.json())).transpose()
     }
 

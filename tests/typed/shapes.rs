@@ -197,7 +197,7 @@ async fn a_value_of_another_type_is_an_error_that_names_the_key_and_not_the_valu
             shop(session).update(|shop| shop.visits = 1).unwrap_err(),
         ] {
             assert!(error.is_decode());
-            assert_eq!(error.to_string(), "the session's `visits` is not what a typed::Shop has there");
+            assert_eq!(error.to_string(), "the session's `visits` is not what `typed::Shop` has there");
             assert_eq!(error.source().unwrap().to_string(), "expected u64 at line 1 column 8");
         }
         assert_eq!(session.get::<String>("visits").unwrap().as_deref(), Some("secret"), "it stays");
@@ -217,7 +217,7 @@ async fn a_field_that_is_missing_and_has_no_default_is_an_error_that_says_what_t
     with(json!({ "nickname": null }), |session| {
         let bare = TypedSession::<Bare>::from(session);
         let error = bare.get().unwrap_err();
-        assert!(error.is_decode() && error.to_string().ends_with("::Bare"), "{error}");
+        assert!(error.is_decode() && error.to_string().ends_with("::Bare`"), "{error}");
         let expected = "missing field `name`, which has no `#[serde(default)]`";
         assert_eq!(error.source().unwrap().to_string(), expected);
         session.insert("name", "ada").unwrap();
@@ -248,12 +248,12 @@ async fn what_is_no_map_is_no_session() {
     }
     with(json!({ "a": 1 }), |session| {
         for error in [refused::<u32>(session), refused::<Vec<u32>>(session), refused::<String>(session)] {
-            assert!(error.is_decode() && error.to_string().starts_with("the session is not a "), "{error}");
+            assert!(error.is_decode() && error.to_string().starts_with("the session does not fit `"), "{error}");
             assert!(error.source().unwrap().to_string().starts_with("expected "), "{:?}", error.source());
         }
         let error = refused::<List>(session);
         assert!(error.is_encode());
-        assert!(error.to_string().ends_with("::List cannot be written as the fields of a session"), "{error}");
+        assert!(error.to_string().ends_with("::List` cannot be written as the fields of a session"), "{error}");
         assert_eq!(error.source().unwrap().to_string(), "expected a struct or a map");
         assert_eq!(session.keys(), ["a"]);
     })
