@@ -67,7 +67,7 @@
 //!
 //! The feature `axum` makes [`Session`], [`SessionView`], [`TypedSession`] and [`LazySession`] extractors, and adds `Owner`, who
 //! signed in; without it axum says of a handler that takes one that it is no `Handler`. Elsewhere [`Session::from_extensions`] finds the
-//! session. Features are additive; those of the SQL stores need Rust 1.94.
+//! session. Features are additive. Rust 1.89 or later; the SQL stores need 1.94.
 //!
 //! # Failure
 //!
