@@ -153,7 +153,7 @@ fn is_fragment(text: &str) -> bool {
         && !text.contains(['\n', '\t'])
         && !text.contains("  ")
         // One of the characters that a cookie's name may have is a backtick.
-        && text.replace("_`|", "").matches('`').count() % 2 == 0
+        && text.replace("_`|", "").matches('`').count().is_multiple_of(2)
         && !text.to_lowercase().starts_with("error")
 }
 

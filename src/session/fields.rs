@@ -101,27 +101,47 @@ fn resolve<T: DeserializeOwned>(values: &Values) -> Result<(T, Vec<Hidden>), Err
             Ok(fields) => return Ok((fields, hidden)),
             Err(fault) => fault,
         };
-        let key = at.get().map(Entry::key);
+        let key = at.get().map(|entry: &Entry| entry.key().to_owned());
         let (key, source) = match (fault, key) {
             // Each turn hides a name or moves one, so that this ends.
             (Fault::Duplicate(field), Some(name)) if name != field => {
-                hidden.push(Hidden { name: name.to_owned(), field });
+                hidden.push(Hidden { name, field });
                 continue;
             }
             (Fault::Duplicate(field), Some(_)) if !first.contains(&field) => {
                 first.push(field);
                 continue;
             }
+            (Fault::Duplicate(field), None) if hide_other::<T>(values, &mut hidden, &first, field) => continue,
             (Fault::Duplicate(field), _) => (None, de::Error::duplicate_field(field)),
             (Fault::Missing(field), _) => {
                 let text = format_args!("missing field `{field}`, which has no `#[serde(default)]`");
                 (None, de::Error::custom(text))
             }
             (Fault::Whole(source), _) => (None, without_value(&source)),
-            (Fault::Value(source), key) => (key.map(str::to_owned), without_value(&source)),
+            (Fault::Value(source), key) => (key, without_value(&source)),
         };
         return Err(Kind::Unfit { key, wanted: std::any::type_name::<T>(), source }.into());
     }
+}
+
+/// Hides the other name of a field where nobody knows what was being read, as in a flattened struct, whose fields serde
+/// collects first: the name without which there is one.
+fn hide_other<T: DeserializeOwned>(
+    values: &Values,
+    hidden: &mut Vec<Hidden>,
+    first: &[&'static str],
+    field: &'static str,
+) -> bool {
+    values.entries().iter().map(Entry::key).filter(|name| *name != field).any(|name| {
+        hidden.push(Hidden { name: name.to_owned(), field });
+        let read = T::deserialize(Source { values, hidden, first, at: &Cell::new(None) });
+        let is_other = !matches!(read, Err(Fault::Duplicate(again)) if again == field);
+        if !is_other {
+            hidden.pop();
+        }
+        is_other
+    })
 }
 
 /// A session as serde reads a map, without a copy of it.

@@ -27,7 +27,8 @@ use crate::record::Values;
 /// that has just begun is an error. What serde's attributes say holds:
 ///
 /// - `skip_serializing_if`: a field that is no longer written is removed.
-/// - `rename`: the key has that name. `alias`: an older name is read too, and removed when the field changes.
+/// - `rename`: the key has that name. `alias`: an older name is read where the newer is not there, and goes when the field
+///   changes.
 /// - `flatten`: the fields of the inner struct are keys themselves; a flattened map holds every key that is no field.
 /// - `deny_unknown_fields` has no effect, since other keys are not shown to the struct.
 ///

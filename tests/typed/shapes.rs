@@ -108,6 +108,31 @@ async fn an_older_name_is_read_and_goes_when_its_field_changes() {
 }
 
 #[tokio::test]
+async fn an_older_name_in_a_flattened_struct_is_hidden_as_well() {
+    #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+    #[serde(default)]
+    struct Address {
+        #[serde(alias = "town")]
+        city: String,
+        zip: u32,
+    }
+    #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+    #[serde(default)]
+    struct Flat {
+        #[serde(flatten)]
+        address: Address,
+    }
+    for names in [json!({ "city": "Rome", "town": "Bonn", "beside": 1 }), json!({ "town": "Rome", "beside": 1 })] {
+        let visit = |flat: &mut Flat| flat.address.zip += 1;
+        let mut expected = names.clone();
+        expected["zip"] = json!(1);
+        assert_eq!(after::<Flat>(names.clone(), visit).await, expected);
+        let found = after::<Flat>(names.clone(), |flat| flat.address.city = flat.address.city.to_uppercase());
+        assert_eq!(found.await, json!({ "city": "ROME", "beside": 1 }), "{names}");
+    }
+}
+
+#[tokio::test]
 async fn fields_of_a_flattened_struct_are_keys_and_a_flattened_map_holds_the_others() {
     #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
     #[serde(default)]
