@@ -10,7 +10,7 @@ use http::StatusCode;
 use http::request::Parts;
 
 use crate::error::{Error, Kind};
-use crate::session::{LazySession, Session, SessionView};
+use crate::session::{LazySession, Session, SessionView, TypedSession};
 
 /// Rejects with 500 where no [`SessionLayer`](crate::SessionLayer) is around the handler, and the log says what to add. Under
 /// a [lazy](crate::SessionLayerBuilder::lazy) layer this loads the session, and rejects with 503 where the store fails.
@@ -62,6 +62,25 @@ impl<S: Sync> OptionalFromRequestParts<S> for SessionView {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Option<Self>, Error> {
         let session = <Session as OptionalFromRequestParts<S>>::from_request_parts(parts, state).await?;
         Ok(session.map(|session| session.view()))
+    }
+}
+
+/// Rejects as [`Session`] does. The struct is read when the handler asks for it.
+impl<S: Sync, T> FromRequestParts<S> for TypedSession<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        <Session as FromRequestParts<S>>::from_request_parts(parts, state).await.map(Self::from)
+    }
+}
+
+/// `None` where no [`SessionLayer`](crate::SessionLayer) is around the handler; a store that fails under a lazy one rejects.
+impl<S: Sync, T> OptionalFromRequestParts<S> for TypedSession<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Option<Self>, Error> {
+        let session = <Session as OptionalFromRequestParts<S>>::from_request_parts(parts, state).await?;
+        Ok(session.map(Self::from))
     }
 }
 

@@ -26,6 +26,11 @@ use std::time::{Duration, SystemTime};
 /// }
 /// assert!(Corrected(SystemClock::default()).now() < SystemClock::default().now());
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no clock for sessions",
+    label = "expected `SystemClock`, `ManualClock` or a type with `impl Clock`",
+    note = "a `Clock` is `Debug + Send + Sync + 'static` and tells the time whenever it is asked; tests use `ManualClock`"
+)]
 pub trait Clock: Debug + Send + Sync + 'static {
     /// Returns the current time.
     fn now(&self) -> SystemTime;

@@ -69,6 +69,17 @@ pub(crate) enum Kind {
         key: String,
         source: serde_json::Error,
     },
+    /// A session, or one key of it, is not what a struct of the program has there.
+    Unfit {
+        key: Option<String>,
+        wanted: &'static str,
+        source: serde_json::Error,
+    },
+    /// A struct of the program is nothing that a session can be.
+    Unwritable {
+        given: &'static str,
+        source: serde_json::Error,
+    },
     TooLarge {
         actual: usize,
         allowed: usize,
@@ -95,14 +106,15 @@ pub(crate) enum Kind {
 }
 
 impl Error {
-    /// Whether a stored value is not of the type that was asked for. The value stays as it is.
+    /// Whether a stored value is not of the type that was asked for, or the session not the struct. What is stored stays
+    /// as it is.
     pub fn is_decode(&self) -> bool {
-        matches!(*self.0, Kind::Decode { .. })
+        matches!(*self.0, Kind::Decode { .. } | Kind::Unfit { .. })
     }
 
-    /// Whether a value could not be written as JSON. Nothing was changed.
+    /// Whether a value could not be written as JSON, or a struct not as the fields of a session. Nothing was changed.
     pub fn is_encode(&self) -> bool {
-        matches!(*self.0, Kind::Encode { .. })
+        matches!(*self.0, Kind::Encode { .. } | Kind::Unwritable { .. })
     }
 
     /// Whether the session would become larger than the layer or its store allows. Nothing was changed.
@@ -188,8 +200,13 @@ impl From<StoreError> for Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.0 {
-            Kind::Decode { key, wanted, .. } => write!(f, "the session's `{key}` is not a {wanted}"),
+            Kind::Decode { key, wanted, .. } => write!(f, "the session's `{key}` is not of type `{wanted}`"),
             Kind::Encode { key, .. } => write!(f, "the new value of the session's `{key}` cannot be written as JSON"),
+            Kind::Unfit { key: Some(key), wanted, .. } => {
+                write!(f, "the session's `{key}` is not what `{wanted}` has there")
+            }
+            Kind::Unfit { key: None, wanted, .. } => write!(f, "the session does not fit `{wanted}`"),
+            Kind::Unwritable { given, .. } => write!(f, "`{given}` cannot be written as the fields of a session"),
             Kind::TooLarge { actual, allowed, largest } => {
                 write!(f, "the session would take {actual} bytes where {allowed} are allowed")?;
                 largest.as_ref().map_or(Ok(()), |key| write!(f, "; the largest value is `{key}`"))
@@ -219,6 +236,7 @@ impl fmt::Display for Error {
             Kind::Random(_) => f.write_str("the operating system gave no randomness for a session token"),
             Kind::TimedOut(limit) => write!(f, "the session store did not answer within {limit:?}"),
             Kind::Store(error) if error.is_unsupported() => f.write_str("this session store cannot do that"),
+            Kind::Store(error) if error.is_too_large() => f.write_str("the session is larger than its store allows"),
             Kind::Store(_) => f.write_str("the session store failed"),
         }
     }
@@ -227,7 +245,10 @@ impl fmt::Display for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match &*self.0 {
-            Kind::Decode { source, .. } | Kind::Encode { source, .. } => Some(source),
+            Kind::Decode { source, .. }
+            | Kind::Encode { source, .. }
+            | Kind::Unfit { source, .. }
+            | Kind::Unwritable { source, .. } => Some(source),
             Kind::Random(source) => Some(source),
             Kind::Store(source) => Some(source),
             _ => None,
@@ -316,73 +337,4 @@ impl From<std::io::Error> for StoreError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    type Question = (&'static str, fn(&Error) -> bool);
-
-    const QUESTIONS: [Question; 14] = [
-        ("decode", Error::is_decode),
-        ("encode", Error::is_encode),
-        ("too_large", Error::is_too_large),
-        ("idle_timeout", Error::is_idle_timeout),
-        ("gone", Error::is_gone),
-        ("response_sent", Error::is_response_sent),
-        ("dropped", Error::is_dropped),
-        ("unavailable", Error::is_unavailable),
-        ("unsupported", Error::is_unsupported),
-        ("no_owner", Error::is_no_owner),
-        ("stale", Error::is_stale),
-        ("not_signed_in", Error::is_not_signed_in),
-        ("not_loaded", Error::is_not_loaded),
-        ("no_layer", Error::is_no_layer),
-    ];
-
-    fn json() -> serde_json::Error {
-        serde_json::from_str::<u32>("x").unwrap_err()
-    }
-
-    /// Each kind, the question that it affirms, and whether something is behind it.
-    fn kinds() -> Vec<(Kind, &'static str, bool)> {
-        let second = Duration::from_secs(1);
-        vec![
-            (Kind::Decode { key: "k".into(), wanted: "u32", source: json() }, "decode", true),
-            (Kind::Encode { key: "k".into(), source: json() }, "encode", true),
-            (Kind::TooLarge { actual: 2, allowed: 1, largest: None }, "too_large", false),
-            (Kind::IdleTimeout { asked: second, longest: second }, "idle_timeout", false),
-            (Kind::Gone, "gone", false),
-            (Kind::Refused, "gone", false),
-            (Kind::ResponseSent, "response_sent", false),
-            (Kind::Dropped, "dropped", false),
-            (Kind::Unavailable, "unavailable", false),
-            (Kind::NoOwner, "no_owner", false),
-            (Kind::NoLayer, "no_layer", false),
-            (Kind::NotLoaded, "not_loaded", false),
-            (Kind::NobodySignedIn, "not_signed_in", false),
-            (Kind::Stale, "stale", false),
-            (Kind::Random(std::io::Error::other("none")), "unavailable", true),
-            (Kind::TimedOut(second), "unavailable", false),
-            (Kind::Store(StoreError::new("broken")), "unavailable", true),
-            (Kind::Store(StoreError::unsupported()), "unsupported", true),
-            (Kind::Store(StoreError::too_large(2, 1)), "too_large", true),
-        ]
-    }
-
-    #[test]
-    fn each_kind_affirms_one_question() {
-        for (kind, affirmed, has_source) in kinds() {
-            let error = Error::from(kind);
-            for (name, ask) in QUESTIONS {
-                assert_eq!(ask(&error), name == affirmed, "is_{name} of {error:?}");
-            }
-            assert_eq!(error.source().is_some(), has_source, "{error:?}");
-        }
-    }
-
-    #[test]
-    fn what_a_store_cannot_do_is_said_otherwise_than_that_it_failed() {
-        let says = |error: StoreError| Error::from(error).to_string();
-        assert_eq!(says(StoreError::unsupported()), "this session store cannot do that");
-        assert_eq!(says(StoreError::new("broken")), "the session store failed");
-    }
-}
+mod tests;

@@ -12,7 +12,7 @@ use tower_service::Service;
 use crate::commit::{Ending, Plain, finish, finish_at_once};
 use crate::error::{Error, Kind};
 use crate::layer::Shared;
-use crate::respond::{self, Protocol};
+use crate::respond::{self, EmptyBody, Protocol};
 use crate::service::{Loading, base};
 use crate::session::{Carrier, LazySession, Scope, Session};
 use crate::store::{Answer, Boxed};
@@ -146,7 +146,7 @@ where
 impl<S, ReqBody, ResBody> Future for ResponseFuture<S, ReqBody>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-    ResBody: Default,
+    ResBody: EmptyBody,
 {
     type Output = Result<S::Response, S::Error>;
 
@@ -204,7 +204,7 @@ where
 
 /// Commits what the request did, and returns what the answer has to wait for.
 #[inline]
-fn commit<B: Default, E>(
+fn commit<B: EmptyBody, E>(
     answer: &mut Result<Response<B>, E>,
     session: &mut Answering<Session>,
     protocol: Protocol,
@@ -249,7 +249,7 @@ fn ending<B, E>(answer: &Result<Response<B>, E>) -> Ending {
 
 /// Puts the outcome of the commit on the response, or answers in its place.
 #[inline]
-fn conclude<B: Default, E>(
+fn conclude<B: EmptyBody, E>(
     answer: &mut Result<Response<B>, E>,
     session: &mut Answering<Session>,
     protocol: Protocol,

@@ -72,6 +72,46 @@
 //! | on 5xx of the handler | changes are dropped, `destroy` and `renew` count | half-done work is worse than none |
 //! | record size | 1 MiB | a bound that no sane session meets; more is an error where the value is set |
 //!
+//! # Keys, or a struct
+//!
+//! A [`SessionKey`] names a value and its type once. Where a session has several, a struct of the program can stand for
+//! all of them: [`TypedSession`] has a key for each field, and what holds for keys holds for fields. Two requests that
+//! change different fields both land, and one that changes none writes nothing.
+//!
+//! ```
+//! use serde::{Deserialize, Serialize};
+//! use tower_session_layer::{Error, Session, TypedSession};
+//!
+//! #[derive(Default, Serialize, Deserialize)]
+//! #[serde(default)] // for what a session does not hold yet
+//! struct Shop {
+//!     country: Option<String>,
+//!     visits: u64,
+//! }
+//!
+//! fn visit(session: &TypedSession<Shop>) -> Result<u64, Error> {
+//!     // Runs again on a conflict, so that no visit is lost.
+//!     Ok(session.update(|shop| shop.visits += 1)?.visits)
+//! }
+//!
+//! fn choose(session: &TypedSession<Shop>, country: &str) -> Result<(), Error> {
+//!     // Runs once, and may borrow: of two choices the later one stays.
+//!     session.edit(|shop| shop.country = Some(country.to_owned()))
+//! }
+//! # mod hidden { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide/example.rs")); }
+//! # use hidden::*;
+//! # example(|session| async move {
+//! let shop = TypedSession::from(&session); // an extractor of axum, too
+//! assert_eq!((visit(&shop)?, visit(&shop)?), (1, 2));
+//! choose(&shop, "US")?;
+//! assert_eq!(session.keys(), ["country", "visits"]);
+//! # Ok(())
+//! # });
+//! ```
+//!
+//! A struct may change from one release to the next: a new field has its default in sessions that began before, a field
+//! that is gone stays in them unread, and `#[serde(alias = "…")]` reads a field under the name that it had.
+//!
 //! # Signing in and out
 //!
 //! ```
@@ -188,4 +228,4 @@ pub mod demands {}
 #[cfg(doc)]
 use crate::store::{Change, Head, Record};
 #[cfg(doc)]
-use crate::{ManualClock, Session, SessionLayer, SessionStore};
+use crate::{ManualClock, Session, SessionKey, SessionLayer, SessionStore, TypedSession};

@@ -23,7 +23,7 @@ pub use self::signature::CookieSignature;
 use crate::cookie::{SessionCookie, values};
 use crate::error::{Error, Kind, StoreError};
 use crate::event::Operation;
-use crate::respond::{self, Protocol};
+use crate::respond::{self, EmptyBody, Protocol};
 use crate::session::{Carrier, Op, Scope, Session, SignIn};
 use crate::store::Boxed;
 
@@ -190,7 +190,7 @@ pub struct ImportService<S> {
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for ImportService<S>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
-    ResBody: Default,
+    ResBody: EmptyBody,
 {
     type Response = Response<ResBody>;
     type Error = S::Error;

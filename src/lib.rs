@@ -65,8 +65,9 @@
     doc = "[`CachedStore`] (feature `cached`) in front of a store that is far away answers repeated reads from this process."
 )]
 //!
-//! The feature `axum` makes [`Session`], [`SessionView`] and [`LazySession`] extractors, and adds `Owner`, who signed in. Elsewhere [`Session::from_extensions`] finds the
-//! session. Features are additive; those of the SQL stores need Rust 1.94.
+//! The feature `axum` makes [`Session`], [`SessionView`], [`TypedSession`] and [`LazySession`] extractors, and adds `Owner`, who
+//! signed in; without it axum says of a handler that takes one that it is no `Handler`. Elsewhere [`Session::from_extensions`] finds the
+//! session. Features are additive. Rust 1.89 or later; the SQL stores need 1.94.
 //!
 //! # Failure
 //!
@@ -136,8 +137,9 @@ pub use self::future::ResponseFuture;
 pub use self::import::{CookieSignature, ImportFuture, ImportLayer, ImportService, Imported};
 pub use self::layer::{Owners, SessionLayer};
 pub use self::record::SessionHandle;
+pub use self::respond::EmptyBody;
 pub use self::service::SessionService;
-pub use self::session::{LazySession, Readable, Session, SessionKey, SessionView};
+pub use self::session::{LazySession, Readable, Session, SessionKey, SessionView, TypedSession};
 #[cfg(feature = "cached")]
 #[cfg_attr(docsrs, doc(cfg(feature = "cached")))]
 pub use self::store::cached::{CachedStore, CachedStoreBuilder};

@@ -17,7 +17,7 @@ pub(crate) use self::encoding::RENEWED_LEN;
 pub use self::encoding::{DecodeError, Head};
 pub(crate) use self::tombstone::{GRACE, TOMBSTONE};
 pub use self::tombstone::{Tombstone, TombstoneKind};
-pub(crate) use self::values::{Entry, Values};
+pub(crate) use self::values::{Entry, Values, equal_json};
 use crate::clock::{span, time};
 
 /// Which state of a record is meant: a random number that the layer chooses for each write.

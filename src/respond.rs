@@ -20,6 +20,36 @@ const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 const INTERNAL: &str = "13";
 const UNAVAILABLE: &str = "14";
 
+/// A response body that can be empty, for the answers that the layer gives by itself: every type with a [`Default`].
+///
+/// The bodies of axum, tonic and http-body-util are. One that is not, as what hyper's client returns, is mapped before it
+/// meets the layer.
+///
+/// # Examples
+///
+/// ```
+/// use http::Response;
+/// use tower_session_layer::EmptyBody;
+///
+/// fn unauthorized<B: EmptyBody>() -> Response<B> {
+///     let mut response = Response::new(B::default());
+///     *response.status_mut() = http::StatusCode::UNAUTHORIZED;
+///     response
+/// }
+/// assert_eq!(unauthorized::<axum::body::Body>().status(), 401);
+/// ```
+// A trait of its own, so that the compiler says why a `Default` is asked for.
+#[diagnostic::on_unimplemented(
+    message = "the response body `{Self}` cannot be made empty, as `SessionLayer` must when the session store fails",
+    label = "the layer answers 503 by itself, with `{Self}::default()`, and there is none",
+    note = "below the layer, map the body to one that has a `Default`: with axum `response.map(axum::body::Body::new)`, else \
+            `response.map(http_body_util::BodyExt::boxed)`, as `examples/reverse_proxy` does"
+)]
+pub trait EmptyBody: Default {}
+
+#[diagnostic::do_not_recommend]
+impl<B: Default> EmptyBody for B {}
+
 /// How the client wants to hear of failures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocol {
@@ -37,7 +67,7 @@ impl Protocol {
         }
     }
 
-    fn answer<B: Default>(self, status: StatusCode, grpc_status: &'static str) -> Response<B> {
+    fn answer<B: EmptyBody>(self, status: StatusCode, grpc_status: &'static str) -> Response<B> {
         let mut response = Response::new(B::default());
         match self {
             Self::Http => *response.status_mut() = status,
@@ -52,18 +82,18 @@ impl Protocol {
 }
 
 /// The answer where the store cannot be read.
-pub(crate) fn unavailable<B: Default>(protocol: Protocol) -> Response<B> {
+pub(crate) fn unavailable<B: EmptyBody>(protocol: Protocol) -> Response<B> {
     protocol.answer(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE)
 }
 
 /// The answer where two layers use one cookie name.
-pub(crate) fn misconfigured<B: Default>(protocol: Protocol) -> Response<B> {
+pub(crate) fn misconfigured<B: EmptyBody>(protocol: Protocol) -> Response<B> {
     protocol.answer(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL)
 }
 
 /// The answer in place of the handler's, whose changes could not be committed. What is gone is a sign-in that was
 /// refused: trying again may help, as it does where the store could not be reached.
-pub(crate) fn failed<B: Default>(protocol: Protocol, error: &Error) -> Response<B> {
+pub(crate) fn failed<B: EmptyBody>(protocol: Protocol, error: &Error) -> Response<B> {
     if error.is_unavailable() || error.is_gone() { unavailable(protocol) } else { misconfigured(protocol) }
 }
 

@@ -12,7 +12,7 @@ use crate::error::{Error, StoreError};
 use crate::event::Operation;
 use crate::future::{Answering, Arrival, ResponseFuture};
 use crate::layer::Shared;
-use crate::respond::{self, Protocol};
+use crate::respond::{self, EmptyBody, Protocol};
 use crate::session::{Base, LazySession, Scope, Session, find};
 use crate::store::Answer;
 
@@ -47,7 +47,7 @@ impl<S> SessionService<S> {
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for SessionService<S>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
-    ResBody: Default,
+    ResBody: EmptyBody,
 {
     type Response = Response<ResBody>;
     type Error = S::Error;

@@ -1,11 +1,13 @@
 //! The session as a handler sees it.
 
 mod changes;
+mod fields;
 mod gate;
 mod key;
 mod lazy;
 mod log;
 mod state;
+mod typed;
 mod values;
 mod view;
 
@@ -22,6 +24,7 @@ pub use self::key::{Readable, SessionKey};
 pub use self::lazy::LazySession;
 pub(crate) use self::lazy::{Scope, find};
 pub(crate) use self::state::{Base, Carrier, Head, Inner, Live, Reply, State, Work, blank};
+pub use self::typed::TypedSession;
 pub(crate) use self::values::{decode, encode};
 pub use self::view::SessionView;
 use crate::clock::{micros, span};

@@ -86,6 +86,13 @@ pub use crate::token::{SessionToken, StoreKey, TokenShape};
 /// finds the record already at the *new* version was sent before, its answer lost: it is `Done` and changes nothing.
 ///
 #[doc = include_str!("store/examples/store.md")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no session store",
+    label = "expected a store, such as `MemoryStore::new()`, or a type with `impl SessionStore`",
+    note = "stores are handed over by value, not in an `Arc`, a `Box` or a `Result`: keep a `clone()`, which is the same store, \
+            and where `new` or `build` may fail use `?`",
+    note = "the guide's \"Writing a store\" and `examples/custom_store.rs` show how to implement `SessionStore`"
+)]
 pub trait SessionStore: Debug + Send + Sync + 'static {
     /// Returns what this store's tokens look like.
     fn token_shape(&self) -> TokenShape;

@@ -21,7 +21,7 @@ use tower_session_layer::{
     CookieStoreBuilder, Error, FileStore, ImportLayer, ImportService, Imported, KeyPrefix, ManualClock, MemoryStore,
     MemoryStoreBuilder, OnStoreFailure, Operation, Owners, ResponseFuture, Sealed, Session, SessionCookie,
     SessionCookieBuilder, SessionEvent, SessionHandle, SessionKey, SessionLayer, SessionLayerBuilder, SessionService,
-    SessionToken, SessionView, StoreError, StoreKey, SystemClock, TokenShape,
+    SessionToken, SessionView, StoreError, StoreKey, SystemClock, TokenShape, TypedSession,
 };
 
 fn free<T: Send + Sync + Unpin + Debug + 'static>() {}
@@ -39,6 +39,7 @@ fn public_types_go_anywhere() {
     cloned::<CookieSignature>();
     cloned::<Session>();
     cloned::<SessionView>();
+    cloned::<TypedSession<std::rc::Rc<str>>>();
     cloned::<SessionCookie>();
     cloned::<SessionCookieBuilder>();
     cloned::<SessionToken>();

@@ -7,7 +7,7 @@ use axum::extract::Path;
 use axum::routing::{any, get, post};
 use http::StatusCode;
 use support::{Backend, Browser, Fault, Log, Op, Setup};
-use tower_session_layer::{Error, OnStoreFailure, Owner, Session, SessionKey, SessionView};
+use tower_session_layer::{Error, LazySession, OnStoreFailure, Owner, Session, SessionKey, SessionView, TypedSession};
 
 const NAME: SessionKey<String> = SessionKey::new("name");
 
@@ -16,6 +16,8 @@ fn handlers() -> Router {
         .route("/session", any(|_: Session| async { "session" }))
         .route("/view", any(|_: SessionView| async { "view" }))
         .route("/owner", any(|_: Owner| async { "owner" }))
+        .route("/lazy", any(|_: LazySession| async { "lazy" }))
+        .route("/typed", any(|_: TypedSession<()>| async { "typed" }))
         .route("/maybe-session", any(|session: Option<Session>| async move { session.is_some().to_string() }))
         .route("/maybe-view", any(|view: Option<SessionView>| async move { view.is_some().to_string() }))
         .route(
@@ -84,7 +86,7 @@ async fn owner_is_who_signed_in_and_nobody_is_401_but_a_store_that_fails_never_i
 async fn without_a_layer_it_is_500_and_the_log_says_what_to_add() {
     let log = Log::capture();
     let mut browser = Browser::new(handlers());
-    for path in ["/session", "/view", "/owner"] {
+    for path in ["/session", "/view", "/owner", "/lazy", "/typed"] {
         let answer = browser.get(path).await;
         assert_eq!((answer.status, answer.body.as_str()), (StatusCode::INTERNAL_SERVER_ERROR, ""), "{path}");
         let text = log.take();

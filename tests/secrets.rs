@@ -13,7 +13,7 @@ use axum::routing::{get, post};
 use http::StatusCode;
 use support::{Backend, Browser, Log, Setup};
 use tower::Layer as _;
-use tower_session_layer::{Error, Session, SessionToken, TokenShape};
+use tower_session_layer::{Error, Session, SessionToken, TokenShape, TypedSession};
 
 fn app(setup: &Setup) -> Router {
     Router::new()
@@ -257,6 +257,7 @@ async fn debug_names_what_it_shows() {
     assert!(format!("{:?}", tower_session_layer::SessionKey::<u32>::new("a")).contains("\"a\""));
     support::direct::act(&layer, None, |session| {
         assert!(format!("{session:?}").starts_with("Session"));
+        assert!(format!("{:?}", TypedSession::<()>::from(session)).starts_with("TypedSession(Session"));
         assert!(format!("{:?}", session.view()).starts_with("SessionView"));
     })
     .await;

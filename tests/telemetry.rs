@@ -245,7 +245,7 @@ async fn no_event_holds_a_token_a_value_or_more_than_eight_digits_of_a_key() {
         }
         let text = log.text();
         assert!(text.lines().count() > 100, "{backend:?}");
-        assert!(text.contains("is not a u32"), "{backend:?}: a failed read is in the log");
+        assert!(text.contains("is not of type `u32`"), "{backend:?}: a failed read is in the log");
         assert!(!text.contains(MARKER), "{backend:?} {}", text.lines().find(|line| line.contains(MARKER)).unwrap());
         for token in tokens {
             assert!(!text.contains(&token), "{backend:?}");

@@ -14,7 +14,7 @@ use crate::builder::CacheHeaders;
 use crate::cookie::SessionCookie;
 use crate::error::Error;
 use crate::layer::Shared;
-use crate::respond::{self, Protocol};
+use crate::respond::{self, EmptyBody, Protocol};
 use crate::session::{LazySession, Reply, Session};
 use crate::store::Boxed;
 
@@ -129,7 +129,7 @@ where
 impl<S, ReqBody, ResBody> Future for ImportFuture<S, ReqBody>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-    ResBody: Default,
+    ResBody: EmptyBody,
 {
     type Output = Result<S::Response, S::Error>;
 

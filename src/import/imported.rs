@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use serde_core::Deserialize;
 use serde_core::Serialize;
-use serde_core::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use crate::clock::micros;
@@ -66,7 +66,7 @@ impl Imported {
     /// # Errors
     ///
     /// The value is not a `T` ([`Error::is_decode`]).
-    pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
+    pub fn get<T: for<'de> Deserialize<'de>>(&self, key: &str) -> Result<Option<T>, Error> {
         self.values.get(key).map(|entry| decode(key, entry.json())).transpose()
     }
 

@@ -86,12 +86,7 @@ impl Entry {
     /// Whether both hold the same JSON value: the same text, or the same once parsed, since a `HashMap` is written in
     /// another order each time.
     pub(crate) fn equals(&self, other: &Self) -> bool {
-        let (mine, theirs) = (self.json(), other.json());
-        self.same(other)
-            || mine == theirs
-            || (mine.len() == theirs.len()
-                && mine.starts_with(['{', '['])
-                && equal_once_parsed(mine, theirs, MAX_DEPTH))
+        self.same(other) || equal_json(self.json(), other.json())
     }
 }
 
@@ -120,6 +115,15 @@ impl Values {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_none()
+    }
+
+    /// Whether both are one list, hence equal.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        match (&self.entries, &other.entries) {
+            (Some(mine), Some(theirs)) => Arc::ptr_eq(mine, theirs),
+            (None, None) => true,
+            _ => false,
+        }
     }
 
     /// Bytes of all keys and their JSON.
@@ -177,6 +181,13 @@ fn start(key: &str) -> u32 {
         [a] => u32::from_be_bytes([*a, 0, 0, 0]),
         [] => 0,
     }
+}
+
+/// Whether two texts are one JSON value, as far as that costs little to tell.
+#[inline]
+pub(crate) fn equal_json(one: &str, other: &str) -> bool {
+    one == other
+        || (one.len() == other.len() && one.starts_with(['{', '[']) && equal_once_parsed(one, other, MAX_DEPTH))
 }
 
 /// Whether two texts are one JSON value: objects whatever the order of their keys, everything else as it is written, since

@@ -16,6 +16,8 @@ pub(crate) enum Op {
     /// Removes what was taken, and nothing that took its place meanwhile.
     Take(Entry),
     Update(Arc<str>, Arc<Closure>),
+    /// Several keys at once, as the fields of a `TypedSession`.
+    Edit(Arc<Edit>),
     Clear,
     Flash(Entry),
     TakeFlash(Entry),
@@ -28,6 +30,9 @@ pub(crate) enum Op {
 /// The closure of an `update`: JSON in, JSON out, `None` for absence.
 pub(crate) type Closure = dyn Fn(Option<&str>) -> Result<Option<Entry>, Error> + Send + Sync;
 
+/// The closure of a `TypedSession::update`: what it makes of these values, as inserts and removals.
+pub(crate) type Edit = dyn Fn(&Values) -> Result<Vec<Op>, Error> + Send + Sync;
+
 #[derive(Clone)]
 pub(crate) struct SignIn {
     pub(crate) owner: Arc<str>,
@@ -39,7 +44,7 @@ pub(crate) struct SignIn {
 }
 
 impl Op {
-    /// Applies the change and tells whether it made a difference. Runs user code only for `Update`.
+    /// Applies the change and tells whether it made a difference. Runs user code only for `Update` and `Edit`.
     pub(crate) fn apply(&self, to: &mut Record) -> Result<bool, Error> {
         Ok(match self {
             Self::Insert(entry) => put(&mut to.values, entry),
@@ -51,6 +56,13 @@ impl Op {
                 Some(entry) => put(&mut to.values, &entry),
                 None => to.values.remove(key).is_some(),
             },
+            Self::Edit(edit) => {
+                let mut edited = false;
+                for op in edit(&to.values)? {
+                    edited |= op.apply(to)?;
+                }
+                edited
+            }
             Self::Clear => {
                 let had_any = !(to.values.is_empty() && to.flash.is_empty());
                 (to.values, to.flash) = (Values::default(), Values::default());

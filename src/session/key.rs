@@ -4,6 +4,7 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::marker::PhantomData;
 
+use serde_core::Deserialize;
 use serde_core::Serialize;
 use serde_core::de::DeserializeOwned;
 
@@ -54,21 +55,23 @@ impl<T> SessionKey<T> {
     pub fn remove(&self, session: &Session) -> Result<bool, Error> {
         session.remove(self.name)
     }
-}
 
-impl<T: DeserializeOwned> SessionKey<T> {
     /// Returns the value, from a [`Session`] or a [`SessionView`]; see [`Session::get`].
-    pub fn get(&self, session: &impl Readable) -> Result<Option<T>, Error> {
+    pub fn get(&self, session: &impl Readable) -> Result<Option<T>, Error>
+    where
+        T: for<'de> Deserialize<'de>,
+    {
         session.read(self.name)
     }
 
     /// Removes the value and returns it; see [`Session::take`].
-    pub fn take(&self, session: &Session) -> Result<Option<T>, Error> {
+    pub fn take(&self, session: &Session) -> Result<Option<T>, Error>
+    where
+        T: for<'de> Deserialize<'de>,
+    {
         session.take(self.name)
     }
-}
 
-impl<T> SessionKey<T> {
     /// Sets the value, a `T` or what a `T` can be borrowed as, such as a `str` for a `String`; see [`Session::insert`].
     ///
     /// ```compile_fail
@@ -85,12 +88,11 @@ impl<T> SessionKey<T> {
     {
         session.insert(self.name, value)
     }
-}
 
-impl<T: Serialize + DeserializeOwned> SessionKey<T> {
     /// Changes the value by what it is; see [`Session::update`].
     pub fn update<F>(&self, session: &Session, change: F) -> Result<(), Error>
     where
+        T: Serialize + for<'de> Deserialize<'de>,
         F: Fn(Option<T>) -> Option<T> + Send + Sync + 'static,
     {
         session.update(self.name, change)
@@ -112,6 +114,11 @@ impl<T> fmt::Debug for SessionKey<T> {
 }
 
 /// What a [`SessionKey`] can be read from: [`Session`] and [`SessionView`].
+#[diagnostic::on_unimplemented(
+    message = "a `SessionKey` cannot be read from `{Self}`",
+    label = "expected a `Session` or a `SessionView`",
+    note = "of a `LazySession` the session is `lazy.load().await?`, of a `TypedSession` it is `typed.session()`"
+)]
 pub trait Readable: sealed::Sealed {
     #[doc(hidden)]
     fn read<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error>;

@@ -246,21 +246,32 @@ impl Work {
 
     /// Applies a change without user code in it, unless the session would become too large.
     pub(crate) fn apply(&mut self, op: Op, limit: usize) -> Result<(), Error> {
-        let edited = self.make(&op, limit)?;
+        let edited = self.make(std::slice::from_ref(&op), limit)?;
         self.log(op, edited);
         Ok(())
     }
 
-    /// Applies one change and logs another, which a replay is to do in its place.
-    pub(crate) fn apply_as(&mut self, op: &Op, logged: Op, limit: usize) -> Result<(), Error> {
-        let edited = self.make(op, limit)?;
+    /// Applies changes, all or none, and logs another, which a replay is to do in their place.
+    pub(crate) fn apply_as(&mut self, ops: &[Op], logged: Op, limit: usize) -> Result<(), Error> {
+        let edited = self.make(ops, limit)?;
         self.log(logged, edited);
         Ok(())
     }
 
-    fn make(&mut self, op: &Op, limit: usize) -> Result<bool, Error> {
-        let before = (self.draft.encoded_len() + op.growth() > limit).then(|| Arc::clone(&self.draft));
-        let edited = op.apply(self.draft_mut())?;
+    /// Applies changes without user code in them, all or none.
+    pub(crate) fn apply_all(&mut self, ops: Vec<Op>, limit: usize) -> Result<(), Error> {
+        let edited = self.make(&ops, limit)?;
+        ops.into_iter().for_each(|op| self.log(op, edited));
+        Ok(())
+    }
+
+    fn make(&mut self, ops: &[Op], limit: usize) -> Result<bool, Error> {
+        let growth: usize = ops.iter().map(Op::growth).sum();
+        let before = (self.draft.encoded_len() + growth > limit).then(|| Arc::clone(&self.draft));
+        let mut edited = false;
+        for op in ops {
+            edited |= op.apply(self.draft_mut())?;
+        }
         if let Some(before) = before.filter(|before| before.encoded_len() < self.draft.encoded_len())
             && let Err(error) = fits(&self.draft, limit)
         {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde_core::Deserialize;
 use serde_core::Serialize;
 use serde_core::de::DeserializeOwned;
 
@@ -15,7 +16,7 @@ impl Session {
     /// # Errors
     ///
     /// The value is not a `T` ([`Error::is_decode`]). It stays.
-    pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
+    pub fn get<T: for<'de> Deserialize<'de>>(&self, key: &str) -> Result<Option<T>, Error> {
         self.entry(key).map(|entry| decode(entry.key(), entry.json())).transpose()
     }
 
@@ -73,7 +74,7 @@ impl Session {
     /// # Errors
     ///
     /// The value is not a `T`: it stays. Or the session is unavailable.
-    pub fn take<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
+    pub fn take<T: for<'de> Deserialize<'de>>(&self, key: &str) -> Result<Option<T>, Error> {
         self.take_with(|record| record.values.get(key), Op::Take)
     }
 
@@ -101,7 +102,7 @@ impl Session {
     /// ```
     pub fn update<T, F>(&self, key: &str, change: F) -> Result<(), Error>
     where
-        T: Serialize + DeserializeOwned,
+        T: Serialize + for<'de> Deserialize<'de>,
         F: Fn(Option<T>) -> Option<T> + Send + Sync + 'static,
     {
         let key: Arc<str> = key.into();
@@ -123,7 +124,7 @@ impl Session {
                     return Ok(false);
                 }
                 let op = after.map_or_else(|| Op::Remove(Arc::clone(&key)), Op::Insert);
-                work.apply_as(&op, Op::Update(Arc::clone(&key), closure), limit)?;
+                work.apply_as(&[op], Op::Update(Arc::clone(&key), closure), limit)?;
                 Ok(true)
             })?;
             if done {
@@ -191,7 +192,7 @@ impl Session {
     /// # Errors
     ///
     /// As for [`take`](Self::take).
-    pub fn take_flash<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
+    pub fn take_flash<T: for<'de> Deserialize<'de>>(&self, key: &str) -> Result<Option<T>, Error> {
         self.take_with(|record| record.flash.get(key), Op::TakeFlash)
     }
 
@@ -232,7 +233,7 @@ pub(crate) fn decode<T: DeserializeOwned>(key: &str, json: &str) -> Result<T, Er
 }
 
 /// What serde expected, without the value that it found and quotes: errors end up in logs.
-fn without_value(error: &serde_json::Error) -> serde_json::Error {
+pub(super) fn without_value(error: &serde_json::Error) -> serde_json::Error {
     const QUOTING: [&str; 5] =
         ["invalid type: ", "invalid value: ", "invalid length ", "unknown variant ", "unknown field "];
     let text = error.to_string();

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use serde_core::de::DeserializeOwned;
+use serde_core::Deserialize;
 
 use super::state::{Base, State};
 use super::values::decode;
 use crate::clock::time;
 use crate::error::Error;
-use crate::record::{Record, SessionHandle};
+use crate::record::{Record, SessionHandle, Values};
 
 /// A read-only snapshot of a session, for code that shows it and must not change it.
 ///
@@ -60,12 +60,16 @@ impl SessionView {
         }
     }
 
+    pub(super) fn values(&self) -> &Values {
+        &self.record.values
+    }
+
     /// Returns the value of a key; `None` where there is none.
     ///
     /// # Errors
     ///
     /// The value is not a `T` ([`Error::is_decode`]).
-    pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
+    pub fn get<T: for<'de> Deserialize<'de>>(&self, key: &str) -> Result<Option<T>, Error> {
         self.record.values.get(key).map(|entry| decode(key, entry.json())).transpose()
     }
 

@@ -1,0 +1,255 @@
+//! A struct of the program, read from a session's values and written to them field by field.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde_core::de::value::BorrowedStrDeserializer;
+use serde_core::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, Visitor};
+use serde_core::{Serialize, forward_to_deserialize_any};
+use serde_json::value::RawValue;
+
+use super::Op;
+use super::values::{encode, without_value};
+use crate::error::{Error, Kind};
+use crate::record::{Entry, Values, equal_json};
+
+/// What a closure made of a struct.
+pub(super) struct Edited<T, R> {
+    /// Inserts and removals, of the fields that differ and no others.
+    pub(super) ops: Vec<Op>,
+    pub(super) fields: T,
+    pub(super) result: R,
+}
+
+/// Reads a struct from the values of its fields.
+pub(super) fn read<T: DeserializeOwned>(values: &Values) -> Result<T, Error> {
+    resolve(values).map(|(fields, _)| fields)
+}
+
+/// Changes a struct, and finds out which of its fields differ then.
+pub(super) fn edit<T, R>(values: &Values, change: impl FnOnce(&mut T) -> R) -> Result<Edited<T, R>, Error>
+where
+    T: Serialize + DeserializeOwned,
+{
+    let (mut fields, hidden) = resolve::<T>(values)?;
+    let before = text(&fields)?;
+    let result = change(&mut fields);
+    let after = text(&fields)?;
+    let ops = if before == after { Vec::new() } else { differences::<T>(values, hidden, &before, &after)? };
+    Ok(Edited { ops, fields, result })
+}
+
+fn text<T: Serialize>(fields: &T) -> Result<String, Error> {
+    let text = serde_json::to_string(fields).map_err(unwritable::<T>)?;
+    if text.starts_with('{') { Ok(text) } else { Err(unwritable::<T>(de::Error::custom("expected a struct or a map"))) }
+}
+
+fn unwritable<T>(source: serde_json::Error) -> Error {
+    Kind::Unwritable { given: std::any::type_name::<T>(), source }.into()
+}
+
+fn differences<T: DeserializeOwned>(
+    values: &Values,
+    mut hidden: Vec<Hidden>,
+    before: &str,
+    after: &str,
+) -> Result<Vec<Op>, Error> {
+    type Fields<'a> = BTreeMap<String, &'a RawValue>;
+    let before: Fields = serde_json::from_str(before).map_err(unwritable::<T>)?;
+    let after: Fields = serde_json::from_str(after).map_err(unwritable::<T>)?;
+    let is_kept = |key: &str, json: &RawValue| before.get(key).is_some_and(|old| equal_json(old.get(), json.get()));
+
+    let (mut ops, mut changed) = (Vec::new(), Vec::new());
+    for key in before.keys().filter(|key| !after.contains_key(*key)) {
+        ops.push(Op::Remove(key.as_str().into()));
+        changed.push(key);
+    }
+    for (key, json) in after.iter().filter(|(key, json)| !is_kept(key, json)) {
+        ops.push(Op::Insert(encode(key, json)?));
+        changed.push(key);
+    }
+
+    // A field may be stored under an older name of it (`#[serde(alias)]`): what is written under its own would stand beside
+    // that, and what is removed would come back from there. Which name is which field only `T` knows, so it is asked.
+    let mut beside = values.clone();
+    for key in changed.iter().copied().filter(|key| values.get(key).is_none()) {
+        if let Some(json) = before.get(key).or_else(|| after.get(key)) {
+            beside.put(beside.find(key), encode(key, json)?);
+        }
+    }
+    if !beside.same(values) && values.entries().iter().any(|entry| !before.contains_key(entry.key())) {
+        hidden = resolve::<T>(&beside)?.1;
+    }
+    let outdated = hidden.into_iter().filter(|hidden| changed.iter().any(|key| *key == hidden.field));
+    ops.extend(outdated.map(|hidden| Op::Remove(hidden.name.into())));
+    Ok(ops)
+}
+
+/// An older name of a field that is stored under its own name too.
+struct Hidden {
+    name: String,
+    field: &'static str,
+}
+
+/// Reads a struct, and finds the names that are hidden by others of the same field.
+fn resolve<T: DeserializeOwned>(values: &Values) -> Result<(T, Vec<Hidden>), Error> {
+    let (mut hidden, mut first) = (Vec::<Hidden>::new(), Vec::new());
+    loop {
+        let at = Cell::new(None);
+        let fault = match T::deserialize(Source { values, hidden: &hidden, first: &first, at: &at }) {
+            Ok(fields) => return Ok((fields, hidden)),
+            Err(fault) => fault,
+        };
+        let key = at.get().map(|entry: &Entry| entry.key().to_owned());
+        let (key, source) = match (fault, key) {
+            // Each turn hides a name or moves one, so that this ends.
+            (Fault::Duplicate(field), Some(name)) if name != field => {
+                hidden.push(Hidden { name, field });
+                continue;
+            }
+            (Fault::Duplicate(field), Some(_)) if !first.contains(&field) => {
+                first.push(field);
+                continue;
+            }
+            (Fault::Duplicate(field), None) if hide_other::<T>(values, &mut hidden, &first, field) => continue,
+            (Fault::Duplicate(field), _) => (None, de::Error::duplicate_field(field)),
+            (Fault::Missing(field), _) => {
+                let text = format_args!("missing field `{field}`, which has no `#[serde(default)]`");
+                (None, de::Error::custom(text))
+            }
+            (Fault::Whole(source), _) => (None, without_value(&source)),
+            (Fault::Value(source), key) => (key, without_value(&source)),
+        };
+        return Err(Kind::Unfit { key, wanted: std::any::type_name::<T>(), source }.into());
+    }
+}
+
+/// Hides the other name of a field where nobody knows what was being read, as in a flattened struct, whose fields serde
+/// collects first: the name without which there is one.
+fn hide_other<T: DeserializeOwned>(
+    values: &Values,
+    hidden: &mut Vec<Hidden>,
+    first: &[&'static str],
+    field: &'static str,
+) -> bool {
+    values.entries().iter().map(Entry::key).filter(|name| *name != field).any(|name| {
+        hidden.push(Hidden { name: name.to_owned(), field });
+        let read = T::deserialize(Source { values, hidden, first, at: &Cell::new(None) });
+        let is_other = !matches!(read, Err(Fault::Duplicate(again)) if again == field);
+        if !is_other {
+            hidden.pop();
+        }
+        is_other
+    })
+}
+
+/// A session as serde reads a map, without a copy of it.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    values: &'a Values,
+    hidden: &'a [Hidden],
+    /// The names that are read before all others.
+    first: &'a [&'static str],
+    /// What is being read.
+    at: &'a Cell<Option<&'a Entry>>,
+}
+
+impl<'a> Source<'a> {
+    fn visit<V: Visitor<'a>>(self, entries: impl Iterator<Item = &'a Entry>, visitor: V) -> Result<V::Value, Fault> {
+        let early = self.first.iter().filter_map(|name| self.values.get(name));
+        let late = entries.filter(|entry| {
+            let key = entry.key();
+            !self.first.contains(&key) && !self.hidden.iter().any(|hidden| hidden.name == key)
+        });
+        visitor.visit_map(Walk { rest: early.chain(late), at: self.at })
+    }
+}
+
+impl<'de> Deserializer<'de> for Source<'de> {
+    type Error = Fault;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.visit(self.values.entries().iter(), visitor)
+    }
+
+    /// Looks at these fields only, so that the cost follows the struct, not the session.
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        self.visit(fields.iter().filter_map(|field| self.values.get(field)), visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
+        tuple_struct map enum identifier ignored_any
+    }
+}
+
+struct Walk<'de, I> {
+    rest: I,
+    at: &'de Cell<Option<&'de Entry>>,
+}
+
+impl<'a, I: Iterator<Item = &'a Entry>> MapAccess<'a> for Walk<'a, I> {
+    type Error = Fault;
+
+    fn next_key_seed<K: DeserializeSeed<'a>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
+        self.at.set(self.rest.next());
+        self.at.get().map(|entry| seed.deserialize(BorrowedStrDeserializer::new(entry.key()))).transpose()
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'a>>(&mut self, seed: V) -> Result<V::Value, Fault> {
+        let entry = self.at.get().ok_or_else(|| de::Error::custom("a value was asked for before its key"))?;
+        let mut json = serde_json::Deserializer::from_str(entry.json());
+        seed.deserialize(&mut json).and_then(|value| json.end().map(|()| value)).map_err(Fault::Value)
+    }
+}
+
+/// Why a struct cannot be read.
+#[derive(Debug)]
+enum Fault {
+    /// The value that is being read is of another type.
+    Value(serde_json::Error),
+    /// What is being read belongs to a field that was read already.
+    Duplicate(&'static str),
+    Missing(&'static str),
+    Whole(serde_json::Error),
+}
+
+impl de::Error for Fault {
+    fn custom<M: fmt::Display>(message: M) -> Self {
+        Self::Whole(de::Error::custom(message))
+    }
+
+    fn duplicate_field(field: &'static str) -> Self {
+        Self::Duplicate(field)
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self::Missing(field)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Value(source) | Self::Whole(source) => source.fmt(f),
+            Self::Duplicate(field) => write!(f, "duplicate field `{field}`"),
+            Self::Missing(field) => write!(f, "missing field `{field}`"),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
