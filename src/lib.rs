@@ -115,6 +115,9 @@ mod random;
 mod clock;
 // What can go wrong.
 mod error;
+// All of it out of a configuration.
+#[cfg(feature = "config")]
+mod config;
 // The trait, and the stores.
 pub mod store;
 
@@ -130,6 +133,9 @@ pub use ::cookie::SameSite;
 pub use self::axum::Owner;
 pub use self::builder::{CacheHeaders, OnStoreFailure, SessionLayerBuilder};
 pub use self::clock::{Clock, ManualClock, SystemClock};
+#[cfg(feature = "config")]
+#[cfg_attr(docsrs, doc(cfg(feature = "config")))]
+pub use self::config::{ConfiguredStore, SessionConfig};
 pub use self::cookie::{SessionCookie, SessionCookieBuilder};
 pub use self::error::{ConfigError, Error, StoreError};
 pub use self::event::{KeyPrefix, Operation, Refusal, SessionEvent};

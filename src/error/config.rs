@@ -86,10 +86,44 @@ pub enum ConfigError {
     },
     /// The table's name is not made of 1 to 48 ASCII letters, digits and `_`, begins with a digit, or with `sqlite_`.
     TableName(String),
+    /// A configuration names no store.
+    NoStore,
+    /// A configuration names a store that there is not; holds its scheme, and nothing of what follows, which may be a secret.
+    UnknownStore(String),
+    /// A configuration asks for what this program was built without.
+    FeatureOff {
+        /// The store or wrapper, without secrets.
+        what: String,
+        /// The feature of this crate to turn on.
+        feature: &'static str,
+    },
+    /// The store that a configuration names could not be opened.
+    Unreachable {
+        /// The store, without secrets.
+        store: String,
+        /// What it said, without secrets.
+        reason: String,
+    },
+    /// A value of a configuration that cannot be used.
+    Setting {
+        /// The key in the file, or the environment variable.
+        name: String,
+        /// What is wrong with it and what would be right; a secret is not repeated.
+        reason: String,
+    },
+    /// An environment variable has the prefix of a configuration and stands for no key.
+    UnknownVariable {
+        /// The variable.
+        name: String,
+        /// The variable that is spelled most like it.
+        nearest: String,
+    },
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const STORES: &str =
+            "cookie:, memory:, file:DIR, sqlite:PATH, or the URL of PostgreSQL, MySQL or Redis, as redis://HOST:PORT";
         const DAYS: &str = "expected more than zero and at most 400 days";
         match self {
             Self::CookieName(name) => {
@@ -155,6 +189,17 @@ impl fmt::Display for ConfigError {
                 "table {:?}: expected 1 to 48 ASCII letters, digits and `_`, no digit first and no `sqlite_`",
                 shorten(name)
             ),
+            Self::NoStore => write!(f, "no store: expected store = {STORES}"),
+            Self::UnknownStore(scheme) => write!(f, "store {:?}: expected {STORES}", shorten(scheme)),
+            Self::FeatureOff { what, feature } => write!(
+                f,
+                "{what}: not in this program, which was built without the feature {feature:?} of tower-session-layer"
+            ),
+            Self::Unreachable { store, reason } => write!(f, "store {store}: {reason}"),
+            Self::Setting { name, reason } => write!(f, "{name}: {reason}"),
+            Self::UnknownVariable { name, nearest } => {
+                write!(f, "environment variable {name}: stands for no key; the nearest is {nearest}")
+            }
         }
     }
 }

@@ -67,16 +67,25 @@ impl MySqlStore {
     ///
     /// Nothing stays open.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
+        Self::connect_up_to(Self::CONNECTIONS, url).await
+    }
+
+    /// How many connections the pool of [`connect`](Self::connect) may have.
+    pub(crate) const CONNECTIONS: u32 = 10;
+
+    pub(crate) async fn connect_up_to(connections: u32, url: &str) -> Result<Self, StoreError> {
         let shape = "mysql://USER:PASSWORD@HOST:PORT/DATABASE";
         let error = |error| connect_error(&error, MySql::DIALECT.name, shape);
         let options = MySqlConnectOptions::from_str(url).map_err(error)?;
         reach::<MySqlConnection>(&options).await.map_err(error)?;
-        let pool = MySqlPoolOptions::new().test_before_acquire(false).after_connect(|connection, _| {
-            Box::pin(async move {
-                sqlx::raw_sql("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").execute(connection).await?;
-                Ok(())
-            })
-        });
+        let pool = MySqlPoolOptions::new().max_connections(connections).test_before_acquire(false).after_connect(
+            |connection, _| {
+                Box::pin(async move {
+                    sqlx::raw_sql("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").execute(connection).await?;
+                    Ok(())
+                })
+            },
+        );
         Ok(Self::new(pool.connect_lazy_with(options)))
     }
 }

@@ -66,11 +66,20 @@ impl PostgresStore {
     ///
     /// Nothing stays open.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
+        Self::connect_up_to(Self::CONNECTIONS, url).await
+    }
+
+    /// How many connections the pool of [`connect`](Self::connect) may have.
+    pub(crate) const CONNECTIONS: u32 = 10;
+
+    pub(crate) async fn connect_up_to(connections: u32, url: &str) -> Result<Self, StoreError> {
         let shape = "postgres://USER:PASSWORD@HOST:PORT/DATABASE";
         let error = |error| connect_error(&error, Postgres::DIALECT.name, shape);
         let options = PgConnectOptions::from_str(url).map_err(error)?;
         reach::<PgConnection>(&options).await.map_err(error)?;
-        Ok(Self::new(PgPoolOptions::new().test_before_acquire(false).connect_lazy_with(options)))
+        Ok(Self::new(
+            PgPoolOptions::new().max_connections(connections).test_before_acquire(false).connect_lazy_with(options),
+        ))
     }
 }
 

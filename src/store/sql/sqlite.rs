@@ -89,6 +89,13 @@ impl SqliteStore {
     ///
     /// Nothing stays open; the file may have been made.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
+        Self::connect_up_to(Self::CONNECTIONS, url).await
+    }
+
+    /// How many connections the pool of [`connect`](Self::connect) may have.
+    pub(crate) const CONNECTIONS: u32 = 4;
+
+    pub(crate) async fn connect_up_to(connections: u32, url: &str) -> Result<Self, StoreError> {
         let error = |error| connect_error(&error, Sqlite::DIALECT.name, "sqlite:PATH");
         let options = SqliteConnectOptions::from_str(url).map_err(error)?;
         if url.contains(":memory:") || url.contains("mode=memory") {
@@ -102,7 +109,7 @@ impl SqliteStore {
         let options =
             options.create_if_missing(true).journal_mode(SqliteJournalMode::Wal).busy_timeout(Self::BUSY_TIMEOUT);
         // A file does not hang up.
-        let pool = SqlitePoolOptions::new().max_connections(4).test_before_acquire(false);
+        let pool = SqlitePoolOptions::new().max_connections(connections).test_before_acquire(false);
         let pool = pool.connect_with(options).await.map_err(error)?;
         Ok(Self::new(pool))
     }

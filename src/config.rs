@@ -1,0 +1,416 @@
+//! A layer out of a configuration file or the environment.
+
+// Durations, sizes and times as they are written.
+mod units;
+// What a value may be.
+mod setting;
+// The store, as one line.
+mod place;
+// Keys, as text.
+#[cfg_attr(not(feature = "cookie"), expect(dead_code, reason = "only the cookie store decodes them"))]
+mod secret;
+// Keys and values, out of a file.
+mod table;
+// Out of environment variables.
+mod vars;
+// What was meant where something else was written.
+mod nearest;
+// The store, opened.
+#[cfg(any(feature = "redis", feature = "postgres", feature = "mysql", feature = "sqlite"))]
+mod engines;
+mod open;
+// The store, whichever it is.
+mod store;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use cookie::SameSite;
+use serde_core::de::{Deserialize, DeserializeSeed as _, Deserializer};
+
+use self::place::Place;
+use self::secret::Keys;
+use self::setting::{Nist, Outlives, Size};
+pub use self::store::ConfiguredStore;
+use self::table::{Fill, Table as _, settings};
+use crate::builder::{CacheHeaders, OnStoreFailure, SessionLayerBuilder};
+use crate::error::ConfigError;
+use crate::layer::SessionLayer;
+use crate::store::SessionStore;
+
+settings! {
+    /// A layer and its store as a configuration file or the environment has them: every option that is data.
+    ///
+    /// It implements serde's `Deserialize`, for TOML, JSON and whatever else tells texts from numbers, by itself or as a
+    /// part of a program's own configuration. Reading the file is the program's affair. All keys are optional, and
+    /// what is not there has the default of the builder.
+    ///
+    /// ```toml
+    /// store = "redis://10.0.0.7:6379"
+    /// cookie_name = "__Host-shop"
+    /// idle_timeout = "30m"
+    /// absolute_timeout = "7d"
+    ///
+    /// [redis]
+    /// prefix = "shop:"
+    /// ```
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_session_layer::SessionConfig;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// // Of a file; here it is JSON, and the `toml` crate does the same with the one above.
+    /// let file = r#"{ "store": "memory:", "cookie_name": "__Host-shop", "idle_timeout": "30m" }"#;
+    /// let config: SessionConfig = serde_json::from_str(file)?;
+    /// let sessions = config.build().await?;
+    /// assert!(format!("{sessions:?}").contains("__Host-shop"));
+    ///
+    /// let mistyped = serde_json::from_str::<SessionConfig>(r#"{ "idel_timeout": "30m" }"#).unwrap_err();
+    /// assert!(mistyped.to_string().starts_with("unknown key idel_timeout: the nearest is idle_timeout"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # The environment
+    ///
+    /// [`from_env`](Self::from_env) reads it all from variables: a prefix, then the key in capitals, with `_` for the dot.
+    /// With the prefix `SHOP_SESSION_`, `SHOP_SESSION_IDLE_TIMEOUT=30m` is `idle_timeout` and
+    /// `SHOP_SESSION_REDIS_PREFIX=shop:` is `prefix` of the table `redis`. [`override_with_env`](Self::override_with_env)
+    /// lays them over what a file says.
+    ///
+    /// # Secrets
+    ///
+    /// Keys and the store's URL can be texts, files that hold them, or environment variables. Neither `Debug` nor any
+    /// error of this crate repeats them. The `toml` crate's errors show the line of the file that they are about: where it
+    /// may hold a secret, print their `message()` and the line of their `span()` instead, as `examples/config_file.rs` does.
+    ///
+    #[doc = include_str!("config/keys.md")]
+    pub struct SessionConfig at "" {
+        store: Place,
+        store_url_file: PathBuf,
+        sealed: bool,
+        cookie_name: String,
+        path: String,
+        domain: String,
+        same_site: SameSite,
+        partitioned: bool,
+        insecure_http: bool,
+        insecure_script_access: bool,
+        browser_session: bool,
+        nist: Nist,
+        idle_timeout: Duration,
+        absolute_timeout: Duration,
+        not_before: SystemTime,
+        renew_after: Duration,
+        store_timeout: Duration,
+        on_store_failure: OnStoreFailure,
+        save_on_server_error: bool,
+        cache_headers: CacheHeaders,
+        clear_site_data: bool,
+        token_header: String,
+        token_header_alone: String,
+        lazy: bool,
+        max_record_bytes: Size,
+        max_sessions_per_owner: usize,
+        ;
+        cookie: CookieSettings,
+        memory: MemorySettings,
+        file: FileSettings,
+        redis: RedisSettings,
+        sql: SqlSettings,
+        cached: CachedSettings,
+    }
+}
+
+settings! {
+    struct CookieSettings at "cookie." {
+        keys: Keys,
+        key_file: PathBuf,
+        audience: String,
+        max_chunks: u8,
+        revocations: Place,
+        revocations_url_file: PathBuf,
+    }
+}
+
+settings! {
+    struct MemorySettings at "memory." {
+        max_sessions: usize,
+        max_bytes: Size,
+    }
+}
+
+settings! {
+    struct FileSettings at "file." {
+        durability: Outlives,
+    }
+}
+
+settings! {
+    struct RedisSettings at "redis." {
+        prefix: String,
+        connect_timeout: Duration,
+        response_timeout: Duration,
+    }
+}
+
+settings! {
+    struct SqlSettings at "sql." {
+        table: String,
+        max_connections: u32,
+        migrate: bool,
+    }
+}
+
+settings! {
+    struct CachedSettings at "cached." {
+        max_staleness: Duration,
+        max_bytes: Size,
+    }
+}
+
+impl SessionConfig {
+    /// Reads the environment variables of this process that have a prefix, such as `SHOP_SESSION_`.
+    ///
+    /// The prefix is for these variables alone: one that has it and stands for no key is an error, not left out, since it
+    /// may be a timeout that is mistyped. (`SESSION_MANAGER`, which desktops set, is none of ours under any prefix.)
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::UnknownVariable`], [`ConfigError::Setting`] for a value that its key cannot have, or is empty, or is
+    /// not UTF-8. Each names the variable.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_session_layer::{ConfigError, SessionConfig};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), ConfigError> {
+    /// let nothing_is_set = SessionConfig::from_env("SHOP_SESSION_")?;
+    /// assert_eq!(nothing_is_set.build().await.unwrap_err(), ConfigError::NoStore);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn from_env(prefix: &str) -> Result<Self, ConfigError> {
+        Self::default().override_with_env(prefix)
+    }
+
+    /// Reads variables with a prefix out of pairs of names and values, as [`from_env`](Self::from_env) does.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_env`](Self::from_env).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_session_layer::{ConfigError, SessionConfig};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), ConfigError> {
+    /// let vars = [("APP_STORE", "memory:"), ("APP_COOKIE_NAME", "__Host-shop"), ("HOME", "/root")];
+    /// let sessions = SessionConfig::from_vars("APP_", vars)?.build().await?;
+    /// assert!(format!("{sessions:?}").contains("__Host-shop"));
+    ///
+    /// let mistyped = SessionConfig::from_vars("APP_", [("APP_IDLE_TIMEOUTS", "30m")]).unwrap_err();
+    /// assert_eq!(
+    ///     mistyped.to_string(),
+    ///     "environment variable APP_IDLE_TIMEOUTS: stands for no key; the nearest is APP_IDLE_TIMEOUT",
+    /// );
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn from_vars<N: Into<String>, V: Into<String>>(
+        prefix: &str,
+        vars: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<Self, ConfigError> {
+        Self::default().override_with_vars(prefix, vars)
+    }
+
+    /// Lays the environment variables of this process over what is set already.
+    ///
+    /// What says the same in two ways is overridden together: a `STORE_URL_FILE` puts a `store` aside, `NIST` both timeouts.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_env`](Self::from_env).
+    pub fn override_with_env(self, prefix: &str) -> Result<Self, ConfigError> {
+        let is_ours = |name: &std::ffi::OsString| name.to_str().is_some_and(|name| name.starts_with(prefix));
+        let vars = std::env::vars_os().filter(|(name, _)| is_ours(name)).map(|(name, value)| {
+            let name = name.to_string_lossy().into_owned();
+            match value.into_string() {
+                Ok(value) => Ok((name, value)),
+                Err(_) => Err(ConfigError::Setting { name, reason: "is not UTF-8".to_owned() }),
+            }
+        });
+        self.override_with_vars(prefix, vars.collect::<Result<Vec<_>, _>>()?)
+    }
+
+    /// Lays variables over what is set already, as [`override_with_env`](Self::override_with_env) does.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_env`](Self::from_env).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_session_layer::SessionConfig;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let file: SessionConfig = serde_json::from_str(r#"{ "store": "file:./sessions", "idle_timeout": "30m" }"#)?;
+    /// let config = file.override_with_vars("APP_", [("APP_STORE", "redis://:secret@10.0.0.7")])?;
+    /// assert_eq!(format!("{config:?}"), r#"{store: "redis://10.0.0.7", idle_timeout: 1800s}"#);
+    /// let config = config.override_with_env("APP_")?; // sets nothing
+    /// assert!(format!("{config:?}").contains("1800s"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn override_with_vars<N: Into<String>, V: Into<String>>(
+        mut self,
+        prefix: &str,
+        vars: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<Self, ConfigError> {
+        vars::set(&mut self, prefix, vars.into_iter().map(|(name, value)| (name.into(), value.into())))?;
+        Ok(self)
+    }
+
+    /// Opens the store and builds the layer.
+    ///
+    /// # Errors
+    ///
+    /// As [`store`](Self::store) and [`SessionLayerBuilder::build`]: each combination that cannot work is the same
+    /// [`ConfigError`] as without a configuration.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`store`](Self::store).
+    pub async fn build(&self) -> Result<SessionLayer, ConfigError> {
+        self.builder().await?.build()
+    }
+
+    /// Opens the store and returns the builder, for what is no data: a clock, a closure for events.
+    ///
+    /// # Errors
+    ///
+    /// As [`store`](Self::store), and [`ConfigError::Setting`] where two keys contradict each other.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`store`](Self::store).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_session_layer::{ManualClock, SessionConfig};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower_session_layer::ConfigError> {
+    /// let config = SessionConfig::from_vars("APP_", [("APP_STORE", "memory:")])?;
+    /// let sessions = config.builder().await?.clock(ManualClock::default()).on_event(|event| println!("{event:?}")).build();
+    /// assert!(sessions.is_ok());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn builder(&self) -> Result<SessionLayerBuilder<ConfiguredStore>, ConfigError> {
+        self.builder_on(self.store().await?)
+    }
+
+    /// Returns a builder with these options on a store that the program has: one of its own, or on a pool of its own.
+    /// Whatever is set of stores counts for nothing then.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] where two keys contradict each other.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_session_layer::{MemoryStore, SessionConfig};
+    ///
+    /// let config = SessionConfig::from_vars("APP_", [("APP_COOKIE_NAME", "__Host-shop")])?;
+    /// let sessions = config.builder_on(MemoryStore::new())?.build()?;
+    /// assert!(format!("{sessions:?}").contains("__Host-shop"));
+    /// # Ok::<(), tower_session_layer::ConfigError>(())
+    /// ```
+    pub fn builder_on<S: SessionStore>(&self, store: S) -> Result<SessionLayerBuilder<S>, ConfigError> {
+        if self.token_header.is_some() && self.token_header_alone.is_some() {
+            return Err(open::both("token_header", "token_header_alone"));
+        }
+        Ok(self.options(SessionLayer::builder(store)))
+    }
+
+    /// Opens the store alone, with what is around it: connects, makes a directory or a table. Files of secrets are read,
+    /// which blocks for a few system calls.
+    ///
+    /// Engines need a tokio runtime with I/O and timers, and are waited for, 30 seconds at most.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::NoStore`], [`ConfigError::UnknownStore`], [`ConfigError::FeatureOff`] for a store or wrapper that is
+    /// not in this program, [`ConfigError::Unreachable`] for one that does not answer or refuses,
+    /// [`ConfigError::Setting`] for a file that cannot be read or keys that are none, and whatever the store's builder
+    /// refuses. None repeats a secret.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing stays open; a directory, file or table may have been made.
+    pub async fn store(&self) -> Result<ConfiguredStore, ConfigError> {
+        open::open(self).await
+    }
+
+    fn options<S: SessionStore>(&self, mut builder: SessionLayerBuilder<S>) -> SessionLayerBuilder<S> {
+        macro_rules! take {
+            (values: $($option:ident),+; flags: $($flag:ident),+) => {
+                $(if let Some(value) = self.$option.clone() {
+                    builder = builder.$option(value);
+                })+
+                $(if self.$flag == Some(true) {
+                    builder = builder.$flag();
+                })+
+            };
+        }
+        // First, since a timeout that is given counts for more.
+        builder = match self.nist {
+            Some(Nist::Aal1) => builder.nist_aal1(),
+            Some(Nist::Aal2) => builder.nist_aal2(),
+            Some(Nist::Aal3) => builder.nist_aal3(),
+            None => builder,
+        };
+        take! {
+            values: cookie_name, path, domain, same_site, idle_timeout, absolute_timeout, not_before, renew_after,
+                store_timeout, on_store_failure, cache_headers, token_header, token_header_alone, max_sessions_per_owner;
+            flags: partitioned, insecure_http, insecure_script_access, browser_session, save_on_server_error,
+                clear_site_data, lazy
+        }
+        match self.max_record_bytes {
+            Some(size) => builder.max_record_bytes(size.bytes()),
+            None => builder,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for SessionConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut config = Self::default();
+        Fill(&mut config).deserialize(deserializer)?;
+        Ok(config)
+    }
+}
+
+impl fmt::Debug for SessionConfig {
+    /// Shows what is set, without secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut fields = f.debug_map();
+        self.show(&mut fields);
+        fields.finish()
+    }
+}
