@@ -201,8 +201,8 @@ async fn a_lazy_layer_asks_the_store_when_it_is_asked() {
 #[tokio::test]
 async fn sessions_are_as_large_and_as_many_as_is_said() {
     for (toml, status) in [
-        ("max_record_bytes = '4KiB'", StatusCode::INTERNAL_SERVER_ERROR),
-        ("max_record_bytes = 6000", StatusCode::INTERNAL_SERVER_ERROR),
+        ("max_record_bytes = '4KiB'", StatusCode::PAYLOAD_TOO_LARGE),
+        ("max_record_bytes = 6000", StatusCode::PAYLOAD_TOO_LARGE),
         ("max_record_bytes = '7kB'", StatusCode::OK),
     ] {
         for (of, config) in three(&format!("store = 'memory:'\n{toml}")) {

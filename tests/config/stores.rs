@@ -49,7 +49,7 @@ async fn memory_has_its_bounds() {
     }
     for (of, config) in three("store = 'memory:'\n[memory]\nmax_bytes = '4KiB'") {
         let answer = browser(&config.build().await.unwrap()).get("/large").await;
-        assert_eq!(answer.status, 500, "{of}");
+        assert_eq!(answer.status, 413, "{of}");
     }
     assert_eq!(refused("store = 'memory:'\n[memory]\nmax_bytes = 0").await, ConfigError::ZeroBound("max_bytes"));
 }
@@ -110,7 +110,7 @@ async fn cookies_have_their_settings() {
     let file = ended.path().join("url");
     std::fs::write(&file, "memory:\n").unwrap();
     for (list, ends) in [
-        ("audience = ''", false),
+        ("max_chunks = 1", false),
         ("revocations = 'memory:'", true),
         (&format!("revocations = 'file:{}'", ended.path().display()), true),
         (&format!("revocations_url_file = '{}'", file.display()), true),
