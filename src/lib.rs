@@ -66,7 +66,8 @@
 )]
 //!
 //! The feature `axum` makes [`Session`], [`SessionView`] and [`LazySession`] extractors, and adds `Owner`, who signed in. Elsewhere [`Session::from_extensions`] finds the
-//! session. Features are additive; those of the SQL stores need Rust 1.94.
+//! session. `config` brings `SessionConfig`: the store and all options out of a configuration file or the environment.
+//! Features are additive; those of the SQL stores need Rust 1.94.
 //!
 //! # Failure
 //!
