@@ -49,31 +49,47 @@ settings! {
     /// part of a program's own configuration. Reading the file is the program's affair. All keys are optional, and
     /// what is not there has the default of the builder.
     ///
-    /// ```toml
-    /// store = "redis://10.0.0.7:6379"
-    /// cookie_name = "__Host-shop"
-    /// idle_timeout = "30m"
-    /// absolute_timeout = "7d"
+    /// # Examples
     ///
-    /// [redis]
-    /// prefix = "shop:"
+    /// ```
+    /// use tower_session_layer::SessionConfig;
+    ///
+    /// # fn main() -> Result<(), toml::de::Error> {
+    /// let file = r#"
+    ///     store = "redis://:secret@10.0.0.7:6379"
+    ///     cookie_name = "__Host-shop"
+    ///     idle_timeout = "30m"
+    ///     absolute_timeout = "7d"
+    ///
+    ///     [redis]
+    ///     prefix = "shop:"
+    /// "#;
+    /// let config: SessionConfig = toml::from_str(file)?;
+    /// assert!(format!("{config:?}").starts_with(r#"{store: "redis://10.0.0.7:6379", cookie_name: "__Host-shop""#));
+    ///
+    /// let mistyped = toml::from_str::<SessionConfig>("idel_timeout = '30m'").unwrap_err();
+    /// assert!(mistyped.message().starts_with("unknown key idel_timeout: the nearest is idle_timeout"));
+    /// # Ok(())
+    /// # }
     /// ```
     ///
-    /// # Examples
+    /// In a program that has a configuration of its own, which may as well be JSON:
     ///
     /// ```
     /// use tower_session_layer::SessionConfig;
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// // Of a file; here it is JSON, and the `toml` crate does the same with the one above.
-    /// let file = r#"{ "store": "memory:", "cookie_name": "__Host-shop", "idle_timeout": "30m" }"#;
-    /// let config: SessionConfig = serde_json::from_str(file)?;
-    /// let sessions = config.build().await?;
-    /// assert!(format!("{sessions:?}").contains("__Host-shop"));
+    /// #[derive(serde::Deserialize)]
+    /// struct Config {
+    ///     listen: String,
+    ///     sessions: SessionConfig,
+    /// }
     ///
-    /// let mistyped = serde_json::from_str::<SessionConfig>(r#"{ "idel_timeout": "30m" }"#).unwrap_err();
-    /// assert!(mistyped.to_string().starts_with("unknown key idel_timeout: the nearest is idle_timeout"));
+    /// let file = r#"{ "listen": "[::]:443", "sessions": { "store": "memory:", "cookie_name": "__Host-shop" } }"#;
+    /// let Config { listen, sessions } = serde_json::from_str(file)?;
+    /// let layer = sessions.override_with_env("SHOP_SESSION_")?.build().await?;
+    /// assert!(listen == "[::]:443" && format!("{layer:?}").contains("__Host-shop"));
     /// # Ok(())
     /// # }
     /// ```

@@ -66,8 +66,9 @@
 )]
 //!
 //! The feature `axum` makes [`Session`], [`SessionView`], [`TypedSession`] and [`LazySession`] extractors, and adds `Owner`, who
-//! signed in; without it axum says of a handler that takes one that it is no `Handler`. Elsewhere [`Session::from_extensions`] finds the
-//! session. Features are additive. Rust 1.89 or later; the SQL stores need 1.94.
+//! signed in; without it axum says of a handler that takes one that it is no `Handler`. Elsewhere [`Session::from_extensions`]
+//! finds the session. `config` brings `SessionConfig`: the store and all options out of a configuration file or the environment.
+//! Features are additive. Rust 1.89 or later; the SQL stores need 1.94.
 //!
 //! # Failure
 //!

@@ -125,7 +125,7 @@ impl Setting for u32 {
 }
 
 impl Setting for u8 {
-    const EXPECTED: &'static str = "a small whole number";
+    const EXPECTED: &'static str = "1, 2 or 3";
 
     fn read(raw: &Raw) -> Option<Self> {
         number(raw)?.try_into().ok()

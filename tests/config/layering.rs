@@ -1,0 +1,104 @@
+//! The environment over a file.
+
+use tower_session_layer::{ConfigError, SessionConfig};
+
+use super::{PREFIX, toml_of};
+
+fn over(file: &str, vars: &[(&str, &str)]) -> Result<String, ConfigError> {
+    let vars = vars.iter().map(|(name, value)| (format!("{PREFIX}{name}"), *value));
+    toml_of(file).override_with_vars(PREFIX, vars).map(|config| format!("{config:?}"))
+}
+
+#[test]
+fn a_variable_outweighs_the_file_and_leaves_the_rest() {
+    let file = "store = 'memory:'\nlazy = true\nidle_timeout = '30m'\n[redis]\nprefix = 'shop:'\nconnect_timeout = 1";
+    for (vars, expected) in [
+        (
+            &[][..],
+            r#"{store: "memory:", idle_timeout: 1800s, lazy: true, redis.prefix: "shop:", redis.connect_timeout: 1s}"#,
+        ),
+        (
+            &[("STORE", "redis://host"), ("LAZY", "false"), ("REDIS_PREFIX", "test:")],
+            r#"{store: "redis://host", idle_timeout: 1800s, lazy: false, redis.prefix: "test:", redis.connect_timeout: 1s}"#,
+        ),
+    ] {
+        assert_eq!(over(file, vars).unwrap(), expected);
+    }
+}
+
+#[test]
+fn what_says_the_same_is_put_aside() {
+    for (file, variable, expected) in [
+        ("store = 'memory:'", ("STORE_URL_FILE", "a"), r#"{store_url_file: "a"}"#),
+        ("store_url_file = 'a'", ("STORE", "memory:"), r#"{store: "memory:"}"#),
+        ("[cookie]\nkeys = 'a'", ("COOKIE_KEY_FILE", "b"), r#"{cookie.key_file: "b"}"#),
+        ("[cookie]\nkey_file = 'b'", ("COOKIE_KEYS", "a,b"), "{cookie.keys: [2 of them]}"),
+        (
+            "[cookie]\nrevocations = 'memory:'",
+            ("COOKIE_REVOCATIONS_URL_FILE", "a"),
+            r#"{cookie.revocations_url_file: "a"}"#,
+        ),
+        (
+            "[cookie]\nrevocations_url_file = 'a'",
+            ("COOKIE_REVOCATIONS", "memory:"),
+            r#"{cookie.revocations: "memory:"}"#,
+        ),
+        ("token_header = 'a'", ("TOKEN_HEADER_ALONE", "b"), r#"{token_header_alone: "b"}"#),
+        ("token_header_alone = 'a'", ("TOKEN_HEADER", "b"), r#"{token_header: "b"}"#),
+        ("idle_timeout = '7d'\nabsolute_timeout = '30d'", ("NIST", "aal3"), "{nist: Aal3}"),
+        ("nist = 'aal3'", ("IDLE_TIMEOUT", "5m"), "{nist: Aal3, idle_timeout: 300s}"),
+    ] {
+        assert_eq!(over(file, &[variable]).unwrap(), expected, "{file}");
+    }
+    let both = over("idle_timeout = '7d'", &[("IDLE_TIMEOUT", "5m"), ("NIST", "aal3")]).unwrap();
+    assert_eq!(both, "{nist: Aal3, idle_timeout: 300s}", "both are of the environment, in whichever order");
+}
+
+#[test]
+fn variables_of_others_are_left_alone() {
+    let vars = [("HOME", "/root"), ("SHOP_SESSIONS", "x"), ("shop_session_store", "x"), ("STORE", "x")];
+    assert_eq!(format!("{:?}", SessionConfig::from_vars(PREFIX, vars).unwrap()), "{}");
+    let desktop = [("SESSION_MANAGER", "local/host:@/tmp/.ICE-unix/1"), ("SESSION_LAZY", "true")];
+    assert_eq!(format!("{:?}", SessionConfig::from_vars("SESSION_", desktop).unwrap()), "{lazy: true}");
+}
+
+#[test]
+fn variables_of_ours_are_all_known() {
+    for (name, nearest) in [
+        ("SHOP_SESSION_IDEL_TIMEOUT", "SHOP_SESSION_IDLE_TIMEOUT"),
+        ("SHOP_SESSION_idle_timeout", "SHOP_SESSION_IDLE_TIMEOUT"),
+        ("SHOP_SESSION_REDIS__PREFIX", "SHOP_SESSION_REDIS_PREFIX"),
+        ("SHOP_SESSION_REDIS", "SHOP_SESSION_REDIS_PREFIX"),
+        ("SHOP_SESSION_KEY_FILE", "SHOP_SESSION_COOKIE_KEY_FILE"),
+        ("SHOP_SESSION_", "SHOP_SESSION_PATH"),
+    ] {
+        let error = SessionConfig::from_vars(PREFIX, [(name, "secret")]).unwrap_err();
+        assert_eq!(error, ConfigError::UnknownVariable { name: name.to_owned(), nearest: nearest.to_owned() });
+        let text = error.to_string();
+        assert!(text.contains(name) && text.contains(nearest) && !text.contains("secret"), "{text}");
+    }
+}
+
+#[test]
+fn a_value_that_cannot_be_names_its_variable() {
+    for (name, value, said) in [
+        ("IDLE_TIMEOUT", "soon", "expected whole seconds, or a duration such as \"30m\", \"7d\" or \"1h 30m\""),
+        ("IDLE_TIMEOUT", "", "is empty: expected whole seconds, or a duration"),
+        ("IDLE_TIMEOUT", "-5", "got \"-5\""),
+        ("COOKIE_NAME", "", "is empty"),
+        ("LAZY", "maybe", "expected true or false, got \"maybe\""),
+        ("MAX_RECORD_BYTES", "1M", "expected whole bytes, or a size"),
+        ("MAX_SESSIONS_PER_OWNER", "99999999999999999999", "expected a whole number"),
+        ("SAME_SITE", "loose", "expected \"lax\", \"strict\" or \"none\", got \"loose\""),
+        ("NOT_BEFORE", "yesterday", "expected a time such as \"2026-01-31T12:00:00Z\""),
+        ("COOKIE_MAX_CHUNKS", "999", "expected 1, 2 or 3, got \"999\""),
+        ("FILE_DURABILITY", "ever", "expected \"process\" or \"system\""),
+        ("NIST", "aal4", "expected \"aal1\", \"aal2\" or \"aal3\""),
+    ] {
+        let error = over("", &[(name, value)]).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("SHOP_SESSION_{name}: ")), "{error}");
+        assert!(error.contains(said) && !error.contains('\n'), "{error}");
+    }
+    let long = over("", &[("IDLE_TIMEOUT", &"x".repeat(100_000))]).unwrap_err().to_string();
+    assert!(long.len() < 300, "{long}");
+}
