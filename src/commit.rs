@@ -155,6 +155,7 @@ impl Job {
             if intent.is_change() {
                 state.dropped = true;
                 tracing::warn!(
+                    name: "session.changes.not_modified",
                     cookie = shared.cookie.name(),
                     "a 304 response carries no session cookie: changes that need one are dropped"
                 );

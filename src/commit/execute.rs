@@ -89,7 +89,7 @@ pub(crate) async fn settle<S: SessionStore>(
 
 /// A collision that chance does not explain: the randomness or the store is broken.
 pub(super) fn warn_of_taken(fresh: &SessionToken) {
-    tracing::warn!(key = ?fresh.key(), "a fresh session token was taken");
+    tracing::warn!(name: "session.token.taken", key = ?fresh.key(), "a fresh session token was taken");
 }
 
 pub(super) fn report(shared: &Shared, error: &Error) {
@@ -208,7 +208,7 @@ impl<S: SessionStore> Commit<'_, S> {
             (Plan::Write, Some(live)) => self.change(live).await,
             (Plan::Touch(deadline), Some(live)) => Ok(Box::pin(self.touch(live, deadline)).await),
             (Plan::Refuse, _) => {
-                tracing::debug!("changes to a session that has ended are dropped");
+                tracing::debug!(name: "session.changes.refused", "changes to a session that has ended are dropped");
                 Ok(Settled { fate: Fate::Gone, ..Settled::unchanged(self.job.base.clone()) })
             }
             _ => Ok(Settled::unchanged(self.job.base.clone())),
@@ -236,6 +236,7 @@ impl<S: SessionStore> Commit<'_, S> {
             return Err(Kind::ResponseSent.into());
         }
         tracing::warn!(
+            name: "session.changes.unsent",
             "a response that carries no session cookie cannot begin or renew a session: changes are dropped"
         );
         Ok(Settled { fate: Fate::Unsent, ..Settled::unchanged(base) })

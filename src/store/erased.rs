@@ -90,9 +90,12 @@ impl Drop for Running {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let panics = self.0.panics.fetch_add(1, Ordering::Relaxed) + 1;
-            tracing::error!(panics, "a sweep of the session store panicked");
+            tracing::error!(name: "session.sweep.panicked", panics, "a sweep of the session store panicked");
             if panics >= MAX_PANICS {
-                tracing::error!("the session store is swept no more: what expires there stays until it is asked for");
+                tracing::error!(
+                    name: "session.sweep.stopped",
+                    "the session store is swept no more: what expires there stays until it is asked for"
+                );
                 return;
             }
         }
@@ -242,7 +245,7 @@ async fn sweep_for_ever<S: SessionStore>(store: Weak<S>, clock: Arc<dyn Clock>, 
             tokio::task::yield_now().await;
         }
         if total > 0 {
-            tracing::debug!(total, "expired sessions were swept");
+            tracing::debug!(name: "session.sweep.done", total, "expired sessions were swept");
         }
     }
 }
