@@ -11,12 +11,13 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
 use tokio::task::AbortHandle;
+use tracing::Instrument as _;
 
 use super::ended::Ended;
 use super::open::{Door, Opened, open};
-use super::{OwnedSession, Revocation, SessionStore, Updated};
+use super::{OwnedSession, Revocation, SessionStore};
 use crate::clock::Clock;
-use crate::commit::{Ending, Plain, ends_another, settle, settle_plainly, waited};
+use crate::commit::{Ending, Met, Plain, ends_another, settle, settle_plainly, waited};
 use crate::cookie::Candidates;
 use crate::error::{Error, StoreError};
 use crate::event::{Events, Operation};
@@ -52,7 +53,7 @@ pub(crate) trait ErasedStore: Debug + Send + Sync {
     /// Commits the session of nobody else, where that is simple.
     fn commit_plainly(&self, shared: &Shared, state: &mut State, ending: Ending) -> Plain;
     /// Commits a session, whose first write may have `met` something already.
-    fn commit(&self, session: &Session, ending: Ending, met: Option<Updated>) -> Answer<Result<(), Error>>;
+    fn commit(&self, session: &Session, ending: Ending, met: Option<Box<Met>>) -> Answer<Result<(), Error>>;
     fn owned(&self, owner: String, now: SystemTime) -> Boxed<Result<Vec<OwnedSession>, StoreError>>;
     fn revoke(&self, owner: String, revocation: Revocation, now: SystemTime) -> Boxed<Result<usize, StoreError>>;
 }
@@ -169,7 +170,7 @@ impl<S: SessionStore> ErasedStore for Erased<S> {
         settle_plainly(&self.store, shared, state, ending)
     }
 
-    fn commit(&self, session: &Session, ending: Ending, met: Option<Updated>) -> Answer<Result<(), Error>> {
+    fn commit(&self, session: &Session, ending: Ending, met: Option<Box<Met>>) -> Answer<Result<(), Error>> {
         self.start_sweeper();
         if self.is_immediate {
             // A commit of the same session that is under way on another thread is waited for, by the boxed future.
@@ -188,7 +189,7 @@ impl<S: SessionStore> ErasedStore for Erased<S> {
         };
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) if must_finish => {
-                let task = runtime.spawn(committing);
+                let task = runtime.spawn(committing.in_current_span());
                 Answer::Later(Box::pin(async move {
                     task.await.unwrap_or_else(|error| match error.try_into_panic() {
                         Ok(panic) => std::panic::resume_unwind(panic),
