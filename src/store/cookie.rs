@@ -152,7 +152,7 @@ impl CookieStore {
                 tracing::warn!(
                     name: "session.cookie.unreadable",
                     key = ?token.key(), %error, "an authentic cookie holds no session"
-                )
+                );
             })
             .ok()?;
         if record.is_expired(now) {
