@@ -149,7 +149,10 @@ impl IntoResponse for Error {
     fn into_response(self) -> Response {
         if self.is_too_large() {
             // Any client can bring this about, so it is no alarm.
-            tracing::debug!(error = %self, "a request would make its session too large");
+            tracing::debug!(
+                name: "session.response.too_large",
+                error = %self, "a request would make its session too large"
+            );
             return StatusCode::PAYLOAD_TOO_LARGE.into_response();
         }
         if self.is_not_signed_in() {
@@ -157,14 +160,17 @@ impl IntoResponse for Error {
         }
         if self.is_unsupported() || self.is_gone() {
             // The store's nature, or a late request: neither is for the night shift.
-            tracing::debug!(error = %self, "a handler could not do that with its session");
+            tracing::debug!(
+                name: "session.response.refused",
+                error = %self, "a handler could not do that with its session"
+            );
             let gone = self.is_gone();
             return if gone { StatusCode::CONFLICT } else { StatusCode::NOT_IMPLEMENTED }.into_response();
         }
         if !self.is_no_layer() && !self.is_not_loaded() {
             // That one was logged where the session was asked for.
             let source = std::error::Error::source(&self);
-            tracing::error!(error = %self, source, "a handler failed on its session");
+            tracing::error!(name: "session.response.failed", error = %self, source, "a handler failed on its session");
         }
         let unavailable = self.is_unavailable();
         if unavailable { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::INTERNAL_SERVER_ERROR }.into_response()

@@ -9,6 +9,7 @@ mod refusal;
 mod retreat;
 mod stamp;
 mod swap;
+mod watch;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ pub(crate) use self::attempt::Attempt;
 pub(crate) use self::execute::settle;
 pub(crate) use self::limit::Limit;
 pub(crate) use self::plain::{Plain, settle_plainly, waited};
+pub(crate) use self::watch::Met;
 
 /// On what occasion a session is committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,6 +157,7 @@ impl Job {
             if intent.is_change() {
                 state.dropped = true;
                 tracing::warn!(
+                    name: "session.changes.not_modified",
                     cookie = shared.cookie.name(),
                     "a 304 response carries no session cookie: changes that need one are dropped"
                 );

@@ -202,13 +202,13 @@ impl Events {
 
     #[inline]
     pub(crate) fn began(&self, token: &SessionToken) {
-        tracing::debug!(key = ?token.key(), "a session began");
+        tracing::debug!(name: "session.created", key = ?token.key(), "a session began");
         self.tell(|| SessionEvent::Created { key: token.key().into() });
     }
 
     #[inline]
     pub(crate) fn committed(&self, token: &SessionToken, is_renewed: bool) {
-        tracing::debug!(key = ?token.key(), is_renewed, "a session was committed");
+        tracing::debug!(name: "session.committed", key = ?token.key(), is_renewed, "a session was committed");
         self.tell(|| match token.key().into() {
             key if is_renewed => SessionEvent::Renewed { key },
             key => SessionEvent::Committed { key },
@@ -216,29 +216,29 @@ impl Events {
     }
 
     pub(crate) fn refreshed(&self, token: &SessionToken) {
-        tracing::debug!(key = ?token.key(), "a session's deadline was moved");
+        tracing::debug!(name: "session.refreshed", key = ?token.key(), "a session's deadline was moved");
         self.tell(|| SessionEvent::Refreshed { key: token.key().into() });
     }
 
     pub(crate) fn removed(&self, token: &SessionToken) {
-        tracing::debug!(key = ?token.key(), "a session that was left empty was removed");
+        tracing::debug!(name: "session.removed", key = ?token.key(), "a session that was left empty was removed");
         self.tell(|| SessionEvent::Removed { key: token.key().into() });
     }
 
     pub(crate) fn destroyed(&self, token: &SessionToken, has_ended: bool) {
-        tracing::debug!(key = ?token.key(), has_ended, "a session was destroyed");
+        tracing::debug!(name: "session.destroyed", key = ?token.key(), has_ended, "a session was destroyed");
         if has_ended {
             self.tell(|| SessionEvent::Destroyed { key: token.key().into() });
         }
     }
 
     pub(crate) fn revoked(&self, ended: usize) {
-        tracing::info!(ended, "an owner's sessions were revoked");
+        tracing::info!(name: "session.owner.revoked", ended, "an owner's sessions were revoked");
         self.tell(|| SessionEvent::Revoked { ended });
     }
 
     pub(crate) fn overflowed(&self, ended: usize, most: usize) {
-        tracing::info!(ended, most, "an owner's sessions beyond the limit were ended");
+        tracing::info!(name: "session.owner.limited", ended, most, "an owner's sessions beyond the limit were ended");
         self.tell(|| SessionEvent::Revoked { ended });
     }
 
@@ -248,12 +248,18 @@ impl Events {
     }
 
     pub(crate) fn unknown(&self, token: &SessionToken) {
-        tracing::debug!(key = ?token.key(), "a request came with a token that is unknown or expired");
+        tracing::debug!(
+            name: "session.token.unknown",
+            key = ?token.key(), "a request came with a token that is unknown or expired"
+        );
         self.tell(|| SessionEvent::Refused { why: Refusal::Unknown, key: Some(token.key().into()) });
     }
 
     pub(crate) fn dead(&self, token: &SessionToken, kind: TombstoneKind) {
-        tracing::debug!(key = ?token.key(), ?kind, "a request came with a token that is dead");
+        tracing::debug!(
+            name: "session.token.dead",
+            key = ?token.key(), ?kind, "a request came with a token that is dead"
+        );
         self.tell(|| SessionEvent::Refused { why: Refusal::Dead(kind), key: Some(token.key().into()) });
     }
 
@@ -263,22 +269,49 @@ impl Events {
     }
 
     pub(crate) fn dropped(&self, token: &SessionToken) {
-        tracing::debug!(key = ?token.key(), "a session ended while a request held it, whose changes are dropped");
+        tracing::debug!(
+            name: "session.dropped",
+            key = ?token.key(), "a session ended while a request held it, whose changes are dropped"
+        );
         self.tell(|| SessionEvent::Dropped { key: token.key().into() });
     }
 
     pub(crate) fn failed(&self, operation: Operation, error: &Error) {
         let source = std::error::Error::source(error);
         match operation {
-            Operation::Load => tracing::error!(%error, source, "a session could not be loaded"),
-            Operation::Commit => tracing::error!(%error, source, "a session could not be committed"),
-            Operation::Touch => tracing::warn!(%error, source, "a session's deadline could not be moved"),
-            Operation::Renew => tracing::warn!(%error, source, "a session's token could not be replaced at its age"),
-            Operation::Import => tracing::error!(%error, source, "a session could not be imported"),
-            Operation::Sweep => tracing::warn!(%error, source, "expired sessions could not be swept"),
+            Operation::Load => tracing::error!(
+                name: "session.load.failed",
+                %error, source, "a session could not be loaded"
+            ),
+            Operation::Commit => tracing::error!(
+                name: "session.commit.failed",
+                %error, source, "a session could not be committed"
+            ),
+            Operation::Touch => tracing::warn!(
+                name: "session.touch.failed",
+                %error, source, "a session's deadline could not be moved"
+            ),
+            Operation::Renew => tracing::warn!(
+                name: "session.renew.failed",
+                %error, source, "a session's token could not be replaced at its age"
+            ),
+            Operation::Import => tracing::error!(
+                name: "session.import.failed",
+                %error, source, "a session could not be imported"
+            ),
+            Operation::Sweep => tracing::warn!(
+                name: "session.sweep.failed",
+                %error, source, "expired sessions could not be swept"
+            ),
             // Whoever asked is told.
-            Operation::List => tracing::debug!(%error, source, "an owner's sessions could not be listed"),
-            Operation::Revoke => tracing::debug!(%error, source, "an owner's sessions could not be ended"),
+            Operation::List => tracing::debug!(
+                name: "session.owner.list.failed",
+                %error, source, "an owner's sessions could not be listed"
+            ),
+            Operation::Revoke => tracing::debug!(
+                name: "session.owner.revoke.failed",
+                %error, source, "an owner's sessions could not be ended"
+            ),
         }
         self.tell(|| SessionEvent::Failed { operation, error });
     }
@@ -297,7 +330,10 @@ impl Hook {
     fn tell(&self, event: &SessionEvent<'_>) {
         let told = catch_unwind(AssertUnwindSafe(|| (self.call)(event)));
         if told.is_err() && !self.has_panicked.swap(true, Ordering::Relaxed) {
-            tracing::error!(?event, "the event hook panicked; it is called on, and its further panics are not logged");
+            tracing::error!(
+                name: "session.hook.panicked",
+                ?event, "the event hook panicked; it is called on, and its further panics are not logged"
+            );
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The guide: what is defended against what, and how things are done.
 //!
-//! Pages of their own: [testing an application](testing), [deploying], [moving here](moving) from `tower-sessions`,
+//! Pages of their own: [testing an application](testing), [deploying], [observing](events), [moving here](moving) from `tower-sessions`,
 //! `axum_session`, `actix-session`, `express-session` or Hydrogen, and [what standards demand](demands), row by row, with the test
 //! that shows each.
 //!
@@ -218,6 +218,9 @@ pub mod testing {}
 
 #[doc = include_str!("guide/deploying.md")]
 pub mod deploying {}
+
+#[doc = include_str!("guide/events.md")]
+pub mod events {}
 
 #[doc = include_str!("guide/moving.md")]
 pub mod moving {}

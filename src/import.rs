@@ -209,6 +209,7 @@ where
         let protocol = Protocol::of(request.headers());
         let Some(scope) = Scope::of(request.extensions()).filter(|scope| scope.cookie() != import.cookie.name()) else {
             tracing::error!(
+                name: "session.import.misplaced",
                 cookie = import.cookie.name(),
                 "an import has no session to go into: put the `SessionLayer` around it, with another cookie name"
             );
@@ -284,8 +285,11 @@ impl Import {
         }
         let cookie = self.cookie.name();
         match session.commit().await {
-            Ok(()) => tracing::info!(cookie, "a session was imported"),
-            Err(error) if error.is_gone() => tracing::info!(cookie, "an import was refused: its owner was revoked"),
+            Ok(()) => tracing::info!(name: "session.imported", cookie, "a session was imported"),
+            Err(error) if error.is_gone() => tracing::info!(
+                name: "session.import.refused",
+                cookie, "an import was refused: its owner was revoked"
+            ),
             Err(error) => return Err(error),
         }
         Ok(true)

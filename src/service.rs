@@ -64,6 +64,7 @@ where
         let outer = Scope::take(request.extensions_mut());
         if outer.as_ref().is_some_and(|outer| find(outer, shared.cookie.name()).is_some()) {
             tracing::error!(
+                name: "session.layer.doubled",
                 cookie = shared.cookie.name(),
                 "two session layers use one cookie name: remove one, or give it another `cookie_name`"
             );

@@ -107,7 +107,7 @@ impl Session {
         extensions.get::<Self>().cloned().ok_or_else(|| {
             let is_lazy = extensions.get::<LazySession>().is_some();
             let error = Error::from(if is_lazy { Kind::NotLoaded } else { Kind::NoLayer });
-            tracing::error!(%error, "a handler asked for its session");
+            tracing::error!(name: "session.handle.missing", %error, "a handler asked for its session");
             error
         })
     }

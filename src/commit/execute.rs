@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use tracing::Instrument as _;
+
 use super::limit::Limit;
 use super::stamp::stamp;
+use super::watch::{Met, Watch};
 use super::{Attempt, Ending, Fate, Job, Plan, Settled, refusal};
 use crate::clock::{micros, span, time};
 use crate::error::{Error, Kind, StoreError};
@@ -24,7 +27,7 @@ pub(crate) async fn settle<S: SessionStore>(
     store: &Arc<S>,
     session: &Session,
     ending: Ending,
-    met: Option<Updated>,
+    met: Option<Box<Met>>,
 ) -> Result<(), Error> {
     let inner = session.inner();
     let shared = &*inner.shared;
@@ -33,7 +36,12 @@ pub(crate) async fn settle<S: SessionStore>(
         return Box::pin(reload(store, session, now)).await;
     }
     let job = Job::take(&mut inner.lock(), shared, ending, now)?;
-    let mut commit = Commit {
+    let (met, watch) = match met.map(|met| *met) {
+        Some(Met { answer, watch }) => (Some(answer), watch),
+        None => (None, Watch::of(&job, ending)),
+    };
+    let span = watch.span();
+    let commit = Commit {
         limit: Limit::new(shared),
         store,
         shared,
@@ -42,7 +50,13 @@ pub(crate) async fn settle<S: SessionStore>(
         conflicts: 0,
         attempt: None,
         resumed: Reply::Leave,
+        watch,
     };
+    carry_out(commit, inner, ending).instrument(span).await
+}
+
+async fn carry_out<S: SessionStore>(mut commit: Commit<'_, S>, inner: &Inner, ending: Ending) -> Result<(), Error> {
+    let (shared, now) = (commit.shared, commit.job.now);
     // A closure that panics takes its commit down, and nothing else of the session.
     let mut unwound = Unwound { inner, intent: (ending == Ending::Explicit).then(|| commit.job.intent.clone()) };
     // Asked before, since what an earlier try stored after all is taken out of the log.
@@ -56,6 +70,7 @@ pub(crate) async fn settle<S: SessionStore>(
     {
         done = Ok(Box::pin(commit.end_overflow(settled)).await);
     }
+    commit.watch.end(done.as_ref().ok().map(|settled| settled.fate), commit.conflicts);
     match done.map(|settled| commit.with_resumed(settled)) {
         Ok(Settled { base, mut reply, fate }) => {
             match (ending, &mut reply) {
@@ -89,7 +104,7 @@ pub(crate) async fn settle<S: SessionStore>(
 
 /// A collision that chance does not explain: the randomness or the store is broken.
 pub(super) fn warn_of_taken(fresh: &SessionToken) {
-    tracing::warn!(key = ?fresh.key(), "a fresh session token was taken");
+    tracing::warn!(name: "session.token.taken", key = ?fresh.key(), "a fresh session token was taken");
 }
 
 pub(super) fn report(shared: &Shared, error: &Error) {
@@ -162,6 +177,7 @@ pub(super) struct Commit<'a, S> {
     pub(super) attempt: Option<Attempt>,
     /// What an earlier try has to tell the client.
     pub(super) resumed: Reply,
+    pub(super) watch: Watch,
 }
 
 impl<S: SessionStore> Commit<'_, S> {
@@ -208,7 +224,7 @@ impl<S: SessionStore> Commit<'_, S> {
             (Plan::Write, Some(live)) => self.change(live).await,
             (Plan::Touch(deadline), Some(live)) => Ok(Box::pin(self.touch(live, deadline)).await),
             (Plan::Refuse, _) => {
-                tracing::debug!("changes to a session that has ended are dropped");
+                tracing::debug!(name: "session.changes.refused", "changes to a session that has ended are dropped");
                 Ok(Settled { fate: Fate::Gone, ..Settled::unchanged(self.job.base.clone()) })
             }
             _ => Ok(Settled::unchanged(self.job.base.clone())),
@@ -224,6 +240,7 @@ impl<S: SessionStore> Commit<'_, S> {
         Ok(match self.insert(&record).await? {
             Some(token) => {
                 self.shared.events.began(&token);
+                self.watch.key(&token);
                 Settled::live(token, record, true)
             }
             None => Settled::refused(self.job.base.clone()),
@@ -236,6 +253,7 @@ impl<S: SessionStore> Commit<'_, S> {
             return Err(Kind::ResponseSent.into());
         }
         tracing::warn!(
+            name: "session.changes.unsent",
             "a response that carries no session cookie cannot begin or renew a session: changes are dropped"
         );
         Ok(Settled { fate: Fate::Unsent, ..Settled::unchanged(base) })

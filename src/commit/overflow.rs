@@ -24,13 +24,19 @@ impl<S: SessionStore> Commit<'_, S> {
         match self.end_beyond(most, &owner, &live.record).await {
             Ok(false) => settled,
             Ok(true) => {
-                tracing::info!(most, "a sign-in came too late: as many of its owner as may be came after it");
+                tracing::info!(
+                    name: "session.sign_in.overtaken",
+                    most, "a sign-in came too late: as many of its owner as may be came after it"
+                );
                 // A dead token on the response could replace that of a sign-in which lives.
                 self.resumed = Reply::Leave;
                 Settled { fate: Fate::Refused, ..Settled::gone(live.token.clone()) }
             }
             Err(error) => {
-                tracing::warn!(%error, most, "an owner may have more sessions than allowed");
+                tracing::warn!(
+                    name: "session.owner.limit.failed",
+                    %error, most, "an owner may have more sessions than allowed"
+                );
                 self.shared.events.failed(Operation::Revoke, &error);
                 settled
             }

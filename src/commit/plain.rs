@@ -7,7 +7,8 @@ use std::time::SystemTime;
 use super::execute::{report, warn_of_taken};
 use super::retreat::abandon;
 use super::stamp::stamp;
-use super::{Ending, Job};
+use super::watch::{Met, Watch};
+use super::{Ending, Fate, Job};
 use crate::clock::micros;
 use crate::error::{Error, StoreError};
 use crate::layer::Shared;
@@ -20,7 +21,7 @@ use crate::token::SessionToken;
 pub(crate) enum Plain {
     Settled(Result<(), Error>),
     /// Still to be done, after this answer to the first write, if it was sent.
-    Open(Option<Updated>),
+    Open(Option<Box<Met>>),
 }
 
 /// The error of a store that promised not to wait.
@@ -49,15 +50,19 @@ pub(crate) fn settle_plainly<S: SessionStore>(
     let Some(mut next) = Next::of(state, shared, at) else { return Plain::Open(None) };
     let begins = next.from.is_none();
     let mut is_news = begins;
+    let mut watch = Watch::plain(&next.token, begins);
+    // Nothing below waits.
+    let entered = watch.enter();
     match next.send(&**store, now) {
         Ok(Updated::Done) => {}
         Ok(Updated::Instead(token)) => {
             next.token = token;
             is_news = true;
         }
-        Ok(met) => {
+        Ok(answer) => {
             state.work = Some(next.work);
-            return Plain::Open(Some(met));
+            drop(entered);
+            return Plain::Open(Some(Box::new(Met { answer, watch })));
         }
         Err(error) => {
             let error = Error::from(error);
@@ -69,6 +74,8 @@ pub(crate) fn settle_plainly<S: SessionStore>(
             if let Ok(job) = Job::take(state, shared, ending, at) {
                 job.give_back(state, ending);
             }
+            drop(entered);
+            watch.end(None, 0);
             return Plain::Settled(Err(error));
         }
     }
@@ -77,6 +84,8 @@ pub(crate) fn settle_plainly<S: SessionStore>(
     } else {
         shared.events.committed(&next.token, false);
     }
+    drop(entered);
+    watch.end(Some(Fate::Stored), 0);
     let live = Live { token: next.token, record: next.work.draft, outdated: false };
     if is_news {
         state.reply = Reply::set(&live, Some(at));

@@ -13,6 +13,7 @@ pub(super) fn heed(shared: &Shared, mark: &RevocationMark, now: u64) {
     match mark.before().saturating_sub(now) {
         0 => came_too_late(),
         ahead => tracing::warn!(
+            name: "session.sign_in.refused",
             ahead = ?Duration::from_micros(ahead),
             "a sign-in was refused by a revocation that is ahead of this clock, which has stepped back or is behind \
              another server's"
@@ -22,5 +23,8 @@ pub(super) fn heed(shared: &Shared, mark: &RevocationMark, now: u64) {
 
 /// Reports a refusal that shows in a record which was ended before anybody else knew it.
 pub(super) fn came_too_late() {
-    tracing::info!("a sign-in came too late: its owner's sessions were revoked meanwhile");
+    tracing::info!(
+        name: "session.sign_in.revoked",
+        "a sign-in came too late: its owner's sessions were revoked meanwhile"
+    );
 }

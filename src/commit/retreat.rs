@@ -47,7 +47,10 @@ pub(super) fn retreat<S: SessionStore>(
         if let Ok(Ok(is_retired)) = tokio::time::timeout(timeout, undo).await {
             return is_retired;
         }
-        tracing::warn!("the record of an unfinished renewal stays, unreachable, until its deadline");
+        tracing::warn!(
+            name: "session.renew.abandoned",
+            "the record of an unfinished renewal stays, unreachable, until its deadline"
+        );
         false
     });
     Answer::Later(Box::pin(async move { undoing.await.unwrap_or(false) }))

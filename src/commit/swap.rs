@@ -222,7 +222,7 @@ impl<'a, S: SessionStore> Commit<'a, S> {
     /// Loads after a conflict. From the first one on, commits of one session queue, lest some starve.
     async fn reread(&mut self, token: &SessionToken, queue: &mut Option<MutexGuard<'a, ()>>) -> Result<Loaded, Error> {
         self.conflicts += 1;
-        tracing::debug!(key = ?token.key(), "two requests changed one session at once");
+        tracing::debug!(name: "session.conflict", key = ?token.key(), "two requests changed one session at once");
         // An immediate store must not wait here: its future is polled once.
         if queue.is_none() && !self.shared.is_immediate {
             let waiting = self.shared.queue(token).lock();

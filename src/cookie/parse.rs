@@ -85,7 +85,10 @@ pub(crate) fn header_candidates(name: &HeaderName, request: &HeaderMap, shape: T
         }
     }
     if found.is_malformed {
-        tracing::debug!(header = %name, "a request came with a malformed session token");
+        tracing::debug!(
+            name: "session.header.malformed",
+            header = %name, "a request came with a malformed session token"
+        );
     }
     found
 }
@@ -116,7 +119,10 @@ pub(super) fn candidates(name: &str, request: &HeaderMap, shape: TokenShape) -> 
     });
     if found.is_malformed {
         // One line a request, however many pairs it has.
-        tracing::debug!(cookie = name, "a request came with a malformed session cookie");
+        tracing::debug!(
+            name: "session.cookie.malformed",
+            cookie = name, "a request came with a malformed session cookie"
+        );
     }
     found
 }

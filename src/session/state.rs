@@ -309,6 +309,7 @@ impl Drop for Inner {
         };
         if state.work.as_ref().is_some_and(|work| work.intent.is_change() && work.edits > known) {
             tracing::warn!(
+                name: "session.changes.lost",
                 cookie = self.shared.cookie.name(),
                 "a session was changed after the response was committed, and the change is lost: call `commit()`"
             );

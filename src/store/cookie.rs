@@ -122,7 +122,10 @@ impl CookieStore {
         if let (Some((record, _)), Some(list)) = (&opened, &self.revocations)
             && list.include(record, now).await?
         {
-            tracing::debug!(key = ?token.key(), "a request came with a copy of a session that has ended");
+            tracing::debug!(
+                name: "session.token.copied",
+                key = ?token.key(), "a request came with a copy of a session that has ended"
+            );
             return Ok(None);
         }
         Ok(opened)
@@ -145,7 +148,12 @@ impl CookieStore {
         }
         let (at, plaintext) = seal::open(&bound.ring, text)?;
         let record = plain::read(&plaintext)
-            .inspect_err(|error| tracing::warn!(key = ?token.key(), %error, "an authentic cookie holds no session"))
+            .inspect_err(|error| {
+                tracing::warn!(
+                    name: "session.cookie.unreadable",
+                    key = ?token.key(), %error, "an authentic cookie holds no session"
+                );
+            })
             .ok()?;
         if record.is_expired(now) {
             self.ended.note(record.handle, record.deadline);

@@ -11,12 +11,13 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
 use tokio::task::AbortHandle;
+use tracing::Instrument as _;
 
 use super::ended::Ended;
 use super::open::{Door, Opened, open};
-use super::{OwnedSession, Revocation, SessionStore, Updated};
+use super::{OwnedSession, Revocation, SessionStore};
 use crate::clock::Clock;
-use crate::commit::{Ending, Plain, ends_another, settle, settle_plainly, waited};
+use crate::commit::{Ending, Met, Plain, ends_another, settle, settle_plainly, waited};
 use crate::cookie::Candidates;
 use crate::error::{Error, StoreError};
 use crate::event::{Events, Operation};
@@ -52,7 +53,7 @@ pub(crate) trait ErasedStore: Debug + Send + Sync {
     /// Commits the session of nobody else, where that is simple.
     fn commit_plainly(&self, shared: &Shared, state: &mut State, ending: Ending) -> Plain;
     /// Commits a session, whose first write may have `met` something already.
-    fn commit(&self, session: &Session, ending: Ending, met: Option<Updated>) -> Answer<Result<(), Error>>;
+    fn commit(&self, session: &Session, ending: Ending, met: Option<Box<Met>>) -> Answer<Result<(), Error>>;
     fn owned(&self, owner: String, now: SystemTime) -> Boxed<Result<Vec<OwnedSession>, StoreError>>;
     fn revoke(&self, owner: String, revocation: Revocation, now: SystemTime) -> Boxed<Result<usize, StoreError>>;
 }
@@ -90,9 +91,12 @@ impl Drop for Running {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let panics = self.0.panics.fetch_add(1, Ordering::Relaxed) + 1;
-            tracing::error!(panics, "a sweep of the session store panicked");
+            tracing::error!(name: "session.sweep.panicked", panics, "a sweep of the session store panicked");
             if panics >= MAX_PANICS {
-                tracing::error!("the session store is swept no more: what expires there stays until it is asked for");
+                tracing::error!(
+                    name: "session.sweep.stopped",
+                    "the session store is swept no more: what expires there stays until it is asked for"
+                );
                 return;
             }
         }
@@ -166,7 +170,7 @@ impl<S: SessionStore> ErasedStore for Erased<S> {
         settle_plainly(&self.store, shared, state, ending)
     }
 
-    fn commit(&self, session: &Session, ending: Ending, met: Option<Updated>) -> Answer<Result<(), Error>> {
+    fn commit(&self, session: &Session, ending: Ending, met: Option<Box<Met>>) -> Answer<Result<(), Error>> {
         self.start_sweeper();
         if self.is_immediate {
             // A commit of the same session that is under way on another thread is waited for, by the boxed future.
@@ -185,7 +189,7 @@ impl<S: SessionStore> ErasedStore for Erased<S> {
         };
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) if must_finish => {
-                let task = runtime.spawn(committing);
+                let task = runtime.spawn(committing.in_current_span());
                 Answer::Later(Box::pin(async move {
                     task.await.unwrap_or_else(|error| match error.try_into_panic() {
                         Ok(panic) => std::panic::resume_unwind(panic),
@@ -242,7 +246,7 @@ async fn sweep_for_ever<S: SessionStore>(store: Weak<S>, clock: Arc<dyn Clock>, 
             tokio::task::yield_now().await;
         }
         if total > 0 {
-            tracing::debug!(total, "expired sessions were swept");
+            tracing::debug!(name: "session.sweep.done", total, "expired sessions were swept");
         }
     }
 }

@@ -148,7 +148,10 @@ impl FileStore {
         let Some(owner) = owner else { return };
         if let Err(error) = prune(&self.turns, owner, key, now).await {
             // The session has ended all the same; the entry goes when it is met.
-            tracing::debug!(session = ?key, %error, "ended session not yet removed from its owner's list");
+            tracing::debug!(
+                name: "session.owner.entry_left",
+                ?key, %error, "ended session not yet removed from its owner's list"
+            );
         }
     }
 
@@ -184,7 +187,10 @@ impl SessionStore for FileStore {
             Glance::Unsure => self.turns.in_shard(shard, move |shard| session::settle(shard, &key, now)).await?,
         };
         if let Standing::Unreadable(why) = &standing {
-            tracing::warn!(session = ?key, why, "stored session cannot be read and counts as absent");
+            tracing::warn!(
+                name: "session.record.unreadable",
+                ?key, why, "stored session cannot be read and counts as absent"
+            );
         }
         Ok(standing.into())
     }

@@ -98,7 +98,7 @@ pub(super) async fn open(
                 continue;
             }
         };
-        tracing::trace!(key = ?token.key(), outdated, "a session was loaded");
+        tracing::trace!(name: "session.loaded", key = ?token.key(), outdated, "a session was loaded");
         return Ok(Opened::Live { at, record, outdated });
     }
     Ok(found)
@@ -133,7 +133,10 @@ pub(crate) async fn led_on(
     now: SystemTime,
 ) -> Result<Led, StoreError> {
     let Some(successor) = stone.forwards(token, now) else { return Ok(Led::Nowhere) };
-    tracing::debug!(key = ?token.key(), "a token that was replaced because of its age leads on to the new one");
+    tracing::debug!(
+        name: "session.token.led_on",
+        key = ?token.key(), "a token that was replaced because of its age leads on to the new one"
+    );
     Ok(match store.load(&successor, now).await? {
         Loaded::Live(record) | Loaded::Outdated(record) if !record.is_expired(now) => {
             Led::To(Live { token: successor, record, outdated: true })

@@ -191,7 +191,10 @@ impl Inner {
             && let Err(error) = self.strike(owner, &[Entry { key: *key, handle: *handle }]).await
         {
             // The session has ended all the same; the entry goes when it is met.
-            tracing::debug!(session = ?key, %error, "ended session not yet removed from its owner's list");
+            tracing::debug!(
+                name: "session.owner.entry_left",
+                ?key, %error, "ended session not yet removed from its owner's list"
+            );
         }
         Ok(reply)
     }
@@ -205,7 +208,10 @@ fn read(key: &StoreKey, value: &[u8], now: SystemTime) -> Loaded {
 }
 
 fn unreadable(key: &StoreKey, why: &str) -> Loaded {
-    tracing::warn!(session = ?key, why, "stored session cannot be read and counts as absent");
+    tracing::warn!(
+        name: "session.record.unreadable",
+        ?key, why, "stored session cannot be read and counts as absent"
+    );
     Loaded::Absent
 }
 

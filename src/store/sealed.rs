@@ -194,7 +194,10 @@ fn seal(token: &SessionToken, record: &Record, nonce: [u8; NONCE_LEN]) -> Option
 fn open(token: &SessionToken, sealed: &Record) -> Option<Arc<Record>> {
     let opened = unseal(token, sealed);
     if opened.is_none() {
-        tracing::warn!(key = ?token.key(), "a stored session does not open with its token and counts as absent");
+        tracing::warn!(
+            name: "session.record.unopened",
+            key = ?token.key(), "a stored session does not open with its token and counts as absent"
+        );
     }
     opened.map(Arc::new)
 }

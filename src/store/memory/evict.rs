@@ -87,7 +87,10 @@ impl Inner {
         drop(state);
         if let Some(Tally { evicted, with_owner, .. }) = due {
             let (sessions, bytes) = (self.shards.sessions(), self.shards.bytes());
-            tracing::warn!(evicted, with_owner, sessions, bytes, "memory store is full: evicted long-idle sessions");
+            tracing::warn!(
+                name: "session.store.evicted",
+                evicted, with_owner, sessions, bytes, "memory store is full: evicted long-idle sessions"
+            );
         }
     }
 

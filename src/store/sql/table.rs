@@ -279,7 +279,10 @@ impl<D: Driver> Table<D> {
 pub(super) fn read(row: Row, now: SystemTime) -> Loaded {
     let unreadable = |why: &dyn fmt::Display| {
         let key = StoreKey::from_bytes(row.id.as_slice().try_into().unwrap_or_default());
-        tracing::warn!(session = ?key, %why, "stored session cannot be read and counts as absent");
+        tracing::warn!(
+            name: "session.record.unreadable",
+            ?key, %why, "stored session cannot be read and counts as absent"
+        );
         Loaded::Absent
     };
     let version = match row.kind {
