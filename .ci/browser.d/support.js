@@ -27,9 +27,11 @@ const options = {
   ignoreDefaultArgs: ['--disable-back-forward-cache'],
 };
 
-/** Launches a browser that ends with the file's tests. */
+export const open = () => chromium.launch(options);
+
+/** Opens a browser that ends with the file's tests. */
 export async function launch() {
-  const browser = await chromium.launch(options);
+  const browser = await open();
   after(() => browser.close());
   return browser;
 }
