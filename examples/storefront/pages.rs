@@ -32,7 +32,7 @@ async fn home(shopper: Shopper) -> Html {
 <h2><a href="/product/{sku}">{name}</a></h2>
 <p>{tagline}</p>
 <form method="post" action="/cart/add">{hidden}<input type="hidden" name="sku" value="{sku}"><input type="hidden" name="quantity" value="1">
-<span class="price">{price}</span> <button>Add to cart<span class="unseen">: {name}</span></button></form>
+<span class="price">{price}</span> <button>Add to cart<span class="unseen"> {name}</span></button></form>
 </li>"#,
                 art = product.art(),
                 sku = product.sku,
