@@ -139,6 +139,12 @@ fn config_errors() -> Vec<ConfigError> {
         C::RedisUrl(_) => [C::RedisUrl("the port is no number".into())],
         C::Directory { .. } => [C::Directory { path: "/nowhere".into(), reason: "permission denied".into() }],
         C::TableName(_) => [C::TableName("1st".into())],
+        C::NoStore => [C::NoStore],
+        C::UnknownStore(_) => [C::UnknownStore("redsi".into())],
+        C::FeatureOff { .. } => [C::FeatureOff { what: "store redis:".into(), feature: "redis" }],
+        C::Unreachable { .. } => [C::Unreachable { store: "redis://h".into(), reason: "expected an answer".into() }],
+        C::Setting { .. } => [C::Setting { name: "idle_timeout".into(), reason: "expected a duration".into() }],
+        C::UnknownVariable { .. } => [C::UnknownVariable { name: "S_IDEL".into(), nearest: "S_IDLE_TIMEOUT".into() }],
     }
 }
 
@@ -172,7 +178,8 @@ fn every_message_is_a_fragment_of_one_line() {
 fn each_message_of_the_configuration_says_what_would_be_right() {
     let mut said: Vec<_> = config_errors().iter().map(ToString::to_string).collect();
     for text in &said {
-        assert!(text.contains("expected") || text.contains(" needs "), "{text:?}");
+        let ways = ["expected", " needs ", "the nearest is", "without the feature"];
+        assert!(ways.iter().any(|way| text.contains(way)), "{text:?}");
     }
     said.sort_unstable();
     said.dedup();
