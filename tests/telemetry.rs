@@ -204,9 +204,9 @@ async fn revoking_and_corruption_leave_an_event() {
 }
 
 #[tokio::test]
-async fn no_event_holds_a_token_a_value_or_more_than_eight_digits_of_a_key() {
+async fn no_event_or_span_holds_a_token_a_value_or_more_than_eight_digits_of_a_key() {
     for backend in Backend::ALL {
-        let log = Log::capture();
+        let log = Log::capture_with_spans();
         let setup = Setup::new(backend);
         let mut browser = Browser::new(app(&setup));
         let mut tokens = Vec::new();

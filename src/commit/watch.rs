@@ -1,16 +1,18 @@
 //! The span of a commit, for whoever traces.
 
-use tracing::Span;
 use tracing::field::{Empty, debug};
 use tracing::span::Entered;
+use tracing::{Level, Span};
 
 use super::{Ending, Fate, Job, Plan};
 use crate::session::Base;
 use crate::store::Updated;
 use crate::token::SessionToken;
 
-/// Follows a commit from the decision to its outcome. Where nobody traces at `DEBUG`, it holds nothing and does nothing.
-pub(crate) struct Watch {
+/// Follows a commit from the decision to its outcome. Where nobody traces at `DEBUG`, it is a null pointer.
+pub(crate) struct Watch(Option<Box<Traced>>);
+
+struct Traced {
     span: Span,
     is_over: bool,
 }
@@ -24,72 +26,85 @@ pub(crate) struct Met {
 impl Watch {
     /// A commit that has nothing to ask the store has no span.
     pub(super) fn of(job: &Job, ending: Ending) -> Self {
-        let Some(plan) = job.named_plan() else { return Self::new(Span::none()) };
-        let watch = Self::new(span(plan, ending.name()));
-        if let Base::Live(crate::session::Live { token, .. }) | Base::Dead(token) | Base::Retired(Some(token)) =
-            &job.base
-        {
-            watch.key(token);
+        if !tracing::level_enabled!(Level::DEBUG) {
+            return Self(None);
         }
-        watch
+        let Some(plan) = job.named_plan() else { return Self(None) };
+        let token = match &job.base {
+            Base::Live(live) => Some(&live.token),
+            Base::Dead(token) | Base::Retired(Some(token)) => Some(token),
+            Base::New | Base::Retired(None) | Base::Unavailable => None,
+        };
+        Self::open(plan, ending.name(), token)
     }
 
     /// At the end of a request whose session begins or gets other values.
     #[inline]
     pub(super) fn plain(token: &SessionToken, begins: bool) -> Self {
-        let watch = Self::new(span(if begins { "create" } else { "write" }, "response"));
-        watch.key(token);
-        watch
+        if !tracing::level_enabled!(Level::DEBUG) {
+            return Self(None);
+        }
+        Self::open(if begins { "create" } else { "write" }, "response", Some(token))
     }
 
-    #[inline]
-    fn new(span: Span) -> Self {
-        Self { span, is_over: false }
+    #[cold]
+    fn open(plan: &'static str, ending: &'static str, token: Option<&SessionToken>) -> Self {
+        let span =
+            tracing::debug_span!("session.commit", key = Empty, plan, ending, conflicts = Empty, outcome = Empty);
+        if span.is_disabled() {
+            return Self(None);
+        }
+        let watch = Self(Some(Box::new(Traced { span, is_over: false })));
+        if let Some(token) = token {
+            watch.key(token);
+        }
+        watch
     }
 
     /// For a future that is to be instrumented: a guard must not be held while it waits.
     pub(super) fn span(&self) -> Span {
-        self.span.clone()
+        self.0.as_ref().map_or_else(Span::none, |traced| traced.span.clone())
     }
 
     /// For work that does not wait.
     #[inline]
-    pub(super) fn enter(&self) -> Entered<'_> {
-        self.span.enter()
+    pub(super) fn enter(&self) -> Option<Entered<'_>> {
+        self.0.as_ref().map(|traced| traced.span.enter())
     }
 
     /// Names the session, by the start of its token's digest.
     #[inline]
     pub(super) fn key(&self, token: &SessionToken) {
-        if !self.span.is_disabled() {
-            self.span.record("key", debug(token.key()));
+        if let Some(traced) = &self.0 {
+            traced.span.record("key", debug(token.key()));
         }
     }
 
     /// The commit is over; `None` if it failed.
     #[inline]
     pub(super) fn end(&mut self, fate: Option<Fate>, conflicts: usize) {
-        self.is_over = true;
-        if !self.span.is_disabled() {
-            self.span.record("conflicts", conflicts);
-            self.span.record("outcome", fate.map_or("failed", Fate::name));
+        if let Some(traced) = &mut self.0 {
+            traced.end(fate, conflicts);
         }
+    }
+}
+
+impl Traced {
+    #[cold]
+    fn end(&mut self, fate: Option<Fate>, conflicts: usize) {
+        self.is_over = true;
+        self.span.record("conflicts", conflicts);
+        self.span.record("outcome", fate.map_or("failed", Fate::name));
     }
 }
 
 /// The client went away, or a closure of the program panicked.
-impl Drop for Watch {
-    #[inline]
+impl Drop for Traced {
     fn drop(&mut self) {
-        if !self.is_over && !self.span.is_disabled() {
+        if !self.is_over {
             self.span.record("outcome", "unfinished");
         }
     }
-}
-
-#[inline]
-fn span(plan: &'static str, ending: &'static str) -> Span {
-    tracing::debug_span!("session.commit", key = Empty, plan, ending, conflicts = Empty, outcome = Empty)
 }
 
 impl Job {

@@ -3,26 +3,37 @@
 use std::io;
 use std::sync::{Arc, Mutex, Once};
 
-use tracing::Level;
 use tracing::subscriber::DefaultGuard;
+use tracing::{Level, Subscriber};
+use tracing_subscriber::fmt::format::FmtSpan;
 
 /// Collects the events of this thread, down to `TRACE`, until it is dropped.
 pub struct Log {
     text: Buffer,
-    _guard: DefaultGuard,
+    _guard: Option<DefaultGuard>,
 }
 
 impl Log {
     pub fn capture() -> Self {
         listen();
         let text = Buffer::default();
-        let writer = text.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(Level::TRACE)
-            .without_time()
-            .with_writer(move || writer.clone())
-            .finish();
-        Self { text, _guard: tracing::subscriber::set_default(subscriber) }
+        let subscriber = subscriber(&text, FmtSpan::NONE);
+        Self { text, _guard: Some(tracing::subscriber::set_default(subscriber)) }
+    }
+
+    /// The spans too, with all their fields, whenever one opens, is entered, is left or closes.
+    pub fn capture_with_spans() -> Self {
+        listen();
+        let text = Buffer::default();
+        let subscriber = subscriber(&text, FmtSpan::FULL);
+        Self { text, _guard: Some(tracing::subscriber::set_default(subscriber)) }
+    }
+
+    /// The same of all threads, for ever: for a test that is alone in its program.
+    pub fn capture_everywhere() -> Self {
+        let text = Buffer::default();
+        tracing::subscriber::set_global_default(subscriber(&text, FmtSpan::FULL)).unwrap();
+        Self { text, _guard: None }
     }
 
     /// What was logged so far.
@@ -34,6 +45,12 @@ impl Log {
     pub fn take(&self) -> String {
         String::from_utf8(std::mem::take(&mut *self.text.0.lock().unwrap())).unwrap()
     }
+}
+
+fn subscriber(text: &Buffer, spans: FmtSpan) -> impl Subscriber + Send + Sync + use<> {
+    let writer = text.clone();
+    let builder = tracing_subscriber::fmt().with_max_level(Level::TRACE).with_span_events(spans).without_time();
+    builder.with_writer(move || writer.clone()).finish()
 }
 
 /// Makes sure that somebody listens: an event that a test without a log reaches first is switched off for all otherwise.
