@@ -34,7 +34,7 @@ use serde_core::de::{Deserialize, DeserializeSeed as _, Deserializer};
 
 use self::place::Place;
 use self::secret::Keys;
-use self::setting::{Nist, Outlives, Size};
+use self::setting::{Nist, OrOff, Outlives, Size};
 pub use self::store::ConfiguredStore;
 use self::table::{Fill, Table as _, settings};
 use crate::builder::{CacheHeaders, OnStoreFailure, SessionLayerBuilder};
@@ -124,7 +124,7 @@ settings! {
         idle_timeout: Duration,
         absolute_timeout: Duration,
         not_before: SystemTime,
-        renew_after: Duration,
+        renew_after: OrOff<Duration>,
         store_timeout: Duration,
         on_store_failure: OnStoreFailure,
         save_on_server_error: bool,
@@ -134,7 +134,7 @@ settings! {
         token_header_alone: String,
         lazy: bool,
         max_record_bytes: Size,
-        max_sessions_per_owner: usize,
+        max_sessions_per_owner: OrOff<usize>,
         ;
         cookie: CookieSettings,
         memory: MemorySettings,
@@ -187,7 +187,7 @@ settings! {
 
 settings! {
     struct CachedSettings at "cached." {
-        max_staleness: Duration,
+        max_staleness: OrOff<Duration>,
         max_bytes: Size,
     }
 }
@@ -402,10 +402,16 @@ impl SessionConfig {
             None => builder,
         };
         take! {
-            values: cookie_name, path, domain, same_site, idle_timeout, absolute_timeout, not_before, renew_after,
-                store_timeout, on_store_failure, cache_headers, token_header, token_header_alone, max_sessions_per_owner;
+            values: cookie_name, path, domain, same_site, idle_timeout, absolute_timeout, not_before,
+                store_timeout, on_store_failure, cache_headers, token_header, token_header_alone;
             flags: partitioned, insecure_http, insecure_script_access, browser_session, save_on_server_error,
                 clear_site_data, lazy
+        }
+        if let Some(age) = self.renew_after.and_then(OrOff::on) {
+            builder = builder.renew_after(age);
+        }
+        if let Some(most) = self.max_sessions_per_owner.and_then(OrOff::on) {
+            builder = builder.max_sessions_per_owner(most);
         }
         match self.max_record_bytes {
             Some(size) => builder.max_record_bytes(size.bytes()),

@@ -1,14 +1,45 @@
 //! What somebody meant who wrote something else.
 
-/// The name that takes the fewest letters changed, left out, added or exchanged with the next, of several the first. A name
-/// that holds all of what was written is nearer than any that takes two.
-pub(super) fn nearest<'a>(written: &str, names: &[&'a str]) -> &'a str {
-    let bytes = &written.as_bytes()[..written.len().min(MAX_LEN)];
-    let far = |name: &&str| match distance(bytes, name.as_bytes()) {
-        far @ 2.. if written.len() > 2 && name.contains(written) => (1, far),
-        far => (far, far),
+use super::vars::names;
+
+/// What other programs call what has another name here.
+const ELSEWHERE: [(&str, &str); 12] = [
+    ("url", "store"),
+    ("name", "cookie_name"),
+    ("secret", "cookie.keys"),
+    ("secret_key", "cookie.keys"),
+    ("max_age", "idle_timeout"),
+    ("ttl", "idle_timeout"),
+    ("secure", "insecure_http"),
+    ("http_only", "insecure_script_access"),
+    ("httponly", "insecure_script_access"),
+    ("postgres", "sql"),
+    ("mysql", "sql"),
+    ("sqlite", "sql"),
+];
+
+/// The key that somebody may have meant, with its table: one that is called so elsewhere or stands in another table, otherwise
+/// the one that takes the fewest letters changed, left out, added or exchanged with the next, of several the first.
+///
+/// `written` has a dot or underscore behind its table, if any.
+pub(super) fn nearest(written: &str) -> String {
+    let written = &written.to_ascii_lowercase()[..];
+    let flat = written.replace('.', "_");
+    let is_called =
+        |elsewhere| flat.strip_suffix(elsewhere).is_some_and(|table| table.is_empty() || table.ends_with('_'));
+    if let Some((_, here)) = ELSEWHERE.iter().find(|(elsewhere, _)| is_called(elsewhere)) {
+        return (*here).to_owned();
+    }
+    let bytes = &flat.as_bytes()[..flat.len().min(MAX_LEN)];
+    let far = |(variable, _): &(String, String)| {
+        let name = variable.to_ascii_lowercase();
+        let is_part = (flat.len() > 2 && name.contains(&flat)) || flat.ends_with(&format!("_{name}"));
+        match distance(bytes, name.as_bytes()) {
+            far @ 2.. if is_part => (1, far),
+            far => (far, far),
+        }
     };
-    names.iter().copied().min_by_key(far).unwrap_or_default()
+    names().into_iter().min_by_key(far).map(|(_, path)| path).unwrap_or_default()
 }
 
 /// No name is nearly as long.
@@ -52,11 +83,36 @@ mod tests {
 
     #[test]
     fn the_nearest_is_what_was_meant() {
-        let names = ["store", "idle_timeout", "absolute_timeout"];
-        assert_eq!(nearest("idle", &names), "idle_timeout");
-        assert_eq!(nearest("timeout", &names), "idle_timeout", "the first");
-        assert_eq!(nearest(&"é".repeat(1 << 20), &names), "store", "soon, whatever it is");
-        assert_eq!(nearest("idle_timout", &names), "idle_timeout");
-        assert_eq!(nearest("absoluteTimeout", &names), "absolute_timeout");
+        for (written, meant) in [
+            ("idle", "idle_timeout"),
+            ("idle_timout", "idle_timeout"),
+            ("absoluteTimeout", "absolute_timeout"),
+            ("redis.pefix", "redis.prefix"),
+            ("redis_pefix", "redis.prefix"),
+            ("redis.idle_timeout", "idle_timeout"),
+            ("redis.url", "store"),
+            ("redis_url", "store"),
+            ("cookie.name", "cookie_name"),
+            ("cookie.same_site", "same_site"),
+            ("key_file", "cookie.key_file"),
+            ("prefix", "redis.prefix"),
+            ("sql.tabel", "sql.table"),
+            ("mysql", "sql"),
+            ("Secure", "insecure_http"),
+        ] {
+            assert_eq!(nearest(written), meant, "{written}");
+        }
+        assert!(!nearest("").is_empty());
+        assert!(!nearest(&"é".repeat(1 << 20)).is_empty(), "and soon");
+    }
+
+    #[test]
+    fn what_is_called_otherwise_elsewhere_is_a_key_here() {
+        let keys = names();
+        for (elsewhere, here) in ELSEWHERE {
+            let is_table = keys.iter().any(|(_, path)| path.split_once('.').is_some_and(|(table, _)| table == here));
+            assert!(is_table || keys.iter().any(|(_, path)| path == here), "{here}");
+            assert!(!keys.iter().any(|(_, path)| path == elsewhere), "{elsewhere}");
+        }
     }
 }

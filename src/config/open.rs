@@ -7,6 +7,7 @@ use super::SessionConfig;
 #[cfg(any(feature = "redis", feature = "postgres", feature = "mysql", feature = "sqlite"))]
 use super::engines;
 use super::place::{Kind, Place};
+use super::setting::OrOff;
 use super::store::{ConfiguredStore, Kept, Wrapped};
 use crate::error::ConfigError;
 use crate::store::memory::MemoryStore;
@@ -25,31 +26,32 @@ pub(super) async fn open(config: &SessionConfig) -> Result<ConfiguredStore, Conf
 
 fn wrapped(config: &SessionConfig, kept: Kept) -> Result<Wrapped, ConfigError> {
     let is_sealed = config.sealed == Some(true);
-    if config.cached.max_staleness.is_none() {
-        if config.cached.max_bytes.is_some() {
+    let Some(max_staleness) = config.cached.max_staleness.and_then(OrOff::on) else {
+        if config.cached.max_staleness.is_none() && config.cached.max_bytes.is_some() {
             return Err(setting(
                 "cached.max_bytes",
                 "expected cached.max_staleness beside it, which turns the cache on",
             ));
         }
         return Ok(if is_sealed { Wrapped::Sealed(Sealed::new(kept)?) } else { Wrapped::Plain(kept) });
-    }
+    };
     #[cfg(feature = "cached")]
     return Ok(if is_sealed {
-        Wrapped::CachedSealed(cached(config, Sealed::new(kept)?)?)
+        Wrapped::CachedSealed(cached(config, max_staleness, Sealed::new(kept)?)?)
     } else {
-        Wrapped::Cached(cached(config, kept)?)
+        Wrapped::Cached(cached(config, max_staleness, kept)?)
     });
     #[cfg(not(feature = "cached"))]
-    Err(ConfigError::FeatureOff { what: "cached.max_staleness".to_owned(), feature: "cached" })
+    Err(ConfigError::FeatureOff { what: format!("cached.max_staleness {max_staleness:?}"), feature: "cached" })
 }
 
 #[cfg(feature = "cached")]
-fn cached<S: crate::SessionStore>(config: &SessionConfig, store: S) -> Result<crate::CachedStore<S>, ConfigError> {
-    let mut builder = crate::CachedStore::builder(store);
-    if let Some(max_staleness) = config.cached.max_staleness {
-        builder = builder.max_staleness(max_staleness);
-    }
+fn cached<S: crate::SessionStore>(
+    config: &SessionConfig,
+    max_staleness: std::time::Duration,
+    store: S,
+) -> Result<crate::CachedStore<S>, ConfigError> {
+    let mut builder = crate::CachedStore::builder(store).max_staleness(max_staleness);
     if let Some(max_bytes) = config.cached.max_bytes {
         builder = builder.max_bytes(max_bytes.0);
     }
@@ -191,5 +193,5 @@ fn setting(name: &str, reason: &str) -> ConfigError {
 
 #[allow(dead_code, reason = "with all features nothing is off")]
 fn off(place: &Place, feature: &'static str) -> ConfigError {
-    ConfigError::FeatureOff { what: format!("store {place}"), feature }
+    ConfigError::FeatureOff { what: format!("store {place:?}"), feature }
 }

@@ -36,7 +36,7 @@ impl Place {
     }
 
     pub(super) fn kind(&self) -> Result<Kind, ConfigError> {
-        let lacks = |what: &str| ConfigError::Setting { name: format!("store {}", self.0), reason: what.to_owned() };
+        let lacks = |what: &str| ConfigError::Setting { name: format!("store {:?}", self.0), reason: what.to_owned() };
         let (scheme, rest) = self.0.split_once(':').unwrap_or((&self.0, ""));
         Ok(match (scheme, rest) {
             ("cookie", "") => Kind::Cookie,
@@ -146,8 +146,8 @@ mod tests {
             ("memory:x", "store \"memory:\": expected"),
             ("secret", "store \"\": expected"),
             ("", "store \"\": expected"),
-            ("file:", "store file:: expected a directory"),
-            ("sqlite:", "store sqlite:: expected a file"),
+            ("file:", "store \"file:\": expected a directory"),
+            ("sqlite:", "store \"sqlite:\": expected a file"),
         ] {
             let Err(error) = Place::new(url).kind() else { panic!("{url}") };
             assert!(error.to_string().starts_with(said), "{url}: {error}");

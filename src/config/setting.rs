@@ -146,8 +146,14 @@ impl Setting for Duration {
 }
 
 /// How many bytes something may take.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(super) struct Size(pub(super) u64);
+
+impl fmt::Debug for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 impl Size {
     /// What does not fit is more than there can be.
@@ -183,6 +189,46 @@ impl Setting for SystemTime {
         }
     }
 }
+
+/// What is off by default, and can be turned off where a file turns it on.
+#[derive(Clone, Copy)]
+pub(super) enum OrOff<T> {
+    Off,
+    On(T),
+}
+
+impl<T: fmt::Debug> fmt::Debug for OrOff<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("\"off\""),
+            Self::On(value) => value.fmt(f),
+        }
+    }
+}
+
+impl<T: Copy> OrOff<T> {
+    pub(super) fn on(self) -> Option<T> {
+        if let Self::On(value) = self { Some(value) } else { None }
+    }
+}
+
+macro_rules! or_off {
+    ($kind:ty, $expected:literal) => {
+        impl Setting for OrOff<$kind> {
+            const EXPECTED: &'static str = $expected;
+
+            fn read(raw: &Raw) -> Option<Self> {
+                if raw.text().is_some_and(|text| text.eq_ignore_ascii_case("off")) {
+                    return Some(Self::Off);
+                }
+                <$kind>::read(raw).map(Self::On)
+            }
+        }
+    };
+}
+
+or_off!(Duration, "whole seconds, a duration such as \"30m\", \"7d\" or \"1h 30m\" (w, d, h, m, s, ms), or \"off\"");
+or_off!(usize, "a whole number or \"off\"");
 
 /// One of a few words, in letters of any case.
 macro_rules! words {

@@ -152,8 +152,10 @@ impl Visitor<'_> for Key<'_> {
         }
         let known = keys.iter().copied().find(|known| *known == key);
         known.ok_or_else(|| {
-            let (nearest, all) = (nearest(key, keys), keys.join(", "));
-            E::custom(format_args!("unknown key {place}{key}: the nearest is {place}{nearest}, and all are {all}"))
+            let (nearest, all) = (nearest(&format!("{place}{key}")), keys.join(", "));
+            let is_above = !place.is_empty() && !nearest.contains('.');
+            let where_to = if is_above { ", outside of this table (in TOML above all tables)" } else { "" };
+            E::custom(format_args!("unknown key {place}{key}: the nearest is {nearest}{where_to}; here are {all}"))
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
-use super::setting::{Setting, Size};
+use super::setting::{OrOff, Setting, Size};
 use super::table::Table as _;
 use super::{SessionConfig, vars};
 
@@ -84,6 +84,8 @@ fn every_key_is_documented_with_unit_and_default() {
         };
         let (word, needs_default) = match expected {
             Duration::EXPECTED => ("duration", true),
+            OrOff::<Duration>::EXPECTED => ("duration or \"off\"", true),
+            OrOff::<usize>::EXPECTED => ("number or \"off\"", true),
             Size::EXPECTED => ("size", true),
             SystemTime::EXPECTED => ("time", true),
             <bool as Setting>::EXPECTED => ("true or false", true),

@@ -46,8 +46,8 @@ pub(super) fn set(
     for (name, value) in vars {
         let Some(variable) = name.strip_prefix(prefix).filter(|_| name != FOREIGN) else { continue };
         let Some((_, path)) = names.iter().find(|(known, _)| known == variable) else {
-            let known: Vec<_> = names.iter().map(|(known, _)| known.as_str()).collect();
-            let nearest = format!("{prefix}{}", nearest(&variable.to_ascii_uppercase(), &known));
+            let nearest = nearest(variable).replace('.', "_").to_ascii_uppercase();
+            let nearest = format!("{prefix}{nearest}");
             return Err(ConfigError::UnknownVariable { name, nearest });
         };
         given.push((path, name, value));

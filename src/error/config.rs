@@ -195,7 +195,7 @@ impl fmt::Display for ConfigError {
                 f,
                 "{what}: not in this program, which was built without the feature {feature:?} of tower-session-layer"
             ),
-            Self::Unreachable { store, reason } => write!(f, "store {store}: {reason}"),
+            Self::Unreachable { store, reason } => write!(f, "store {store:?}: {reason}"),
             Self::Setting { name, reason } => write!(f, "{name}: {reason}"),
             Self::UnknownVariable { name, nearest } => {
                 write!(f, "environment variable {name}: stands for no key; the nearest is {nearest}")

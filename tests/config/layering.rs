@@ -50,6 +50,12 @@ fn what_says_the_same_is_put_aside() {
     ] {
         assert_eq!(over(file, &[variable]).unwrap(), expected, "{file}");
     }
+    let file = "renew_after = '1h'\nmax_sessions_per_owner = 1\n[cached]\nmax_staleness = 1\nmax_bytes = 1";
+    let off = ["RENEW_AFTER", "MAX_SESSIONS_PER_OWNER", "CACHED_MAX_STALENESS"].map(|name| (name, "off"));
+    assert_eq!(
+        over(file, &off).unwrap(),
+        r#"{renew_after: "off", max_sessions_per_owner: "off", cached.max_staleness: "off", cached.max_bytes: 1}"#
+    );
     let both = over("idle_timeout = '7d'", &[("IDLE_TIMEOUT", "5m"), ("NIST", "aal3")]).unwrap();
     assert_eq!(both, "{nist: Aal3, idle_timeout: 300s}", "both are of the environment, in whichever order");
 }
@@ -69,6 +75,8 @@ fn variables_of_ours_are_all_known() {
         ("SHOP_SESSION_idle_timeout", "SHOP_SESSION_IDLE_TIMEOUT"),
         ("SHOP_SESSION_REDIS__PREFIX", "SHOP_SESSION_REDIS_PREFIX"),
         ("SHOP_SESSION_REDIS", "SHOP_SESSION_REDIS_PREFIX"),
+        ("SHOP_SESSION_SECRET_KEY", "SHOP_SESSION_COOKIE_KEYS"),
+        ("SHOP_SESSION_REDIS_URL", "SHOP_SESSION_STORE"),
         ("SHOP_SESSION_KEY_FILE", "SHOP_SESSION_COOKIE_KEY_FILE"),
         ("SHOP_SESSION_", "SHOP_SESSION_PATH"),
     ] {

@@ -14,13 +14,23 @@ fn an_unknown_key_is_named_with_its_place_and_the_nearest() {
     for (text, said, at) in [
         (
             "idel_timeout = '30m'",
-            "unknown key idel_timeout: the nearest is idle_timeout, and all are store, ",
+            "unknown key idel_timeout: the nearest is idle_timeout; here are store, ",
             "idel_timeout",
         ),
         ("store = 'memory:'\nidle = '30m'", "unknown key idle: the nearest is idle_timeout", "idle"),
-        ("[redis]\npefix = 'a'", "unknown key redis.pefix: the nearest is redis.prefix, and all are prefix, ", "pefix"),
-        ("[cookie]\nname = 'a'", "unknown key cookie.name: the nearest is ", "name"),
-        ("[postgres]\ntable = 'a'", "unknown key postgres: the nearest is ", "postgres"),
+        ("[redis]\npefix = 'a'", "unknown key redis.pefix: the nearest is redis.prefix; here are prefix, ", "pefix"),
+        (
+            "[cookie]\nname = 'a'",
+            "unknown key cookie.name: the nearest is cookie_name, outside of this table (in TOML above all tables); here",
+            "name",
+        ),
+        (
+            "[redis]\nprefix = 'a'\nidle_timeout = 1",
+            "unknown key redis.idle_timeout: the nearest is idle_timeout, outside of this table",
+            "idle_timeout",
+        ),
+        ("key_file = 'a'", "unknown key key_file: the nearest is cookie.key_file; here are", "key_file"),
+        ("[postgres]\ntable = 'a'", "unknown key postgres: the nearest is sql; here are", "postgres"),
     ] {
         let (message, span) = toml_error(text);
         assert!(message.starts_with(said), "{message}");
@@ -124,8 +134,8 @@ async fn a_store_that_there_is_not_is_named() {
     for (store, said) in [
         ("carrier-pigeon:", "store \"carrier-pigeon:\": expected cookie:, memory:, file:DIR, sqlite:PATH"),
         ("memory:x", "store \"memory:\": expected cookie:"),
-        ("file:", "store file:: expected a directory"),
-        ("sqlite:", "store sqlite:: expected a file"),
+        ("file:", "store \"file:\": expected a directory"),
+        ("sqlite:", "store \"sqlite:\": expected a file"),
     ] {
         let error = refused(&format!("store = '{store}'")).await.to_string();
         assert!(error.starts_with(said) && !error.contains('\n'), "{error}");
@@ -143,10 +153,10 @@ async fn a_store_that_is_not_built_in_names_itself_and_its_feature() {
         ("sqlite:/dev/null/a.db", "sqlite:/dev/null/a.db", "sqlite", cfg!(feature = "sqlite")),
     ] {
         let error = refused(&format!("store = '{store}'")).await;
-        let is_off = matches!(&error, ConfigError::FeatureOff { what, feature: named } if *named == feature && what.ends_with(shown));
+        let is_off = matches!(&error, ConfigError::FeatureOff { what, feature: named } if *named == feature && what.ends_with(&format!("{shown:?}")));
         assert_eq!(is_off, !is_built_in, "{error}");
         let text = error.to_string();
-        assert!(text.starts_with(&format!("store {shown}: ")), "{text}");
+        assert!(text.starts_with(&format!("store {shown:?}: ")), "{text}");
         assert_eq!(text.contains(&format!("without the feature {feature:?}")), !is_built_in, "{text}");
         assert!(!text.contains("secret") && !text.contains('\n'), "{text}");
     }

@@ -50,7 +50,7 @@ async fn no_error_shows_a_secret() {
         ("store = 'mongodb://shop:hunter2@host'".to_owned(), "store \"mongodb:\": expected cookie:"),
         ("store = 'redis://shop:hunter2@host:port'".to_owned(), ""),
         ("store = 'postgres://shop:hunter2@host:port/shop'".to_owned(), ""),
-        ("store = 'mysql://shop:hunter2@127.0.0.1:1/shop'".to_owned(), "store mysql://127.0.0.1:1/shop: "),
+        ("store = 'mysql://shop:hunter2@127.0.0.1:1/shop'".to_owned(), "store \"mysql://127.0.0.1:1/shop\": "),
         ("store = 'cookie:'\n[cookie]\nkeys = 'x'\nrevocations = 'cookie:hunter2'".to_owned(), ""),
         (
             format!("store = 'cookie:'\n[cookie]\nkeys = '{KEY}'\nrevocations = 'cookie:'"),

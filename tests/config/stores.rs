@@ -142,6 +142,7 @@ async fn what_is_around_a_store_is_there() {
     for (toml, shown) in [
         ("", "Plain(Memory("),
         ("sealed = false", "Plain(Memory("),
+        ("[cached]\nmax_staleness = 'off'\nmax_bytes = 1", "Plain(Memory("),
         ("sealed = true", "Sealed(Sealed { store: Memory("),
         ("[cached]\nmax_staleness = '2s'\nmax_bytes = '1MiB'", "Cached(CachedStore { back: Memory("),
         ("sealed = true\n[cached]\nmax_staleness = 1", "CachedSealed(CachedStore { back: Sealed { store: Memory("),
@@ -162,6 +163,48 @@ async fn what_is_around_a_store_is_there() {
     );
     let zero = refused("store = 'memory:'\n[cached]\nmax_staleness = 0").await;
     assert_eq!(zero, ConfigError::ZeroBound("max_staleness"));
+}
+
+/// A configured store is a store like any other.
+mod conformance {
+    use std::task::{Context, Poll, Waker};
+
+    use tower_session_layer::{ConfiguredStore, session_store_conformance};
+
+    use super::KEY;
+
+    /// Opens a store that nothing is waited for, within the suite's runtime.
+    fn store(toml: &str) -> ConfiguredStore {
+        let config = crate::toml_of(toml);
+        let mut opening = std::pin::pin!(config.store());
+        match opening.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(store) => store.unwrap(),
+            Poll::Pending => panic!("{toml}"),
+        }
+    }
+
+    mod plain {
+        super::session_store_conformance!(super::store("store = 'memory:'"));
+    }
+
+    mod wrapped {
+        super::session_store_conformance!(super::store(
+            "store = 'memory:'\nsealed = true\n[cached]\nmax_staleness = 3"
+        ));
+    }
+
+    mod client {
+        super::session_store_conformance!(
+            client_side: super::store(&format!("store = 'cookie:'\n[cookie]\nkeys = '{}'", super::KEY))
+        );
+    }
+}
+
+#[test]
+fn what_opens_a_store_can_be_spawned() {
+    fn is_send(_: impl Send + 'static) {}
+    let config = crate::toml_of("store = 'memory:'");
+    is_send(async move { config.build().await });
 }
 
 #[cfg(feature = "sqlite")]
