@@ -46,7 +46,7 @@ export async function profile() {
 /** Returns a new person: cookies and cache of their own, and one tab that is at the shop. */
 export async function visit(browser, shop, more = {}) {
   const context = await browser.newContext({ viewport: DESK, ...more });
-  context.setDefaultTimeout(5_000);
+  context.setDefaultTimeout(10_000);
   const page = await context.newPage();
   await page.goto(`${shop}/`);
   return page;

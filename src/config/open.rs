@@ -82,8 +82,13 @@ fn keys(settings: &super::CookieSettings) -> Result<Vec<crate::CookieKey>, Confi
         (Some(_), Some(_)) => return Err(both("cookie.keys", "cookie.key_file")),
         (Some(keys), None) => ("cookie.keys".to_owned(), keys.clone()),
         (None, Some(path)) => {
-            let text = read("cookie.key_file", path)?;
-            (format!("cookie.key_file {}", path.display()), super::secret::Keys::of_file(&text))
+            let ring =
+                super::secret::Keys::of_file(&read("cookie.key_file", path, "one key a line, in hex or base64")?);
+            let name = format!("cookie.key_file {}", path.display());
+            if ring.is_empty() {
+                return Err(setting(&name, &format!("holds no key: {FORM}")));
+            }
+            (name, ring)
         }
         (None, None) => {
             return Err(setting("cookie.keys", "expected it or cookie.key_file: the cookie store needs a key"));
@@ -168,16 +173,16 @@ fn place(
     match (place, file) {
         (Some(_), Some(_)) => Err(both(name, file_name)),
         (Some(place), None) => Ok(Some(place.clone())),
-        (None, Some(path)) => Ok(Some(Place::new(&read(file_name, path)?))),
+        (None, Some(path)) => Ok(Some(Place::new(&read(file_name, path, "one line, the URL of a store")?))),
         (None, None) => Ok(None),
     }
 }
 
-fn read(name: &str, path: &Path) -> Result<String, ConfigError> {
+fn read(name: &str, path: &Path, what: &str) -> Result<String, ConfigError> {
     std::fs::read_to_string(path).map_err(|error| {
         let name = format!("{name} {}", path.display());
         match error.kind() {
-            io::ErrorKind::InvalidData => setting(&name, "expected text"),
+            io::ErrorKind::InvalidData => setting(&name, &format!("expected text, {what}")),
             _ => setting(&name, &format!("cannot be read: {error}")),
         }
     })

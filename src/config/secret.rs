@@ -20,6 +20,10 @@ impl Keys {
         Self(lines.filter(|line| !line.is_empty()).map(str::to_owned).collect())
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The bytes of each; where one is none, its number, from 1 on.
     pub(super) fn decode(&self) -> Result<Vec<Vec<u8>>, usize> {
         self.0.iter().enumerate().map(|(at, text)| bytes(text).ok_or(at + 1)).collect()

@@ -121,6 +121,19 @@ fn documented_defaults_are_those_of_the_builders() {
     }
 }
 
+#[cfg(all(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+#[test]
+fn documented_defaults_are_those_of_the_pools() {
+    let of = [crate::PostgresStore::CONNECTIONS, crate::MySqlStore::CONNECTIONS, crate::SqliteStore::CONNECTIONS];
+    assert_eq!(of, [10, 10, 4]);
+    assert!(documented().contains(&[
+        "sql.max_connections",
+        "number: how large the pool may become",
+        "10; of SQLite 4"
+    ]));
+    assert!(documented().contains(&["sql.table", "text", "`\"tower_session_layer\"`"]));
+}
+
 #[test]
 fn variables_are_distinct() {
     let names = vars::names();

@@ -41,8 +41,11 @@ async fn no_error_shows_a_secret() {
         (format!("store = 'cookie:'\n[cookie]\nkeys = ['{}']", "0".repeat(64)), "key of zeros only"),
         ("store = 'cookie:'\n[cookie]\nkeys = []".to_owned(), "no key: expected at least one"),
         (format!("store = 'cookie:'\n[cookie]\nkey_file = '{broken}'"), "key 2: expected at least 32 bytes in hex"),
-        (format!("store = 'cookie:'\n[cookie]\nkey_file = '{raw}'"), "expected text"),
-        (format!("store = 'cookie:'\n[cookie]\nkey_file = '{empty}'"), "no key: expected at least one"),
+        (format!("store = 'cookie:'\n[cookie]\nkey_file = '{raw}'"), "expected text, one key a line, in hex or base64"),
+        (
+            format!("store = 'cookie:'\n[cookie]\nkey_file = '{empty}'"),
+            "holds no key: expected at least 32 bytes in hex",
+        ),
         (format!("store = 'cookie:'\n[cookie]\nkey_file = '{broken}x'"), "cannot be read: No such file"),
         (format!("store_url_file = '{url}x'"), "store_url_file"),
         (format!("store_url_file = '{url}'"), "store \"\": expected cookie:"),
@@ -79,6 +82,10 @@ fn no_parser_is_given_a_secret_to_quote() {
     ] {
         let error = toml::from_str::<SessionConfig>(text).unwrap_err();
         assert!(!error.message().contains("hunter2"), "{text}: {}", error.message());
+    }
+    for text in ["store = 471147114711", "[cookie]\nkeys = 471147114711", "[cookie]\nrevocations = 471147114711"] {
+        let error = toml::from_str::<SessionConfig>(text).unwrap_err();
+        assert!(!error.message().contains("4711"), "{text}: {}", error.message());
     }
     for (name, value) in [("STORES", "hunter2"), ("COOKIE_KEY", "hunter2"), ("REDIS_URL", "redis://:hunter2@host")] {
         let error = SessionConfig::from_vars(PREFIX, [(format!("{PREFIX}{name}"), value)]).unwrap_err();

@@ -1,0 +1,236 @@
+//! What a configuration is read from besides files, and what is made of it.
+
+use super::setting::{Nist, OrOff};
+use super::{ConfiguredStore, SessionConfig, open, vars};
+use crate::builder::SessionLayerBuilder;
+use crate::error::ConfigError;
+use crate::layer::SessionLayer;
+use crate::store::SessionStore;
+
+impl SessionConfig {
+    /// Reads the environment variables of this process that have a prefix, such as `SHOP_SESSION_`.
+    ///
+    /// The prefix is for these variables alone: one that has it and stands for no key is an error, not left out, since it
+    /// may be a timeout that is mistyped. (`SESSION_MANAGER`, which desktops set, is none of ours under any prefix.)
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::UnknownVariable`], [`ConfigError::Setting`] for a value that its key cannot have, or is empty, or is
+    /// not UTF-8. Each names the variable.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_session_layer::{ConfigError, SessionConfig};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), ConfigError> {
+    /// let nothing_is_set = SessionConfig::from_env("SHOP_SESSION_")?;
+    /// assert_eq!(nothing_is_set.build().await.unwrap_err(), ConfigError::NoStore);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn from_env(prefix: &str) -> Result<Self, ConfigError> {
+        Self::default().override_with_env(prefix)
+    }
+
+    /// Reads variables with a prefix out of pairs of names and values, as [`from_env`](Self::from_env) does.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_env`](Self::from_env).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_session_layer::{ConfigError, SessionConfig};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), ConfigError> {
+    /// let vars = [("APP_STORE", "memory:"), ("APP_COOKIE_NAME", "__Host-shop"), ("HOME", "/root")];
+    /// let sessions = SessionConfig::from_vars("APP_", vars)?.build().await?;
+    /// assert!(format!("{sessions:?}").contains("__Host-shop"));
+    ///
+    /// let mistyped = SessionConfig::from_vars("APP_", [("APP_IDLE_TIMEOUTS", "30m")]).unwrap_err();
+    /// assert_eq!(
+    ///     mistyped.to_string(),
+    ///     "environment variable APP_IDLE_TIMEOUTS: stands for no key; the nearest is APP_IDLE_TIMEOUT",
+    /// );
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn from_vars<N: Into<String>, V: Into<String>>(
+        prefix: &str,
+        vars: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<Self, ConfigError> {
+        Self::default().override_with_vars(prefix, vars)
+    }
+
+    /// Lays the environment variables of this process over what is set already.
+    ///
+    /// What says the same in two ways is overridden together: a `STORE_URL_FILE` puts a `store` aside, `NIST` both timeouts.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_env`](Self::from_env).
+    pub fn override_with_env(self, prefix: &str) -> Result<Self, ConfigError> {
+        let is_ours = |name: &std::ffi::OsString| name.to_str().is_some_and(|name| name.starts_with(prefix));
+        let vars = std::env::vars_os().filter(|(name, _)| is_ours(name)).map(|(name, value)| {
+            let name = name.to_string_lossy().into_owned();
+            match value.into_string() {
+                Ok(value) => Ok((name, value)),
+                Err(_) => Err(ConfigError::Setting { name, reason: "is not UTF-8".to_owned() }),
+            }
+        });
+        self.override_with_vars(prefix, vars.collect::<Result<Vec<_>, _>>()?)
+    }
+
+    /// Lays variables over what is set already, as [`override_with_env`](Self::override_with_env) does.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_env`](Self::from_env).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_session_layer::SessionConfig;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let file: SessionConfig = serde_json::from_str(r#"{ "store": "file:./sessions", "idle_timeout": "30m" }"#)?;
+    /// let config = file.override_with_vars("APP_", [("APP_STORE", "redis://:secret@10.0.0.7")])?;
+    /// assert_eq!(format!("{config:?}"), r#"{store: "redis://10.0.0.7", idle_timeout: 1800s}"#);
+    /// let config = config.override_with_env("APP_")?; // sets nothing
+    /// assert!(format!("{config:?}").contains("1800s"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn override_with_vars<N: Into<String>, V: Into<String>>(
+        mut self,
+        prefix: &str,
+        vars: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<Self, ConfigError> {
+        vars::set(&mut self, prefix, vars.into_iter().map(|(name, value)| (name.into(), value.into())))?;
+        Ok(self)
+    }
+
+    /// Opens the store and builds the layer.
+    ///
+    /// # Errors
+    ///
+    /// As [`store`](Self::store) and [`SessionLayerBuilder::build`]: each combination that cannot work is the same
+    /// [`ConfigError`] as without a configuration.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`store`](Self::store).
+    pub async fn build(&self) -> Result<SessionLayer, ConfigError> {
+        self.builder().await?.build()
+    }
+
+    /// Opens the store and returns the builder, for what is no data: a clock, a closure for events.
+    ///
+    /// # Errors
+    ///
+    /// As [`store`](Self::store), and [`ConfigError::Setting`] where two keys contradict each other.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`store`](Self::store).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_session_layer::{ManualClock, SessionConfig};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower_session_layer::ConfigError> {
+    /// let config = SessionConfig::from_vars("APP_", [("APP_STORE", "memory:")])?;
+    /// let sessions = config.builder().await?.clock(ManualClock::default()).on_event(|event| println!("{event:?}")).build();
+    /// assert!(sessions.is_ok());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn builder(&self) -> Result<SessionLayerBuilder<ConfiguredStore>, ConfigError> {
+        self.builder_on(self.store().await?)
+    }
+
+    /// Returns a builder with these options on a store that the program has: one of its own, or on a pool of its own.
+    /// Whatever is set of stores counts for nothing then.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] where two keys contradict each other.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_session_layer::{MemoryStore, SessionConfig};
+    ///
+    /// let config = SessionConfig::from_vars("APP_", [("APP_COOKIE_NAME", "__Host-shop")])?;
+    /// let sessions = config.builder_on(MemoryStore::new())?.build()?;
+    /// assert!(format!("{sessions:?}").contains("__Host-shop"));
+    /// # Ok::<(), tower_session_layer::ConfigError>(())
+    /// ```
+    pub fn builder_on<S: SessionStore>(&self, store: S) -> Result<SessionLayerBuilder<S>, ConfigError> {
+        if self.token_header.is_some() && self.token_header_alone.is_some() {
+            return Err(open::both("token_header", "token_header_alone"));
+        }
+        Ok(self.options(SessionLayer::builder(store)))
+    }
+
+    /// Opens the store alone, with what is around it: connects, makes a directory or a table. Files of secrets are read,
+    /// which blocks for a few system calls.
+    ///
+    /// Engines need a tokio runtime with I/O and timers, and are waited for, 30 seconds at most.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::NoStore`], [`ConfigError::UnknownStore`], [`ConfigError::FeatureOff`] for a store or wrapper that is
+    /// not in this program, [`ConfigError::Unreachable`] for one that does not answer or refuses,
+    /// [`ConfigError::Setting`] for a file that cannot be read or keys that are none, and whatever the store's builder
+    /// refuses. None repeats a secret.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing stays open; a directory, file or table may have been made.
+    pub async fn store(&self) -> Result<ConfiguredStore, ConfigError> {
+        open::open(self).await
+    }
+
+    fn options<S: SessionStore>(&self, mut builder: SessionLayerBuilder<S>) -> SessionLayerBuilder<S> {
+        macro_rules! take {
+            (values: $($option:ident),+; flags: $($flag:ident),+) => {
+                $(if let Some(value) = self.$option.clone() {
+                    builder = builder.$option(value);
+                })+
+                $(if self.$flag == Some(true) {
+                    builder = builder.$flag();
+                })+
+            };
+        }
+        // First, since a timeout that is given counts for more.
+        builder = match self.nist {
+            Some(Nist::Aal1) => builder.nist_aal1(),
+            Some(Nist::Aal2) => builder.nist_aal2(),
+            Some(Nist::Aal3) => builder.nist_aal3(),
+            None => builder,
+        };
+        take! {
+            values: cookie_name, path, domain, same_site, idle_timeout, absolute_timeout, not_before,
+                store_timeout, on_store_failure, cache_headers, token_header, token_header_alone;
+            flags: partitioned, insecure_http, insecure_script_access, browser_session, save_on_server_error,
+                clear_site_data, lazy
+        }
+        if let Some(age) = self.renew_after.and_then(OrOff::on) {
+            builder = builder.renew_after(age);
+        }
+        if let Some(most) = self.max_sessions_per_owner.and_then(OrOff::on) {
+            builder = builder.max_sessions_per_owner(most);
+        }
+        match self.max_record_bytes {
+            Some(size) => builder.max_record_bytes(size.bytes()),
+            None => builder,
+        }
+    }
+}
