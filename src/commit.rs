@@ -66,7 +66,6 @@ fn plan(base: &Base, intent: &Intent, draft: &Record, refresh: Option<u64>) -> P
     match base {
         Base::New if intent.is_change() && !draft.is_empty() => Plan::Create,
         Base::Retired(Some(_)) if intent.destroy && (intent.renew.is_none() || draft.is_empty()) => Plan::Destroy,
-        Base::Retired(Some(_)) if intent.destroy => Plan::Create,
         // Whoever renews gets a session of its own where the one it knew has ended.
         Base::Dead(_) | Base::Retired(_) if intent.renew.is_some() && !draft.is_empty() => Plan::Create,
         Base::Dead(_) | Base::Retired(_) if intent.renew.is_none() && intent.edited => Plan::Refuse,
@@ -301,6 +300,7 @@ mod tests {
         let edited = || Intent { edited: true, ..nothing() };
         let renewed = || Intent { renew: Some([0; 24]), ..nothing() };
         let destroyed = || Intent { destroy: true, ..nothing() };
+        let again = || Intent { destroy: true, ..renewed() };
         let one = || SessionToken::from_random([0; 24]);
         let (full, empty) = (&filled, &blank());
         for (what, base, intent, draft, refresh, expected) in [
@@ -313,6 +313,8 @@ mod tests {
             ("a late write once more", Base::Retired(Some(one())), edited(), full, None, Plan::Refuse),
             ("a late logout", Base::Retired(Some(one())), destroyed(), empty, None, Plan::Destroy),
             ("a late logout and a write", Base::Retired(Some(one())), destroyed(), full, None, Plan::Destroy),
+            ("a late logout and a sign-in", Base::Retired(Some(one())), again(), full, None, Plan::Create),
+            ("a late logout and a renewal of nothing", Base::Retired(Some(one())), again(), empty, None, Plan::Destroy),
             ("a late read", Base::Retired(None), nothing(), empty, None, Plan::Nothing),
             ("a read", live(false), nothing(), full, None, Plan::Nothing),
             ("a read when a refresh is due", live(false), nothing(), full, Some(9), Plan::Touch(9)),

@@ -231,8 +231,8 @@ fn commit<B: EmptyBody, E>(
 /// Commits where nobody else holds the session any more, if it is simple.
 fn commit_plainly<B, E>(session: &mut Session, answer: &Result<Response<B>, E>) -> Plain {
     match session.alone() {
-        Some((shared, state)) if answer.is_ok() => shared.store.commit_plainly(shared, state, ending(answer)),
-        _ => Plain::Open(None),
+        Some((shared, state)) => shared.store.commit_plainly(shared, state, ending(answer)),
+        None => Plain::Open(None),
     }
 }
 

@@ -85,6 +85,14 @@ mod tests {
     }
 
     #[test]
+    fn a_deadline_that_stays_is_no_refresh_however_short_the_idle_timeout() {
+        let mut record = born(10_000);
+        (record.idle, record.deadline) = (9, 10_009);
+        assert_eq!(LIFETIME.refresh(&record, 10_000), None);
+        assert_eq!(LIFETIME.refresh(&record, 10_001), Some(10_010));
+    }
+
+    #[test]
     fn the_absolute_deadline_is_never_passed() {
         let mut record = born(10_000);
         record.deadline = 14_950;

@@ -298,6 +298,7 @@ mod tests {
             ("percent", "%00CAwQFBgcICQoLDA0ODxAREhMUFRYX", false, false),
             ("empty", "", false, false),
             ("path", "../../../../../../../etc/passwd0", false, false),
+            ("two of four are strange", "A++CAwQFBgcICQoLDA0ODxAREhMUFRYX", false, false),
             ("41 characters", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", false, false),
         ] {
             let parsed = SessionToken::parse(text.as_bytes(), TokenShape::Random);
@@ -321,6 +322,12 @@ mod tests {
                 let mut text = text;
                 text[usize::from(strange) % 32] = strange;
                 assert_eq!(decode(&text), None, "{strange}");
+                // Nor do two in one group of four make up for each other.
+                for beside in 1..4 {
+                    let mut text = text;
+                    text[usize::from(strange) % 32 ^ beside] = strange;
+                    assert_eq!(decode(&text), None, "{strange} twice");
+                }
             }
         }
     }

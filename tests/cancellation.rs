@@ -5,7 +5,7 @@ mod support;
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::task::{Context, Poll, Waker};
 
 use axum::body::Body;
@@ -161,6 +161,32 @@ async fn panic_in_the_handler_commits_nothing() {
             assert_eq!(values(layer, &token).await, Some(json!({ "a": 1 })), "{backend:?}");
         }
         conflicts_and_lands(layer, &token, &format!("{backend:?}")).await;
+    }
+}
+
+#[tokio::test]
+async fn closure_that_panics_when_it_is_played_again_leaves_the_changes_to_another_commit() {
+    for backend in Backend::SERVER {
+        let Setup { layer, .. } = &Setup::new(backend);
+        let token = begin(layer, |session| session.insert("a", 1)).await;
+        let (rival, others, plays) = (layer.clone(), token.clone(), AtomicUsize::new(0));
+        let answer = send(layer, Some(&token), move |session| async move {
+            session.update("count", move |count: Option<u64>| {
+                if plays.fetch_add(1, SeqCst) == 1 {
+                    std::panic::resume_unwind(Box::new("on purpose"));
+                }
+                Some(count.unwrap_or(0) + 1)
+            })?;
+            act(&rival, Some(&others), |session| session.insert("b", 2)).await;
+            let panicking = session.clone();
+            let panicked = tokio::spawn(async move { panicking.commit().await }).await;
+            assert!(panicked.unwrap_err().is_panic(), "{backend:?}");
+            session.insert("c", 3)?;
+            session.commit().await
+        });
+        assert!(answer.await.leaves_cookie(), "{backend:?}");
+        let expected = json!({ "a": 1, "b": 2, "c": 3, "count": 1 });
+        assert_eq!(values(layer, &token).await, Some(expected), "{backend:?}");
     }
 }
 

@@ -145,6 +145,28 @@ async fn what_ended_before_the_next_session_failed_to_begin_takes_its_cookie_alo
 }
 
 #[tokio::test]
+async fn what_ended_before_a_sign_in_was_refused_takes_its_cookie_along() {
+    for backend in Backend::SERVER {
+        let setup = Setup::new(backend);
+        let layer = setup.layer.clone();
+        let mut browser = serve(&setup, move |session, path| {
+            let owners = layer.owners();
+            async move {
+                if path == "/begin" {
+                    return session.insert("a", 1);
+                }
+                session.destroy()?;
+                session.sign_in("ada")?;
+                owners.revoke_all("ada").await.map(drop)
+            }
+        });
+        browser.post("/begin").await;
+        let answer = browser.post("/start_over").await;
+        assert_eq!((answer.status, answer.removes_cookie()), (StatusCode::SERVICE_UNAVAILABLE, true), "{backend:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_touch_that_fails_costs_the_client_nothing() {
     for backend in Backend::ALL {
         for fault in [Fault::Fail, Fault::LoseAnswer] {

@@ -5,6 +5,7 @@ mod support;
 use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
+use support::direct::act;
 use support::{Backend, Browser, DAY, HOUR, MINUTE, Op, Setup, serve};
 use tower_session_layer::{Clock as _, ConfigError, Error, MemoryStore, Session, SessionLayer};
 
@@ -249,6 +250,28 @@ async fn an_idle_timeout_of_its_own_survives_later_writes() {
             setup.clock.advance(INSTANT);
             assert_eq!(found(&browser).await, "none", "{backend:?} {later}");
         }
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_a_session_is_shown_as_it_will_be_stored() {
+    for backend in Backend::ALL {
+        let setup = setup(backend);
+        let now = setup.clock.now();
+        let began = act(&setup.layer, None, move |session| {
+            assert_eq!(session.expires_at(), now + IDLE, "{backend:?}: a new one");
+            session.insert("a", 1)
+        })
+        .await;
+        setup.clock.advance(MINUTE);
+        let token = began.token();
+        act(&setup.layer, token.as_deref(), move |session| {
+            assert_eq!(session.expires_at(), now + IDLE, "{backend:?}: a use that is not worth a write");
+            session.set_idle_timeout(REMEMBERED)?;
+            assert_eq!(session.expires_at(), now + MINUTE + REMEMBERED, "{backend:?}");
+            Ok::<_, Error>(())
+        })
+        .await;
     }
 }
 

@@ -3,6 +3,7 @@
 mod support;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -218,6 +219,20 @@ async fn conflicts_without_end_are_given_up_when_the_store_timeout_is_used_up() 
         assert_eq!((answer.status, answer.set_cookie()), (StatusCode::SERVICE_UNAVAILABLE, None), "{backend:?}");
         let left = values(layer, &token).await.unwrap();
         assert!(left["count"].as_u64().unwrap() > 2 && left.get("mine").is_none(), "{backend:?}: {left}");
+    }
+}
+
+#[tokio::test]
+async fn closure_runs_once_where_nobody_interferes() {
+    for backend in Backend::ALL {
+        let Setup { layer, .. } = &Setup::new(backend);
+        let plays = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&plays);
+        begin(layer, |session| {
+            session.update("a", move |a: Option<usize>| Some(a.unwrap_or(0) + counted.fetch_add(1, SeqCst)))
+        })
+        .await;
+        assert_eq!(plays.load(SeqCst), 1, "{backend:?}");
     }
 }
 

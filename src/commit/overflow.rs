@@ -126,4 +126,11 @@ mod tests {
             assert_eq!((handles, overflow.overtaken_by), (ended, overtaken_by), "{what}");
         }
     }
+
+    #[test]
+    fn a_sign_in_that_was_ended_meanwhile_is_not_ended_for_being_one_too_many() {
+        let listed = [(6, 6), (7, 7)].map(|(signed_in, seen)| (&session(signed_in, seen)).into());
+        let overflow = Overflow::of(listed.into(), &session(5, 9), 2);
+        assert_eq!(overflow, Overflow { handles: vec![], overtaken_by: None });
+    }
 }

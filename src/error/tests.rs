@@ -205,3 +205,12 @@ fn what_a_store_cannot_do_is_said_otherwise_than_that_it_failed() {
     assert_eq!(says(StoreError::too_large(2, 1)), "the session is larger than its store allows");
     assert_eq!(says(StoreError::new("broken")), "the session store failed");
 }
+
+#[test]
+fn a_failed_store_names_what_failed_as_its_source() {
+    let source = |error: &StoreError| error.source().map(ToString::to_string);
+    assert_eq!(source(&StoreError::new("broken")).as_deref(), Some("broken"));
+    for error in [StoreError::unsupported(), StoreError::too_large(2, 1)] {
+        assert_eq!(source(&error), None, "{error}");
+    }
+}

@@ -14,6 +14,7 @@ use axum::Router;
 use axum::routing::{get, post};
 use http::StatusCode;
 use support::{Answer, Backend, Browser, DAY, HOUR, Op, Setup};
+use tower::{Layer as _, Service, ServiceExt as _};
 use tower_session_layer::{
     Clock as _, CookieSignature, Error, ImportLayer, Imported, Session, SessionCookie, SessionView, StoreError,
 };
@@ -278,4 +279,28 @@ async fn requests_at_once_each_get_a_session_and_a_row_that_is_deleted_gives_one
         assert!(takes || tokens[0] != tokens[1]);
         assert_eq!([removal(&one), removal(&other)].iter().flatten().count(), tokens.len());
     }
+}
+
+/// Is broken, which shows as soon as it is asked whether it is ready.
+#[derive(Clone)]
+struct Broken;
+
+impl Service<http::Request<()>> for Broken {
+    type Response = http::Response<String>;
+    type Error = &'static str;
+    type Future = std::future::Ready<Result<http::Response<String>, &'static str>>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), &'static str>> {
+        std::task::Poll::Ready(Err("broken"))
+    }
+
+    fn call(&mut self, _: http::Request<()>) -> Self::Future {
+        unreachable!("it is not ready")
+    }
+}
+
+#[tokio::test]
+async fn an_import_is_as_ready_as_the_service_inside() {
+    let layer = ImportLayer::new(old_cookie(), SystemTime::UNIX_EPOCH, importer(&Arc::default()));
+    assert_eq!(layer.layer(Broken).ready().await.map(drop).unwrap_err(), "broken");
 }

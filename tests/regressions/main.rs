@@ -1,6 +1,7 @@
 //! What a hostile reading found, each named for the rule that it broke.
 
 mod loose_ends;
+mod resumed;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use serde_json::json;
 use support::direct::{act, begin, send, values};
 use support::{Backend, DAY, Fault, Op, Setup};
-use tower_session_layer::Session;
+use tower_session_layer::{Error, Session};
 
 #[tokio::test]
 async fn large_numbers_that_round_to_one_are_two() {
@@ -43,23 +44,17 @@ async fn signing_in_again_and_revoking_the_others_keeps_the_values() {
 }
 
 #[tokio::test]
-async fn commit_whose_answer_was_lost_is_not_applied_twice() {
-    for (backend, op) in [(Backend::Memory, Op::Update), (Backend::Remote, Op::Update), (Backend::Remote, Op::Create)] {
+async fn revoking_the_others_commits_nothing_but_a_sign_in() {
+    for backend in Backend::SERVER {
         let setup = Setup::new(backend);
-        let token = match op {
-            Op::Update => Some(begin(&setup.layer, |session| session.insert("n", 0)).await),
-            _ => None,
-        };
-        setup.store.fault(op, Fault::LoseAnswer, 1);
-        let answer = send(&setup.layer, token.as_deref(), |session| async move {
-            session.update("n", |n: Option<u32>| Some(n.unwrap_or(0) + 1)).unwrap();
-            session.commit().await.is_err().to_string()
-        })
-        .await;
-        assert_eq!(answer.body, "true");
-        let token = answer.token().or(token).unwrap();
-        assert_eq!(values(&setup.layer, &token).await, Some(json!({ "n": 1 })), "{backend:?} {op:?}");
-        assert_eq!(setup.store.sessions().await, 1, "{backend:?} {op:?}");
+        let token = begin(&setup.layer, |session| session.sign_in("ada")).await;
+        let answer = send(&setup.layer, Some(&token), |session| async move {
+            session.insert("cart", "mug").unwrap();
+            session.owners().revoke_others(&session).await.unwrap();
+            http::StatusCode::INTERNAL_SERVER_ERROR
+        });
+        answer.await;
+        assert_eq!(values(&setup.layer, &token).await, Some(json!({})), "{backend:?}");
     }
 }
 
@@ -154,17 +149,25 @@ async fn form_shown_to_a_dead_token_is_accepted_when_it_signs_in() {
     }
 }
 
-/// Sends a request that changes its session, answers with this status, and goes on afterwards.
-async fn go_on_after<F>(setup: &Setup, token: &str, status: u16, ends: bool, afterwards: impl FnOnce(Session) -> F)
-where
+type Act = fn(&Session) -> Result<(), Error>;
+
+/// Sends a request that changes its session while another does something to it, answers with this status, and goes on
+/// afterwards.
+async fn go_on_after<F>(
+    setup: &Setup,
+    token: &str,
+    status: u16,
+    meanwhile: Option<Act>,
+    afterwards: impl FnOnce(Session) -> F,
+) where
     F: Future<Output = ()>,
 {
     let (given, kept) = tokio::sync::oneshot::channel();
     let (layer, held) = (setup.layer.clone(), token.to_owned());
     send(&setup.layer, Some(token), move |session| async move {
         session.insert("before", 1).unwrap();
-        if ends {
-            act(&layer, Some(&held), Session::destroy).await;
+        if let Some(meanwhile) = meanwhile {
+            act(&layer, Some(&held), meanwhile).await;
         }
         given.send(session).unwrap();
         http::StatusCode::from_u16(status).unwrap()
@@ -178,13 +181,13 @@ async fn commit_after_the_response_does_not_hide_that_changes_were_dropped_with_
     for backend in Backend::SERVER {
         let setup = Setup::new(backend);
         let begin = || begin(&setup.layer, |session| session.insert("a", 1));
-        go_on_after(&setup, &begin().await, 200, false, |session| async move { session.commit().await.unwrap() }).await;
-        go_on_after(&setup, &begin().await, 200, true, |session| async move {
+        go_on_after(&setup, &begin().await, 200, None, |session| async move { session.commit().await.unwrap() }).await;
+        go_on_after(&setup, &begin().await, 200, Some(Session::destroy), |session| async move {
             assert!(session.commit().await.unwrap_err().is_gone(), "{backend:?}");
         })
         .await;
         let token = begin().await;
-        go_on_after(&setup, &token, 500, false, |session| async move {
+        go_on_after(&setup, &token, 500, None, |session| async move {
             session.insert("after", 1).unwrap();
             assert!(session.commit().await.unwrap_err().is_dropped(), "{backend:?}");
             session.commit().await.unwrap();
@@ -193,7 +196,13 @@ async fn commit_after_the_response_does_not_hide_that_changes_were_dropped_with_
         assert_eq!(values(&setup.layer, &token).await, Some(json!({ "a": 1, "after": 1 })), "{backend:?}");
         let token = begin().await;
         setup.store.fault(Op::Update, Fault::Fail, 1);
-        go_on_after(&setup, &token, 200, false, |session| async move {
+        go_on_after(&setup, &token, 200, None, |session| async move {
+            assert!(!session.contains("before") && !session.is_changed(), "{backend:?}");
+            assert!(session.commit().await.unwrap_err().is_dropped(), "{backend:?}");
+        })
+        .await;
+        // A session of its own, where the other one was emptied, needs a cookie.
+        go_on_after(&setup, &begin().await, 304, Some(Session::clear), |session| async move {
             assert!(session.commit().await.unwrap_err().is_dropped(), "{backend:?}");
         })
         .await;
@@ -205,7 +214,7 @@ async fn destroy_after_the_response_is_done_whatever_follows_it() {
     for backend in Backend::SERVER {
         let setup = Setup::new(backend);
         let token = begin(&setup.layer, |session| session.insert("a", 1)).await;
-        go_on_after(&setup, &token, 200, false, |session| async move {
+        go_on_after(&setup, &token, 200, None, |session| async move {
             session.destroy().unwrap();
             session.insert("b", 1).unwrap();
             assert!(session.commit().await.unwrap_err().is_response_sent(), "{backend:?}");
@@ -214,6 +223,53 @@ async fn destroy_after_the_response_is_done_whatever_follows_it() {
         .await;
         assert_eq!(values(&setup.layer, &token).await, None, "{backend:?}");
     }
+}
+
+#[tokio::test]
+async fn destroy_after_the_response_that_needs_a_cookie_is_not_done_by_half() {
+    let setup = Setup::new(Backend::Cookie);
+    let token = begin(&setup.layer, |session| session.insert("a", 1)).await;
+    go_on_after(&setup, &token, 500, None, |session| async move {
+        assert!(session.commit().await.unwrap_err().is_dropped());
+        session.destroy().unwrap();
+        session.insert("b", 1).unwrap();
+        assert!(session.commit().await.unwrap_err().is_response_sent());
+        assert!(!session.is_new(), "what the client holds goes on");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn reload_of_a_session_that_was_emptied_finds_a_new_one() {
+    for backend in Backend::SERVER {
+        let setup = Setup::new(backend);
+        let token = begin(&setup.layer, |session| session.insert("a", 1)).await;
+        let (layer, held) = (setup.layer.clone(), token.clone());
+        let answer = send(&setup.layer, Some(&token), move |session| async move {
+            act(&layer, Some(&held), Session::clear).await;
+            session.reload().await?;
+            assert!(session.is_new() && session.is_empty(), "{backend:?}");
+            session.insert("b", 1)
+        })
+        .await;
+        let fresh = answer.token().unwrap();
+        assert_ne!(fresh, token, "{backend:?}");
+        assert_eq!(values(&setup.layer, &fresh).await, Some(json!({ "b": 1 })), "{backend:?}");
+    }
+}
+
+#[tokio::test]
+async fn reload_of_an_outdated_session_finds_what_others_wrote_and_sends_its_token() {
+    let setup = Setup::new(Backend::Memory);
+    let token = begin(&setup.layer, |session| session.insert("a", 1)).await;
+    let (layer, store, held) = (setup.layer.clone(), setup.store.clone(), token.clone());
+    let answer = send(&setup.layer, Some(&token), |session| async move {
+        act(&layer, Some(&held), |session| session.insert("b", 1)).await;
+        store.fault(Op::Load, Fault::Outdated, 1);
+        session.reload().await.unwrap();
+        assert!(session.contains("b"));
+    });
+    assert_eq!(answer.await.token(), Some(token));
 }
 
 #[tokio::test]

@@ -62,6 +62,10 @@ pub enum Fault {
     SentAgain,
     /// It panics before it does anything.
     Panic,
+    /// A `create` comes as far as the record, and not to its owner's list, where a revocation would find it.
+    Halfway,
+    /// A `load` says that the client is to be sent another token.
+    Outdated,
 }
 
 #[derive(Debug, Clone)]
@@ -95,6 +99,8 @@ struct Controls {
     faults: Mutex<HashMap<Op, Planned>>,
     waiting: AtomicUsize,
     interruption: Mutex<Option<(usize, Interruption)>>,
+    /// What came halfway.
+    half: Mutex<Option<(SessionToken, Arc<Record>)>>,
 }
 
 /// What happens between two steps of another request.
@@ -281,11 +287,32 @@ impl SessionStore for TestStore {
     }
 
     async fn load(&self, token: &SessionToken, now: SystemTime) -> Result<Loaded, StoreError> {
-        on!(self, Op::Load, load(token, now))
+        let fault = self.enter(Op::Load).await?;
+        let half = self.controls.half.lock().unwrap().clone();
+        let answer = match half.filter(|(half, _)| half == token) {
+            Some((_, record)) => Loaded::Live(record),
+            None => on!(@call self, load(token, now))?,
+        };
+        let answer = match answer {
+            Loaded::Live(record) if fault == Some(Fault::Outdated) => Loaded::Outdated(record),
+            answer => answer,
+        };
+        self.leave(fault, answer).await
     }
 
     async fn create(&self, fresh: &SessionToken, record: &Arc<Record>, now: SystemTime) -> Result<Created, StoreError> {
-        on!(self, Op::Create, create(fresh, record, now))
+        let fault = self.enter(Op::Create).await?;
+        let half = (fault == Some(Fault::Halfway)).then(|| (fresh.clone(), Arc::clone(record)));
+        let is_half = half.is_some();
+        *self.controls.half.lock().unwrap() = half;
+        if is_half {
+            return Err(StoreError::new("made to stop halfway"));
+        }
+        for _ in 0..usize::from(fault == Some(Fault::SentAgain)) {
+            on!(@call self, create(fresh, record, now))?;
+        }
+        let answer = on!(@call self, create(fresh, record, now))?;
+        self.leave(fault, answer).await
     }
 
     async fn update(
