@@ -252,6 +252,8 @@ mod tests {
                 let _ = Record::decode(sample().head(), &flipped);
             }
         }
+        let error = Record::decode(sample().head(), &[]).unwrap_err();
+        assert_eq!(error.to_string(), "stored session cannot be read: cut off");
         let mut longer = whole.clone();
         longer.push(0);
         assert!(Record::decode(sample().head(), &longer).is_err());
