@@ -275,5 +275,6 @@ mod tests {
     fn debug_shows_no_value_and_no_owner() {
         let shown = format!("{:?}", sample());
         assert!(!shown.contains("hi") && !shown.contains("ada") && !shown.contains("note"), "{shown}");
+        assert!(shown.starts_with("Record {") && shown.contains("has_owner: true, keys: 2"), "{shown}");
     }
 }
