@@ -325,7 +325,7 @@ mod tests {
                 // Nor do two in one group of four make up for each other.
                 for beside in 1..4 {
                     let mut text = text;
-                    text[usize::from(strange) % 32 ^ beside] = strange;
+                    text[(usize::from(strange) % 32) ^ beside] = strange;
                     assert_eq!(decode(&text), None, "{strange} twice");
                 }
             }

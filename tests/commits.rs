@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use http::StatusCode;
-use support::{Answer, Backend, Browser, Fault, HOUR, MINUTE, Op, Setup, serve};
+use support::{Answer, Backend, Browser, Fault, HOUR, Log, MINUTE, Op, Setup, serve};
 use tokio::time::Instant;
 use tower_session_layer::{Error, Session};
 
@@ -148,21 +148,25 @@ async fn what_ended_before_the_next_session_failed_to_begin_takes_its_cookie_alo
 async fn what_ended_before_a_sign_in_was_refused_takes_its_cookie_along() {
     for backend in Backend::SERVER {
         let setup = Setup::new(backend);
-        let layer = setup.layer.clone();
+        let (layer, clock) = (setup.layer.clone(), setup.clock.clone());
         let mut browser = serve(&setup, move |session, path| {
-            let owners = layer.owners();
+            let (owners, clock) = (layer.owners(), clock.clone());
             async move {
                 if path == "/begin" {
                     return session.insert("a", 1);
                 }
                 session.destroy()?;
                 session.sign_in("ada")?;
-                owners.revoke_all("ada").await.map(drop)
+                owners.revoke_all("ada").await?;
+                clock.advance(MINUTE);
+                Ok(())
             }
         });
         browser.post("/begin").await;
+        let log = Log::capture();
         let answer = browser.post("/start_over").await;
         assert_eq!((answer.status, answer.removes_cookie()), (StatusCode::SERVICE_UNAVAILABLE, true), "{backend:?}");
+        assert!(log.text().contains("a sign-in came too late"), "{backend:?}: {}", log.text());
     }
 }
 

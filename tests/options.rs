@@ -62,8 +62,11 @@ fn a_prefix_keeps_its_promise_in_any_case() {
 fn the_default_name_follows_its_options() {
     accepted(|builder| builder);
     accepted(SessionLayerBuilder::insecure_http);
-    assert!(matches!(refused(|builder| builder.domain("example.com")), ConfigError::HostPrefix { .. }));
-    assert!(matches!(refused(|builder| builder.path("/a")), ConfigError::HostPrefix { .. }));
+    assert!(matches!(
+        refused(|builder| builder.domain("example.com")),
+        ConfigError::HostPrefix { conflict: "a domain", .. }
+    ));
+    assert!(matches!(refused(|builder| builder.path("/a")), ConfigError::HostPrefix { conflict: "another path", .. }));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use http::StatusCode;
 use support::direct::{act, begin, send};
 use support::{Answer, Backend, DAY, Fault, HOUR, MINUTE, Op, Setup};
-use tower_session_layer::{Clock as _, OwnedSession, Session, SessionHandle};
+use tower_session_layer::{Clock as _, Error, OwnedSession, Session, SessionHandle};
 
 const INSTANT: Duration = Duration::from_micros(1);
 
@@ -82,6 +83,25 @@ async fn a_handle_is_no_token_and_of_no_use_to_another_owner() {
 }
 
 #[tokio::test]
+async fn every_session_has_a_name_of_its_own_however_it_began() {
+    type Start = fn(&Session) -> Result<(), Error>;
+    let starts: [Start; 4] = [
+        |session| session.insert("cart", 1),
+        |session| session.csrf_token().map(drop),
+        |session| session.renew().and_then(|()| session.insert("cart", 1)),
+        |session| session.sign_in("ada"),
+    ];
+    for backend in Backend::ALL {
+        let setup = Setup::new(backend);
+        let mut handles = HashSet::new();
+        for (at, start) in starts.into_iter().enumerate() {
+            let token = begin(&setup.layer, start).await;
+            assert!(handles.insert(handle(&setup, &token).await.to_string()), "{backend:?} {at}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn one_other_sessions_or_all_are_revoked_and_nobody_elses() {
     for backend in Backend::SERVER {
         for (which, ended, alive) in [
@@ -133,7 +153,7 @@ async fn a_revoked_token_is_dead_at_once_and_inert() {
 }
 
 /// What a request of a device does while its owner's sessions are revoked from elsewhere.
-async fn work(session: Session, what: &str) -> Result<(), tower_session_layer::Error> {
+async fn work(session: Session, what: &str) -> Result<(), Error> {
     match what {
         "sign in" => session.sign_in("ada"),
         "sign in, committed early" => {

@@ -2,18 +2,24 @@
 
 mod support;
 
+use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use axum::Router;
 use axum::extract::Path;
 use axum::routing::{get, post};
-use http::StatusCode;
+use http::{Request, Response, StatusCode};
 use support::{Backend, Browser, Log, Setup};
-use tower::Layer as _;
-use tower_session_layer::{Error, Session, SessionToken, TokenShape, TypedSession};
+use tower::{Layer as _, Service as _, service_fn};
+use tower_session_layer::store::{Tombstone, TombstoneKind};
+use tower_session_layer::{
+    Error, ImportLayer, Imported, KeyPrefix, LazySession, Session, SessionCookie, SessionLayer, SessionLayerBuilder,
+    SessionToken, TokenShape, TypedSession,
+};
 
 fn app(setup: &Setup) -> Router {
     Router::new()
@@ -85,7 +91,7 @@ async fn no_debug_output_holds_a_token() {
         let seen = Arc::new(Mutex::new(String::new()));
         let look = {
             let seen = Arc::clone(&seen);
-            move |request: http::Request<axum::body::Body>| async move {
+            move |request: Request<axum::body::Body>| async move {
                 let session = request.extensions().get::<Session>().unwrap();
                 session.insert("a", 1)?;
                 let text =
@@ -261,4 +267,29 @@ async fn debug_names_what_it_shows() {
         assert!(format!("{:?}", session.view()).starts_with("SessionView"));
     })
     .await;
+    assert!(format!("{:?}", SessionLayer::builder(setup.store.clone())).starts_with("SessionLayerBuilder"));
+    let inner = service_fn(|request: Request<()>| async move {
+        let lazy = request.extensions().get::<LazySession>().unwrap();
+        assert!(format!("{lazy:?}").starts_with("LazySession"));
+        Ok::<_, Infallible>(Response::new(String::new()))
+    });
+    let cookie = SessionCookie::builder().name("old").build().unwrap();
+    let nothing = |_| async { Ok::<_, Infallible>(Some(Imported::new())) };
+    let import = ImportLayer::new(cookie, SystemTime::UNIX_EPOCH, nothing);
+    assert!(format!("{import:?}").starts_with("ImportLayer"));
+    assert!(format!("{:?}", import.layer(())).starts_with("ImportService"));
+    let passing = service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new(String::new())) });
+    assert!(format!("{:?}", import.layer(passing).call(Request::new(()))).starts_with("ImportFuture"));
+    let lazy = Setup::with(Backend::Memory, SessionLayerBuilder::lazy);
+    let responding = lazy.layer.layer(inner).call(Request::new(()));
+    assert!(format!("{responding:?}").starts_with("ResponseFuture"));
+    responding.await.unwrap();
+}
+
+#[test]
+fn debug_of_what_is_stored_names_it_and_shows_no_secret() {
+    let token = SessionToken::from_random([1; 24]);
+    assert_eq!(format!("{:?}", KeyPrefix::from(token.key())), KeyPrefix::from(token.key()).to_string());
+    let stone = Tombstone::new(TombstoneKind::Renewed, support::MINUTE, SystemTime::UNIX_EPOCH);
+    assert!(format!("{stone:?}").starts_with("Tombstone { kind: Renewed"));
 }

@@ -214,3 +214,14 @@ fn a_failed_store_names_what_failed_as_its_source() {
         assert_eq!(source(&error), None, "{error}");
     }
 }
+
+#[test]
+fn a_value_that_cannot_be_used_is_shown_as_far_as_it_is_not_too_long() {
+    let says = |path: String| ConfigError::Path(path).to_string();
+    assert!(says("shop".into()).starts_with("path \"shop\": "));
+    assert!(
+        says(format!("{}é", "x".repeat(59))).starts_with(&format!("path \"{}\": ", "x".repeat(59))),
+        "whole characters"
+    );
+    assert!(says("x".repeat(61)).starts_with(&format!("path \"{}\": ", "x".repeat(60))));
+}

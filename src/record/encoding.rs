@@ -252,6 +252,8 @@ mod tests {
                 let _ = Record::decode(sample().head(), &flipped);
             }
         }
+        let error = Record::decode(sample().head(), &[]).unwrap_err();
+        assert_eq!(error.to_string(), "stored session cannot be read: cut off");
         let mut longer = whole.clone();
         longer.push(0);
         assert!(Record::decode(sample().head(), &longer).is_err());
@@ -273,5 +275,6 @@ mod tests {
     fn debug_shows_no_value_and_no_owner() {
         let shown = format!("{:?}", sample());
         assert!(!shown.contains("hi") && !shown.contains("ada") && !shown.contains("note"), "{shown}");
+        assert!(shown.starts_with("Record {") && shown.contains("has_owner: true, keys: 2"), "{shown}");
     }
 }

@@ -101,5 +101,10 @@ mod tests {
         assert!(ended.includes(session(0), 9));
         let found = ended.found.read().unwrap();
         assert!(found.young.len() + found.old.len() <= 2 * REMEMBERED);
+        // Nor does it grow where each is found once.
+        let ended = Ended::default();
+        (0..10 * REMEMBERED).for_each(|n| ended.note(session(n), 5));
+        let found = ended.found.read().unwrap();
+        assert!(found.young.len() + found.old.len() <= 2 * REMEMBERED);
     }
 }

@@ -220,6 +220,33 @@ async fn a_live_session_removes_the_old_cookie_where_no_cache_keeps_that() {
 }
 
 #[tokio::test]
+async fn a_dead_token_leaves_the_old_cookie_alone() {
+    for lazy in [false, true] {
+        let import = Import::on(Setup::with(Backend::Memory, |builder| if lazy { builder.lazy() } else { builder }));
+        let mut browser = import.with_old(FORGED);
+        browser.post("/set").await;
+        let mut dead = browser.with_token(&browser.token().unwrap());
+        dead.cookies.insert("__session".into(), OLD.into());
+        browser.post("/logout").await;
+        let answer = dead.get("/user").await;
+        assert_eq!((answer.body.as_str(), answer.set_cookies()), ("nobody", vec![]), "lazy: {lazy}");
+    }
+}
+
+#[tokio::test]
+async fn a_flash_value_that_an_import_brings_is_shown() {
+    let setup = Setup::new(Backend::Memory);
+    let layer = ImportLayer::new(old_cookie(), setup.clock.now() + DAY, |_| async {
+        let mut session = Imported::new();
+        session.flash("notice", "welcome back")?;
+        Ok::<_, Error>(Some(session))
+    });
+    let mut browser = Browser::new(routes().layer(layer).layer(setup.layer.clone()));
+    browser.cookies.insert("__session".into(), OLD.into());
+    assert_eq!(browser.get("/notice").await.body, "welcome back");
+}
+
+#[tokio::test]
 async fn a_lazy_layer_imports_as_well() {
     let import = Import::on(Setup::with(Backend::Remote, tower_session_layer::SessionLayerBuilder::lazy));
     let mut browser = import.with_old(OLD);

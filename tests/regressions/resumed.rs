@@ -2,10 +2,11 @@
 
 use http::StatusCode;
 use serde_json::json;
-use tower_session_layer::{Error, Session};
+use tower_session_layer::store::{Change, Loaded, Tombstone, TombstoneKind, Updated};
+use tower_session_layer::{Clock as _, Error, Session, SessionStore as _, SessionToken, TokenShape};
 
-use crate::support::direct::{begin, send, values};
-use crate::support::{Backend, Fault, Op, Setup};
+use crate::support::direct::{act, begin, send, settle, values};
+use crate::support::{Backend, DAY, Fault, HOUR, Op, Setup};
 
 fn count(session: &Session) -> Result<(), Error> {
     session.update("n", |n: Option<u32>| Some(n.unwrap_or(0) + 1))
@@ -72,6 +73,40 @@ async fn renewal_that_follows_a_commit_whose_answer_was_lost_is_done() {
         let fresh = answer.await.token().unwrap();
         assert_eq!(values(&setup.layer, &fresh).await, Some(json!({ "n": 1 })), "{backend:?}");
         assert_eq!(values(&setup.layer, &token).await, None, "{backend:?}");
+    }
+}
+
+#[tokio::test]
+async fn deadline_that_a_commit_whose_answer_was_lost_has_moved_is_sent() {
+    for backend in Backend::SERVER {
+        let setup = Setup::new(backend);
+        let token = begin(&setup.layer, |session| session.insert("n", 0)).await;
+        setup.clock.advance(DAY);
+        setup.store.fault(Op::Update, Fault::LoseAnswer, 1);
+        let answer = send(&setup.layer, Some(&token), |session| async move {
+            count(&session)?;
+            session.commit().await.unwrap_err();
+            session.commit().await
+        });
+        assert_eq!(answer.await.token(), Some(token), "{backend:?}");
+    }
+}
+
+#[tokio::test]
+async fn renewal_that_failed_can_no_longer_be_carried_out_by_a_call_that_comes_late() {
+    for backend in Backend::SERVER {
+        let setup = Setup::new(backend);
+        let text = begin(&setup.layer, |session| session.insert("n", 0)).await;
+        let token = SessionToken::parse(text.as_bytes(), TokenShape::Random).unwrap();
+        let now = setup.clock.now();
+        let Loaded::Live(before) = setup.store.load(&token, now).await.unwrap() else { unreachable!() };
+        setup.store.fault(Op::Update, Fault::Fail, 1);
+        assert_eq!(act(&setup.layer, Some(&text), Session::renew).await.status, StatusCode::SERVICE_UNAVAILABLE);
+        settle().await;
+        let retire = Change::Retire(Tombstone::new(TombstoneKind::Renewed, HOUR, now));
+        let late = setup.store.update(&token, before.version(), &retire, now).await.unwrap();
+        assert_eq!(late, Updated::Conflict, "{backend:?}");
+        assert_eq!(values(&setup.layer, &text).await, Some(json!({ "n": 0 })), "{backend:?}");
     }
 }
 
