@@ -304,7 +304,8 @@ fn fill(session: &Session, imported: Imported) -> Result<(), Error> {
     if let Some((owner, signed_in)) = owner {
         let (stamp, handle) = (shared.stamp(), shared.random.handle()?);
         // Zero is who never signed in.
-        ops.push(Op::SignIn(SignIn { owner, stamp, signed_in: signed_in.clamp(1, stamp), handle }));
+        let signed_in = signed_in.clamp(1, stamp);
+        ops.push(Op::SignIn(SignIn { owner, stamp, signed_in, handle, begins_anew: false }));
     }
     let mut state = session.inner().lock();
     let before = state.work.clone();

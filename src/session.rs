@@ -189,8 +189,10 @@ impl Session {
         let shared = &self.0.shared;
         let (secret, handle) = (shared.random.bytes()?, shared.random.handle()?);
         let stamp = shared.stamp();
-        let sign_in = SignIn { owner: owner.into(), stamp, signed_in: stamp, handle };
+        let owner: Arc<str> = owner.into();
         self.0.write(|work| {
+            let begins_anew = work.draft.owner.as_ref().is_some_and(|before| *before != owner);
+            let sign_in = SignIn { owner, stamp, signed_in: stamp, handle, begins_anew };
             work.apply(Op::SignIn(sign_in), shared.max_record_len)?;
             work.intent.renew = Some(secret);
             work.draft_mut().csrf = secret;

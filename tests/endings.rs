@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use support::direct::{act, begin, hold, respond, send, values};
-use support::{Answer, Backend, MINUTE, Op, Setup, answer};
+use support::{Answer, Backend, DAY, HOUR, MINUTE, Op, Setup, answer};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use tower_session_layer::{Error, Session, SessionLayer};
@@ -39,6 +39,39 @@ impl End {
 
 async fn begin_of_ada(layer: &SessionLayer) -> String {
     begin(layer, |session| session.insert("a", 1).and_then(|()| session.sign_in("ada"))).await
+}
+
+/// The log of a request is played again on a session without an owner, which must not make it the next person's.
+#[tokio::test]
+async fn what_a_request_wrote_for_one_person_never_becomes_anothers() {
+    for (backend, end) in pairs() {
+        for expires in [false, true] {
+            let Setup { layer, clock, .. } = &Setup::new(backend);
+            let token = begin_of_ada(layer).await;
+            clock.advance(7 * DAY - HOUR);
+            let held = hold(layer, &token, |session| {
+                session.insert("note", "for ada")?;
+                session.update("visits", |visits: Option<u32>| Some(visits.unwrap_or(0) + 1))?;
+                session.flash("notice", "for ada")?;
+                session.sign_in("grace")?;
+                assert!(session.is_empty());
+                session.insert("theme", "dark")
+            });
+            let held = held.await;
+            if expires {
+                clock.advance(2 * HOUR);
+            } else {
+                end.come(layer, &token).await;
+            }
+            let grace = held.release().await.token().unwrap();
+            assert_eq!(values(layer, &grace).await, Some(json!({ "theme": "dark" })), "{backend:?} {end:?}");
+            act(layer, Some(&grace), |session| {
+                assert_eq!(session.owner().as_deref(), Some("grace"));
+                assert_eq!(session.take_flash::<String>("notice").unwrap(), None);
+            })
+            .await;
+        }
+    }
 }
 
 #[tokio::test]

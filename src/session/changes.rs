@@ -41,6 +41,8 @@ pub(crate) struct SignIn {
     /// When the owner proved who it is: the same, but for a session that began elsewhere.
     pub(crate) signed_in: u64,
     pub(crate) handle: SessionHandle,
+    /// Whether the session was another person's: then what the request changed before was that person's too.
+    pub(crate) begins_anew: bool,
 }
 
 impl Op {
@@ -161,7 +163,10 @@ impl Intent {
     pub(crate) fn replay(&self, on: &Record, limit: usize) -> Result<(Record, bool), Error> {
         let mut record = on.clone();
         let mut edited = false;
-        for op in self.log.iter() {
+        // The record may have no owner by now, since that person's session has ended: the changes must not outlive it.
+        let anew = |op: &Op| matches!(op, Op::SignIn(sign_in) if sign_in.begins_anew);
+        let theirs = self.log.iter().rev().position(anew).map_or(0, |last| self.log.len() - 1 - last);
+        for op in self.log.iter().skip(theirs) {
             edited |= op.apply(&mut record)?;
         }
         if let Some(secret) = self.renew {
