@@ -57,7 +57,8 @@ use crate::store::Boxed;
 ///   [`not_before`](crate::SessionLayerBuilder::not_before) spares it. The time of the sign-in is what the function
 ///   says ([`Imported::sign_in`]).
 /// - A [revocation](crate::Owners) refuses imports of its owner for a day, and the response then removes the old cookie.
-///   Beyond that, what ends a person's sessions has to end the old ones too.
+///   Beyond that, what ends a person's sessions has to end the old ones too. The same happens where
+///   [`max_sessions_per_owner`](crate::SessionLayerBuilder::max_sessions_per_owner) is reached by later sign-ins.
 /// - Whoever can plant a cookie of the old name, as hosts beside this one can where it has no `__Host-` prefix, can have a
 ///   visitor without a session go on with the planter's. That was so before; it ends with `valid_until`.
 /// - The old application must not set its cookie any more. Routes under the [`SessionLayer`](crate::SessionLayer) and outside
@@ -304,7 +305,8 @@ fn fill(session: &Session, imported: Imported) -> Result<(), Error> {
     if let Some((owner, signed_in)) = owner {
         let (stamp, handle) = (shared.stamp(), shared.random.handle()?);
         // Zero is who never signed in.
-        let signed_in = signed_in.clamp(1, stamp);
+        // A time to come is a mistake, as milliseconds taken for seconds are: it makes no recent sign-in.
+        let signed_in = if signed_in > stamp { 1 } else { signed_in.max(1) };
         ops.push(Op::SignIn(SignIn { owner, stamp, signed_in, handle, begins_anew: false }));
     }
     let mut state = session.inner().lock();

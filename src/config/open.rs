@@ -180,7 +180,10 @@ fn place(
 
 fn read(name: &str, path: &Path, what: &str) -> Result<String, ConfigError> {
     std::fs::read_to_string(path).map_err(|error| {
-        let name = format!("{name} {}", path.display());
+        // Perhaps the secret itself, where the file that holds it was asked for.
+        let shown = path.to_string_lossy();
+        let is_secret = shown.contains("://") || (!shown.starts_with(['/', '.']) && super::secret::is_key(&shown));
+        let name = format!("{name} {}", if is_secret { "…" } else { &shown });
         match error.kind() {
             io::ErrorKind::InvalidData => setting(&name, &format!("expected text, {what}")),
             _ => setting(&name, &format!("cannot be read: {error}")),

@@ -75,6 +75,14 @@ impl Place {
         if rest.contains('@') {
             return None;
         }
+        // Or one whose `@HOST` is missing: then it stands where the port should be.
+        let is_port = |host: &str| {
+            let port = host.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')).map_or("", |(_, port)| port);
+            port.bytes().all(|byte| byte.is_ascii_digit())
+        };
+        if !authority.rsplit('@').next()?.split(',').all(is_port) {
+            return None;
+        }
         let (hosts, path) = (authority.rsplit('@').next()?, rest.split(['?', '#']).next()?);
         Some(format!("{scheme}://{hosts}{path}"))
     }
@@ -126,6 +134,10 @@ mod tests {
             ("mysql://user:sec/ret@host/shop", "mysql:…"),
             ("mysql://user:sec#ret@host/shop", "mysql:…"),
             ("mysql:user:secret@host", "mysql:…"),
+            ("mysql://user:secret", "mysql:…"),
+            ("postgres://user:secret/shop", "postgres:…"),
+            ("redis://:secret%40host", "redis:…"),
+            ("redis+cluster://a:1,user:secret", "redis+cluster:…"),
             ("mongodb://user:secret@host", "mongodb:…"),
             ("secret", "…"),
             ("sec/ret:x", "…"),

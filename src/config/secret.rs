@@ -49,6 +49,11 @@ impl fmt::Debug for Keys {
     }
 }
 
+/// Whether a text could be a key.
+pub(super) fn is_key(text: &str) -> bool {
+    bytes(text).is_some_and(|key| key.len() >= 32)
+}
+
 /// Hexadecimal digits are hexadecimal, whatever else they may be; the rest is base64, of either alphabet, padded or not.
 fn bytes(text: &str) -> Option<Vec<u8>> {
     const BASE64: GeneralPurpose = GeneralPurpose::new(

@@ -95,7 +95,8 @@ impl Imported {
         Ok(())
     }
 
-    /// Makes `owner` the session's, who signed in at `since`; the Unix epoch where nobody knows.
+    /// Makes `owner` the session's, who signed in at `since`; the Unix epoch where nobody knows. It is never
+    /// `SystemTime::now()`: a revocation refuses what is older than itself. A time to come counts as unknown.
     ///
     /// That is what [`Session::signed_in_at`](crate::Session::signed_in_at) will say, so that an old cookie passes for no
     /// recent sign-in.

@@ -207,13 +207,65 @@ impl<'a, I: Iterator<Item = &'a Entry>> MapAccess<'a> for Walk<'a, I> {
 
     fn next_key_seed<K: DeserializeSeed<'a>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
         self.at.set(self.rest.next());
-        self.at.get().map(|entry| seed.deserialize(BorrowedStrDeserializer::new(entry.key()))).transpose()
+        self.at.get().map(|entry| seed.deserialize(Key(entry.key()))).transpose()
     }
 
     fn next_value_seed<V: DeserializeSeed<'a>>(&mut self, seed: V) -> Result<V::Value, Fault> {
         let entry = self.at.get().ok_or_else(|| de::Error::custom("a value was asked for before its key"))?;
         let mut json = serde_json::Deserializer::from_str(entry.json());
         seed.deserialize(&mut json).and_then(|value| json.end().map(|()| value)).map_err(Fault::Value)
+    }
+}
+
+/// A key of a map, which JSON writes as a text whatever it is.
+struct Key<'a>(&'a str);
+
+/// As the number that the text is, or else as the text, of which the visitor says what is wrong with it.
+macro_rules! numbers {
+    ($($method:ident $visit:ident,)+) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+            match self.0.parse() {
+                Ok(number) => visitor.$visit(number),
+                Err(_) => visitor.visit_borrowed_str(self.0),
+            }
+        }
+    )+};
+}
+
+impl<'de> Deserializer<'de> for Key<'de> {
+    type Error = Fault;
+
+    numbers! {
+        deserialize_bool visit_bool, deserialize_f32 visit_f32, deserialize_f64 visit_f64,
+        deserialize_i8 visit_i8, deserialize_i16 visit_i16, deserialize_i32 visit_i32,
+        deserialize_i64 visit_i64, deserialize_i128 visit_i128,
+        deserialize_u8 visit_u8, deserialize_u16 visit_u16, deserialize_u32 visit_u32,
+        deserialize_u64 visit_u64, deserialize_u128 visit_u128,
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_borrowed_str(self.0)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        BorrowedStrDeserializer::new(self.0).deserialize_enum(name, variants, visitor)
+    }
+
+    forward_to_deserialize_any! {
+        char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
     }
 }
 

@@ -32,6 +32,9 @@ use crate::record::Values;
 /// - `flatten`: the fields of the inner struct are keys themselves; a flattened map holds every key that is no field.
 /// - `deny_unknown_fields` has no effect, since other keys are not shown to the struct.
 ///
+/// What JSON cannot give back, as a float that is not a number, makes the whole struct unreadable until its key is removed. A
+/// field counts as changed when its JSON differs, so that a `HashSet` that was built anew may be written without need.
+///
 /// A struct or map within a field is one value: of two requests that change different parts of it with
 /// [`edit`](Self::edit) at the same time, the later one wins, and with [`update`](Self::update) both land.
 ///
@@ -130,7 +133,8 @@ impl<T> TypedSession<T> {
     ///
     /// The closure runs now, and again on the newer struct for each conflict with another request, so that it lands as often
     /// as it was called; what this handler sees may differ from what lands. Each time, the fields that differ are set or
-    /// removed and the others stay. The closure must not have effects of its own. It never runs under a lock.
+    /// removed and the others stay. The closure must not have effects of its own: one that
+    /// changes this very session is run again for that change, without an end. It never runs under a lock.
     ///
     /// # Errors
     ///

@@ -47,6 +47,11 @@ async fn no_error_shows_a_secret() {
             "holds no key: expected at least 32 bytes in hex",
         ),
         (format!("store = 'cookie:'\n[cookie]\nkey_file = '{broken}x'"), "cannot be read: No such file"),
+        (
+            format!("store = 'cookie:'\n[cookie]\nkey_file = '{}'", "5ec2e7".repeat(11)),
+            "cookie.key_file …: cannot be read",
+        ),
+        ("store_url_file = 'postgres://u:hunter2@h/db'".to_owned(), "store_url_file …: cannot be read: No such file"),
         (format!("store_url_file = '{url}x'"), "store_url_file"),
         (format!("store_url_file = '{url}'"), "store \"\": expected cookie:"),
         ("store = 'hunter2'".to_owned(), "store \"\": expected cookie:"),

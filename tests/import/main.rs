@@ -331,3 +331,30 @@ async fn an_import_is_as_ready_as_the_service_inside() {
     let layer = ImportLayer::new(old_cookie(), SystemTime::UNIX_EPOCH, importer(&Arc::default()));
     assert_eq!(layer.layer(Broken).ready().await.map(drop).unwrap_err(), "broken");
 }
+
+#[tokio::test]
+async fn a_sign_in_to_come_is_no_recent_one_and_a_revocation_refuses_it() {
+    let setup = Setup::new(Backend::Memory);
+    let owners = setup.layer.owners();
+    let later = setup.clock.now() + DAY;
+    let import = move |_| {
+        let mut session = Imported::default();
+        let signed_in = session.sign_in("ada", later).map(|()| Some(session));
+        std::future::ready(signed_in)
+    };
+    let valid_until = setup.clock.now() + 90 * DAY;
+    let app = routes().layer(ImportLayer::new(old_cookie(), valid_until, import)).layer(setup.layer.clone());
+    let mut browser = Browser::new(app);
+    let old = |browser: &Browser| {
+        let mut browser = browser.another();
+        browser.cookies.insert("__session".into(), "old".into());
+        browser
+    };
+    browser = old(&browser);
+    assert_eq!(browser.get("/user").await.body, "ada");
+    let told = browser.get("/signed_in").await.body;
+    assert!(told.contains("Some") && !told.contains(&format!("{later:?}")), "{told}");
+    setup.clock.advance(HOUR);
+    assert_eq!(owners.revoke_all("ada").await.unwrap(), 1);
+    assert_eq!(old(&browser).get("/user").await.body, "nobody");
+}

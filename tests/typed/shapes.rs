@@ -185,7 +185,14 @@ async fn whatever_serde_writes_as_a_map_can_be_the_session() {
     assert_eq!(found.await, json!({ "step": "payment", "card": 4, "beside": 1 }));
     let found = after::<Wrapper>(json!({ "a": 1, "b": 2 }), |map| *map.0.get_mut("b").unwrap() += 1);
     assert_eq!(found.await, json!({ "a": 1, "b": 3 }));
+    let found = after::<BTreeMap<u32, u32>>(json!({ "7": 1 }), |map| _ = map.insert(8, map[&7] + 1));
+    assert_eq!(found.await, json!({ "7": 1, "8": 2 }));
+    let found =
+        after::<BTreeMap<Option<bool>, u32>>(json!({ "true": 1 }), |map| *map.get_mut(&Some(true)).unwrap() += 1);
+    assert_eq!(found.await, json!({ "true": 2 }));
     with(json!({ "beside": 1 }), |session| {
+        let error = TypedSession::<BTreeMap<u32, u32>>::from(session).get().unwrap_err();
+        assert!(error.is_decode(), "{error}");
         let typed = TypedSession::<Strict>::from(session);
         typed.edit(|strict| (strict.large, strict.text) = (u128::MAX, "\"\u{1F980}\\".into())).unwrap();
         assert_eq!(typed.get().unwrap(), Strict { large: u128::MAX, text: "\"\u{1F980}\\".into() });
