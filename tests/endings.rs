@@ -48,7 +48,7 @@ async fn what_a_request_wrote_for_one_person_never_becomes_anothers() {
         for expires in [false, true] {
             let Setup { layer, clock, .. } = &Setup::new(backend);
             let token = begin_of_ada(layer).await;
-            clock.advance(7 * DAY - HOUR);
+            clock.advance(6 * DAY + 13 * HOUR);
             let held = hold(layer, &token, |session| {
                 session.insert("note", "for ada")?;
                 session.update("visits", |visits: Option<u32>| Some(visits.unwrap_or(0) + 1))?;
@@ -59,7 +59,7 @@ async fn what_a_request_wrote_for_one_person_never_becomes_anothers() {
             });
             let held = held.await;
             if expires {
-                clock.advance(2 * HOUR);
+                clock.advance(12 * HOUR);
             } else {
                 end.come(layer, &token).await;
             }
