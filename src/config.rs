@@ -101,6 +101,10 @@ settings! {
     /// `SHOP_SESSION_REDIS_PREFIX=shop:` is `prefix` of the table `redis`. [`override_with_env`](Self::override_with_env)
     /// lays them over what a file says.
     ///
+    /// A variable with the prefix that stands for no key is an error, lest a mistyped one be passed over; one whose prefix is
+    /// mistyped goes unnoticed. Kubernetes sets `SHOP_SESSION_SERVICE_HOST` and others for a service `shop-session`: choose a
+    /// prefix that no service has, or turn off `enableServiceLinks`.
+    ///
     /// # Secrets
     ///
     /// Keys and the store's URL can be texts, files that hold them, or environment variables. Neither `Debug` nor any

@@ -75,7 +75,7 @@ use crate::store::Boxed;
 /// # Cost
 ///
 /// A request without the old cookie pays a look through its `Cookie` header. A function that waits needs a tokio runtime with
-/// timers.
+/// timers. Under a [`lazy`](crate::SessionLayerBuilder::lazy) layer too, a request with the old cookie waits for the store.
 ///
 /// # Examples
 ///
@@ -130,7 +130,8 @@ impl ImportLayer {
     ///
     /// `importer` is given the value as it was sent, which may be anything; where several cookies have the name, the first
     /// four, one after the other. It answers `None` for what it does not accept: forged, unknown or expired. It may run for
-    /// several requests at once.
+    /// several requests at once. Its errors reach the log and the event hook as they are, so that they must not repeat the
+    /// cookie.
     pub fn new<F, Fut, E>(cookie: SessionCookie, valid_until: SystemTime, importer: F) -> Self
     where
         F: Fn(String) -> Fut + Send + Sync + 'static,
