@@ -118,6 +118,10 @@ impl Handling {
         };
         self.has_work = true;
         self.renews |= matches!(act, Act::SignIn(_));
+        // What was another person's stays so, even where that session has ended by the time the log is played again.
+        if matches!(act, Act::SignIn(owner) if self.seen.owner.is_some_and(|before| before != owner)) {
+            self.log.clear();
+        }
         self.is_edited |= self.seen.apply(&act);
         self.log.push(act);
     }
