@@ -5,8 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use serde_core::Deserialize;
-use serde_core::Serialize;
+use serde_core::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::clock::micros;

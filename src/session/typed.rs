@@ -4,8 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use serde_core::Deserialize;
-use serde_core::Serialize;
+use serde_core::{Deserialize, Serialize};
 
 use super::fields::{Edited, edit, read};
 use super::{Op, Session, SessionView};

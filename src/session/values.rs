@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use serde_core::Deserialize;
-use serde_core::Serialize;
 use serde_core::de::DeserializeOwned;
+use serde_core::{Deserialize, Serialize};
 
 use super::{Op, Session};
 use crate::error::{Error, Kind};
