@@ -1,187 +1,58 @@
-//! A store of one's own: a table of rows behind one lock, laid out as it would be in a database.
+//! A store of one's own: anything that can compare and swap, here a map behind a lock.
 //!
-//! Each method is one transaction. `cargo test --example custom_store` runs the public suite against it.
+//! `cargo test --example custom_store` runs the public suite against it.
 #![allow(clippy::print_stdout)]
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime as Time};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
-use tower_session_layer::store::{
-    Change, Created, Deleted, Head, Loaded, OwnedSession, Record, Revocation, RevocationMark, SessionStore,
-    SessionToken, StoreError, StoreKey, TokenShape, Tombstone, TombstoneKind, Updated, Version,
-};
-
-type Answer<T> = Result<T, StoreError>;
+use tower_session_layer::store::key_value::{Entry, KeyValue};
+use tower_session_layer::{KeyValueStore, SessionLayer, StoreError};
 
 #[derive(Debug, Default)]
-struct TableStore(Mutex<Tables>);
+struct Map(Mutex<BTreeMap<String, Entry>>);
 
-#[derive(Debug, Default)]
-struct Tables {
-    sessions: BTreeMap<StoreKey, Row>,
-    marks: HashMap<String, RevocationMark>,
-}
-
-/// The columns that are compared and moved stand beside the encoded session.
-#[derive(Debug)]
-struct Row {
-    head: Head,
-    body: Vec<u8>,
-}
-
-impl Row {
-    fn live(record: &Record) -> Self {
-        Self { head: record.head(), body: record.encode() }
-    }
-
-    fn tombstone(stone: &Tombstone, now: Time) -> Self {
-        Self { head: Head::new(None, stone.until(), now, None), body: stone.encode() }
-    }
-
-    fn read(&self, now: Time) -> Loaded {
-        // Corrupt bytes are absence, and reported.
-        Loaded::decode(self.head.clone(), &self.body, now)
-            .inspect_err(|error| tracing::warn!(%error))
-            .unwrap_or(Loaded::Absent)
-    }
-}
-
-impl Tables {
-    /// The row of a token unless it has expired, in which case it goes.
-    fn row(&mut self, token: &SessionToken, now: Time) -> Option<&mut Row> {
-        if self.sessions.get(&token.key())?.head.deadline <= now {
-            self.sessions.remove(&token.key());
-        }
-        self.sessions.get_mut(&token.key())
-    }
-
-    fn live(&mut self, token: &SessionToken, now: Time) -> Option<&mut Row> {
-        self.row(token, now).filter(|row| row.head.version.is_some())
-    }
-
-    /// An owner's live sessions. A database has an index for this.
-    fn owned(&mut self, owner: &str, now: Time) -> Vec<(StoreKey, Arc<Record>)> {
-        let is_owned = |row: &Row| row.head.owner.as_deref() == Some(owner);
-        self.sessions.retain(|_, row| !is_owned(row) || row.head.deadline > now);
-        let rows = self.sessions.iter().filter(|(_, row)| is_owned(row));
-        rows.filter_map(|(key, row)| if let Loaded::Live(record) = row.read(now) { Some((*key, record)) } else { None })
-            .collect()
-    }
-}
-
-impl TableStore {
-    fn tables(&self) -> MutexGuard<'_, Tables> {
+impl Map {
+    fn entries(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl SessionStore for TableStore {
-    fn token_shape(&self) -> TokenShape {
-        TokenShape::Random
+impl KeyValue for Map {
+    type Revision = Vec<u8>;
+
+    async fn get(&self, key: &str) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
+        Ok(self.entries().get(key).map(|entry| (entry.bytes.clone(), entry.bytes.clone())))
     }
 
-    fn is_immediate(&self) -> bool {
-        true
-    }
-
-    async fn load(&self, token: &SessionToken, now: Time) -> Answer<Loaded> {
-        Ok(self.tables().row(token, now).map_or(Loaded::Absent, |row| row.read(now)))
-    }
-
-    async fn create(&self, fresh: &SessionToken, record: &Arc<Record>, now: Time) -> Answer<Created> {
-        let mut tables = self.tables();
-        if let Some(row) = tables.row(fresh, now) {
-            let is_this_one = row.head.version == Some(record.version());
-            return Ok(if is_this_one { Created::Stored } else { Created::Taken });
+    async fn compare_and_swap(&self, key: &str, from: Option<&Vec<u8>>, to: Option<Entry>) -> Result<bool, StoreError> {
+        let mut entries = self.entries();
+        if entries.get(key).map(|entry| &entry.bytes) != from {
+            return Ok(false);
         }
-        let mark = record.owner().and_then(|owner| tables.marks.get(owner));
-        if let Some(mark) = mark.filter(|mark| mark.refuses(record)) {
-            return Ok(Created::Revoked(*mark));
-        }
-        tables.sessions.insert(fresh.key(), Row::live(record));
-        Ok(Created::Stored)
-    }
-
-    async fn update(&self, token: &SessionToken, from: Version, change: &Change, now: Time) -> Answer<Updated> {
-        let mut tables = self.tables();
-        let Some(row) = tables.live(token, now) else {
-            return Ok(Updated::Gone);
+        match to {
+            Some(entry) => entries.insert(key.to_owned(), entry),
+            None => entries.remove(key),
         };
-        match change {
-            Change::Replace(next, _) if row.head.version == Some(next.version()) => return Ok(Updated::Done),
-            _ if row.head.version != Some(from) => return Ok(Updated::Conflict),
-            Change::Replace(next, deadline) => *row = Row::live(&deadline.apply(row.head.deadline, next.clone())),
-            Change::Retire(stone) => *row = Row::tombstone(stone, now),
-            _ => return Err(StoreError::unsupported()),
-        }
-        Ok(Updated::Done)
+        Ok(true)
     }
 
-    async fn touch(&self, token: &SessionToken, version: Version, deadline: Time, now: Time) -> Answer<Updated> {
-        let mut tables = self.tables();
-        let Some(row) = tables.live(token, now) else {
-            return Ok(Updated::Gone);
-        };
-        if row.head.version != Some(version) {
-            return Ok(Updated::Conflict);
-        }
-        row.head.deadline = row.head.deadline.max(deadline);
-        row.head.seen = row.head.seen.max(now);
-        Ok(Updated::Done)
-    }
-
-    async fn delete(&self, token: &SessionToken, tombstone: Duration, now: Time) -> Answer<Deleted> {
-        let mut tables = self.tables();
-        let Some(row) = tables.row(token, now) else { return Ok(Deleted::Absent) };
-        match row.read(now) {
-            Loaded::Live(_) => *row = Row::tombstone(&Tombstone::new(TombstoneKind::Destroyed, tombstone, now), now),
-            Loaded::Tombstone(stone) => return Ok(Deleted::Retired(stone)),
-            _ => return Ok(Deleted::Absent),
-        }
-        Ok(Deleted::Done)
-    }
-
-    async fn owned(&self, owner: &str, now: Time) -> Answer<Vec<OwnedSession>> {
-        Ok(self.tables().owned(owner, now).iter().map(|(_, record)| (&**record).into()).collect())
-    }
-
-    async fn revoke(&self, owner: &str, revocation: &Revocation, now: Time) -> Answer<usize> {
-        let mut tables = self.tables();
-        if revocation.leaves_mark() {
-            tables.marks.entry(owner.to_owned()).or_default().add(revocation);
-        }
-        let mut ended = tables.owned(owner, now);
-        ended.retain(|(_, record)| revocation.includes(record.handle()));
-        for (key, _) in &ended {
-            tables.sessions.insert(*key, Row::tombstone(&revocation.tombstone(now), now));
-        }
-        Ok(ended.len())
-    }
-
-    async fn sweep(&self, limit: usize, now: Time) -> Answer<usize> {
-        let mut tables = self.tables();
-        let mut swept = 0;
-        let mut stays = |has_expired: bool| {
-            let goes = has_expired && swept < limit;
-            swept += usize::from(goes);
-            !goes
-        };
-        tables.sessions.retain(|_, row| stays(row.head.deadline <= now));
-        tables.marks.retain(|_, mark| stays(mark.is_expired(now)));
-        Ok(swept)
+    async fn sweep(&self, limit: usize, now: SystemTime) -> Result<usize, StoreError> {
+        let mut entries = self.entries();
+        let expired = entries.iter().filter(|(_, entry)| entry.expires <= now).take(limit);
+        let expired: Vec<_> = expired.map(|(key, _)| key.clone()).collect();
+        expired.iter().for_each(|key| drop(entries.remove(key)));
+        Ok(expired.len())
     }
 }
 
-#[tokio::main]
-async fn main() -> Result<(), StoreError> {
-    let (store, token) = (TableStore::default(), SessionToken::from_random([7; 24]));
-    let found = store.load(&token, Time::now()).await?;
-    println!("{:?} is {found:?}; `cargo test --example custom_store` checks every promise", token.key());
-    Ok(())
+fn main() {
+    let sessions = SessionLayer::new(KeyValueStore::new(Map::default()));
+    println!("{sessions:?}: `cargo test --example custom_store` checks every promise");
 }
 
 #[cfg(test)]
 mod conformance {
-    tower_session_layer::session_store_conformance!(super::TableStore::default());
+    tower_session_layer::session_store_conformance!(super::KeyValueStore::new(super::Map::default()));
 }

@@ -156,6 +156,7 @@ pub use self::store::cookie::{CookieKey, CookieStore, CookieStoreBuilder};
 #[cfg(all(feature = "file", unix))]
 #[cfg_attr(docsrs, doc(cfg(feature = "file")))]
 pub use self::store::file::{Durability, FileStore, FileStoreBuilder};
+pub use self::store::key_value::{KeyValue, KeyValueStore};
 #[cfg(feature = "memory")]
 #[cfg_attr(docsrs, doc(cfg(feature = "memory")))]
 pub use self::store::memory::{MemoryStore, MemoryStoreBuilder};

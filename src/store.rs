@@ -20,6 +20,9 @@ pub mod conformance;
 pub mod cookie;
 #[cfg(all(feature = "file", unix))]
 pub mod file;
+// A session as one value, as `RedisStore` and `KeyValueStore` keep it.
+mod format;
+pub mod key_value;
 #[cfg(feature = "memory")]
 pub mod memory;
 // Two stores, while sessions move from one to the other.

@@ -241,13 +241,6 @@ impl StoreKey {
     }
 
     /// The digest that a store has as bytes.
-    #[cfg(any(
-        all(feature = "file", unix),
-        feature = "redis",
-        feature = "postgres",
-        feature = "mysql",
-        feature = "sqlite"
-    ))]
     pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }

@@ -41,7 +41,6 @@
 
 mod builder;
 mod connect;
-mod format;
 mod link;
 mod owners;
 mod script;
@@ -54,10 +53,10 @@ use redis::Value;
 
 pub use self::builder::RedisStoreBuilder;
 pub use self::connect::RedisSource;
-use self::format::{Found, instant};
 use self::link::{Failure, Link};
 use self::owners::Entry;
 use self::script::{Reply, Script, Scripts};
+use super::format::{self, Found, instant, unreadable};
 use super::{Change, Created, Deadline, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::error::StoreError;
 use crate::record::{Record, Tombstone, TombstoneKind, Version};
@@ -207,14 +206,6 @@ fn read(key: &StoreKey, value: &[u8], now: SystemTime) -> Loaded {
     }
 }
 
-fn unreadable(key: &StoreKey, why: &str) -> Loaded {
-    tracing::warn!(
-        name: "session.record.unreadable",
-        ?key, why, "stored session cannot be read and counts as absent"
-    );
-    Loaded::Absent
-}
-
 fn bounded(record: &Record) -> Result<(), StoreError> {
     let len = record.encoded_len();
     if len > MAX_RECORD_LEN { Err(StoreError::too_large(len, MAX_RECORD_LEN)) } else { Ok(()) }
@@ -340,7 +331,7 @@ impl fmt::Debug for RedisStore {
 pub mod bytes {
     use std::time::SystemTime;
 
-    use super::format::{Found, decode as read, record as write};
+    use crate::store::format::{Found, decode as read, record as write};
     use crate::store::{Loaded, Record};
     use crate::token::StoreKey;
 

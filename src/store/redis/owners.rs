@@ -8,10 +8,10 @@ use redis::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::Inner;
-use super::format::{self, Found, HANDLE_LEN};
 use super::link::Failure;
 use crate::error::StoreError;
 use crate::record::{Record, Tombstone, TombstoneKind};
+use crate::store::format::{self, Found, HANDLE_LEN};
 use crate::store::{Created, Loaded, Revocation, RevocationMark};
 use crate::token::StoreKey;
 

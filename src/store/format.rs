@@ -1,4 +1,5 @@
-//! The bytes of a session's value, pinned by a test: a header of fixed width, the owner's name, the encoded body.
+//! The bytes of a session where a store keeps it as one value, pinned by a test: a header of fixed width, the owner's
+//! name, the encoded body.
 //!
 //! | bytes | what |
 //! |---|---|
@@ -10,8 +11,8 @@
 //! | 40..48 | the start of the SHA-256 of store key, bytes 32..40, owner and body |
 //! | 48..64 | handle; zeros for a tombstone |
 //!
-//! Numbers are big-endian, times in microseconds since the Unix epoch. The scripts read and move what is in the header
-//! and nothing behind it. The digest finds a value that was damaged, or that belongs to another session.
+//! Numbers are big-endian, times in microseconds since the Unix epoch. Redis' scripts read and move what is in the
+//! header and nothing behind it. The digest finds a value that was damaged, or that belongs to another session.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -25,11 +26,12 @@ use crate::token::StoreKey;
 
 const MAGIC: [u8; 8] = *b"session\x01";
 const DIGEST_LEN: usize = 8;
-const HEADER_LEN: usize = 64;
+pub(super) const HEADER_LEN: usize = 64;
 /// What a handle takes, here and in an entry of an owner's list.
 pub(super) const HANDLE_LEN: usize = 16;
 
 /// How a value begins that is at this version and has the same deadline as another value.
+#[cfg(feature = "redis")]
 pub(super) fn beginning(version: Version, value: &[u8]) -> [u8; 24] {
     let mut start = [0; 24];
     start[..8].copy_from_slice(&MAGIC);
@@ -50,7 +52,8 @@ pub(super) fn tombstone(key: &StoreKey, tombstone: &Tombstone, now: SystemTime) 
     encode(key, &Head::new(None, tombstone.until(), now, None), &[0; HANDLE_LEN], &tombstone.encode())
 }
 
-/// A time as the scripts compare it.
+/// A time as Redis' scripts compare it.
+#[cfg(feature = "redis")]
 pub(super) fn instant(time: SystemTime) -> [u8; 8] {
     micros(time).to_be_bytes()
 }
@@ -70,6 +73,15 @@ pub(super) fn decode(key: &StoreKey, bytes: &[u8], now: SystemTime) -> Found {
         Ok(loaded) => Found::Ours(loaded),
         Err(why) => Found::Unreadable(why),
     }
+}
+
+/// Reports a value that cannot be read, which is absent.
+pub(super) fn unreadable(key: &StoreKey, why: &str) -> Loaded {
+    tracing::warn!(
+        name: "session.record.unreadable",
+        ?key, why, "stored session cannot be read and counts as absent"
+    );
+    Loaded::Absent
 }
 
 fn encode(key: &StoreKey, head: &Head, handle: &[u8; HANDLE_LEN], body: &[u8]) -> Vec<u8> {

@@ -1,0 +1,487 @@
+//! Sessions in any map that can compare and swap: a store of one's own, the short way.
+//!
+//! ```text
+//! session.<the StoreKey in hex>                   a record or a tombstone
+//! owner.<the SHA-256 of the owner's name in hex>  the owner's revocation mark and list of sessions
+//! ```
+//!
+//! Each change reads an entry and swaps it; where another was faster it looks again. Deadlines stand inside the values and
+//! decide whether a session lives; the expiry that the map is told is for cleaning up.
+//!
+//! # Owners
+//!
+//! A sign-in writes its record, then in one swap enters the owner's list unless the mark that stands there refuses it, and
+//! removes its record again if so. A revocation swaps in its mark, then ends the sessions that the list had at that moment. Of
+//! two swaps of one entry the second sees what the first has left, so no session escapes.
+//!
+//! The list holds each session until its deadline and a day at least: where a deadline moves, the list is moved first. A
+//! session that ends leaves it in a swap of its own. If that is lost, its entry goes when the list is next read or, later,
+//! written.
+
+mod list;
+
+use std::collections::HashSet;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use sha2::{Digest as _, Sha256};
+use tokio::task::yield_now;
+
+use self::list::List;
+use super::format::{self, Found, HEADER_LEN};
+use super::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
+use crate::error::StoreError;
+use crate::record::{Record, Tombstone, TombstoneKind, Version};
+use crate::token::{SessionToken, StoreKey, TokenShape};
+
+/// A map from keys to bytes that [`KeyValueStore`] makes a whole [`SessionStore`] of.
+///
+/// What it needs is one atomic step, [`compare_and_swap`](Self::compare_and_swap): etcd, Consul and NATS have it by
+/// revision, `DynamoDB` and object stores by condition, embedded databases by transaction. What is read must be what was
+/// written last, by whichever process: no replica that lags behind, no cache.
+///
+/// # Examples
+///
+/// `examples/custom_store.rs`, which passes the suite of the feature `conformance`:
+///
+/// ```
+#[doc = include_str!("../../examples/custom_store.rs")]
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no map that sessions can be kept in",
+    label = "expected a type with `impl KeyValue`",
+    note = "`KeyValueStore` makes a store of whatever can compare and swap, handed over by value; `examples/custom_store.rs` \
+            shows how to implement `KeyValue`"
+)]
+pub trait KeyValue: fmt::Debug + Send + Sync + 'static {
+    /// What tells one state of an entry from every other: a revision, an `ETag`, or the bytes themselves.
+    ///
+    /// The bytes will do: entries of the same bytes are the same.
+    type Revision: Send + Sync;
+
+    /// Returns the entry of a key, expired or not.
+    ///
+    /// Keys are up to 72 of the characters `a` to `z`, `0` to `9` and `.`, and hold no token.
+    ///
+    /// # Errors
+    ///
+    /// The map could not be asked. This is never the answer for absence.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    fn get(&self, key: &str) -> impl Future<Output = Result<Option<(Vec<u8>, Self::Revision)>, StoreError>> + Send;
+
+    /// Makes `to` the entry of a key, or removes it for `None`, if its state is still `from`: for `None`, if there is no
+    /// entry. Returns whether it did. One atomic step.
+    ///
+    /// # Errors
+    ///
+    /// The entry was swapped or not; it is looked at again.
+    ///
+    /// # Cancel safety
+    ///
+    /// As with errors.
+    fn compare_and_swap(
+        &self,
+        key: &str,
+        from: Option<&Self::Revision>,
+        to: Option<Entry>,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Removes up to `limit` entries whose [`expires`](Entry::expires) is at or before `now`, and returns how many went, as
+    /// [`SessionStore::sweep`] says. Zero where expired entries go by themselves.
+    ///
+    /// # Errors
+    ///
+    /// Some may have been removed.
+    ///
+    /// # Cancel safety
+    ///
+    /// As with errors.
+    fn sweep(&self, limit: usize, now: SystemTime) -> impl Future<Output = Result<usize, StoreError>> + Send;
+
+    /// Returns how often [`sweep`](Self::sweep) is to be called, every minute unless the map says otherwise; `None` where
+    /// expired entries go by themselves.
+    fn sweep_interval(&self) -> Option<Duration> {
+        Some(Duration::from_secs(60))
+    }
+
+    /// Returns the most bytes that an entry may have, where the map has such a limit.
+    fn max_entry_len(&self) -> Option<usize> {
+        None
+    }
+}
+
+/// What is to stand under a key of a [`KeyValue`]. `Debug` shows no byte.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Entry {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// From when on the entry may go, by the layer's clock, to the microsecond.
+    pub expires: SystemTime,
+    /// The same from now on, for maps that count time themselves: more than zero, at most a hundred years. A map that
+    /// counts more coarsely rounds up.
+    pub ttl: Duration,
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bytes, expires, ttl } = self;
+        let mut shown = f.debug_struct("Entry");
+        shown.field("len", &bytes.len()).field("expires", expires).field("ttl", ttl).finish()
+    }
+}
+
+/// Sessions in a [`KeyValue`], with every promise of the stores that come with this crate.
+///
+/// # Cost
+///
+/// | | calls of the map |
+/// |---|---|
+/// | loading | 1 |
+/// | a new session | 1 |
+/// | a write, a touch, an end | 2 |
+/// | signing in | 2 more, for the owner's list |
+/// | moving the deadline of a session that has an owner, ending it | 2 more |
+/// | listing | 1, and 1 for each of the owner's sessions |
+/// | revoking | 5, and 2 for each session that ends |
+///
+/// Each time another process was faster it is two more. An owner's list takes 56 bytes a session: where entries are narrow,
+/// [`max_sessions_per_owner`](crate::SessionLayerBuilder::max_sessions_per_owner) keeps it short.
+///
+/// # Errors
+///
+/// Those of the map. An owner's list that is damaged is an error for whoever signs in as that owner, lists or revokes:
+/// nobody can tell what a sign-in would escape.
+///
+/// # Examples
+///
+/// See [`KeyValue`]; `examples/custom_store.rs` passes the suite of the feature `conformance`.
+#[derive(Debug, Clone)]
+pub struct KeyValueStore<M>(M);
+
+impl<M: KeyValue> KeyValueStore<M> {
+    /// Keeps sessions in this map.
+    pub fn new(map: M) -> Self {
+        Self(map)
+    }
+
+    /// Swaps an entry; `false` where another was faster, after giving way to others.
+    async fn swap(
+        &self,
+        name: &str,
+        from: Option<&M::Revision>,
+        to: Option<(Vec<u8>, SystemTime)>,
+        now: SystemTime,
+    ) -> Result<bool, StoreError> {
+        const CENTURY: Duration = Duration::from_secs(100 * 31_557_600);
+        let to = to.and_then(|(bytes, expires)| {
+            // What has ended already is not written: many maps take no time left for no limit.
+            let ttl = expires.duration_since(now).ok().filter(|ttl| !ttl.is_zero())?;
+            Some(Entry { bytes, expires, ttl: ttl.min(CENTURY) })
+        });
+        let is_swapped = match (from, &to) {
+            (None, None) => self.0.get(name).await?.is_none(),
+            _ => self.0.compare_and_swap(name, from, to).await?,
+        };
+        if !is_swapped {
+            yield_now().await;
+        }
+        Ok(is_swapped)
+    }
+
+    /// Returns what stands under a session's key. What has expired goes.
+    async fn find(&self, key: &StoreKey, now: SystemTime) -> Result<(Loaded, Option<M::Revision>), StoreError> {
+        let name = session(key);
+        loop {
+            let Some((bytes, revision)) = self.0.get(&name).await? else { return Ok((Loaded::Absent, None)) };
+            match format::decode(key, &bytes, now) {
+                Found::Ours(Loaded::Absent) => {
+                    if self.swap(&name, Some(&revision), None, now).await? {
+                        return Ok((Loaded::Absent, None));
+                    }
+                }
+                Found::Ours(loaded) => return Ok((loaded, Some(revision))),
+                Found::Unreadable(why) => return Ok((format::unreadable(key, &why), Some(revision))),
+            }
+        }
+    }
+
+    /// Ends a live session that is meant, without its owner's list.
+    async fn end(
+        &self,
+        key: &StoreKey,
+        is_meant: impl Fn(&Record) -> bool,
+        stone: &Tombstone,
+        now: SystemTime,
+    ) -> Result<End, StoreError> {
+        loop {
+            let (record, revision) = match self.find(key, now).await? {
+                (Loaded::Live(record), revision) if is_meant(&record) => (record, revision),
+                (Loaded::Live(_), _) => return Ok(End::Spared),
+                (Loaded::Tombstone(stone), _) => return Ok(End::Retired(stone)),
+                _ => return Ok(End::Absent),
+            };
+            let value = (format::tombstone(key, stone, now), stone.until());
+            if self.swap(&session(key), revision.as_ref(), Some(value), now).await? {
+                return Ok(End::Done(record));
+            }
+        }
+    }
+
+    /// The same, and takes it out of its owner's list.
+    async fn retire(
+        &self,
+        key: &StoreKey,
+        is_meant: impl Fn(&Record) -> bool,
+        stone: &Tombstone,
+        now: SystemTime,
+    ) -> Result<End, StoreError> {
+        let end = self.end(key, is_meant, stone, now).await?;
+        if let End::Done(record) = &end
+            && let Some(owner) = record.owner()
+            && let Err(error) = self.strike(owner, &[list::Entry::of(key, record)], now).await
+        {
+            // The session has ended all the same; the entry goes when it is met.
+            tracing::debug!(
+                name: "session.owner.entry_left",
+                ?key, %error, "ended session not yet removed from its owner's list"
+            );
+        }
+        Ok(end)
+    }
+
+    /// Puts another record in place of a live one; `false` where another was faster.
+    async fn replace(
+        &self,
+        key: &StoreKey,
+        standing: &Record,
+        revision: Option<&M::Revision>,
+        next: &Record,
+        now: SystemTime,
+    ) -> Result<bool, StoreError> {
+        if let Some(owner) = next.owner().filter(|_| next.deadline() > standing.deadline()) {
+            let entry = list::Entry::of(key, next);
+            self.change(owner, now, |list| list.enter(entry, now)).await?;
+        }
+        self.swap(&session(key), revision, Some((format::record(key, next), next.deadline())), now).await
+    }
+
+    /// Changes an owner's list; the closure says whether there is anything to write. Returns the list as it then is.
+    async fn change(
+        &self,
+        owner: &str,
+        now: SystemTime,
+        mut change: impl FnMut(&mut List) -> bool,
+    ) -> Result<List, StoreError> {
+        let digest = StoreKey::from_bytes(Sha256::digest(owner).into());
+        let name = format!("owner.{digest}");
+        loop {
+            let (mut list, revision) = match self.0.get(&name).await? {
+                Some((bytes, revision)) => {
+                    let damaged = || StoreError::new("an owner's list is damaged, or of a newer format");
+                    (List::decode(&digest, &bytes).ok_or_else(damaged)?, Some(revision))
+                }
+                None => (List::default(), None),
+            };
+            if !change(&mut list) {
+                return Ok(list);
+            }
+            let value = (list.encode(&digest), list.expires());
+            if self.swap(&name, revision.as_ref(), Some(value), now).await? {
+                return Ok(list);
+            }
+        }
+    }
+
+    async fn listed(&self, owner: &str, now: SystemTime) -> Result<Vec<list::Entry>, StoreError> {
+        Ok(self.change(owner, now, |_| false).await?.entries)
+    }
+
+    async fn strike(&self, owner: &str, ended: &[list::Entry], now: SystemTime) -> Result<(), StoreError> {
+        if !ended.is_empty() {
+            self.change(owner, now, |list| list.strike(ended)).await?;
+        }
+        Ok(())
+    }
+
+    fn bounded(&self, record: &Record) -> Result<(), StoreError> {
+        let (len, allowed) = (record.encoded_len(), self.max_record_len().unwrap_or(usize::MAX));
+        if len > allowed { Err(StoreError::too_large(len, allowed)) } else { Ok(()) }
+    }
+}
+
+/// What came of ending a session.
+enum End {
+    Done(Arc<Record>),
+    /// It lives, and was not meant.
+    Spared,
+    Retired(Tombstone),
+    Absent,
+}
+
+fn session(key: &StoreKey) -> String {
+    format!("session.{key}")
+}
+
+impl<M: KeyValue> SessionStore for KeyValueStore<M> {
+    fn token_shape(&self) -> TokenShape {
+        TokenShape::Random
+    }
+
+    fn max_record_len(&self) -> Option<usize> {
+        self.0.max_entry_len().map(|len| len.saturating_sub(HEADER_LEN))
+    }
+
+    fn sweep_interval(&self) -> Option<Duration> {
+        self.0.sweep_interval()
+    }
+
+    async fn load(&self, token: &SessionToken, now: SystemTime) -> Result<Loaded, StoreError> {
+        Ok(self.find(&token.key(), now).await?.0)
+    }
+
+    async fn create(&self, fresh: &SessionToken, record: &Arc<Record>, now: SystemTime) -> Result<Created, StoreError> {
+        self.bounded(record)?;
+        let key = fresh.key();
+        let value = format::record(&key, record);
+        while !self.swap(&session(&key), None, Some((value.clone(), record.deadline())), now).await? {
+            match self.find(&key, now).await? {
+                (Loaded::Live(standing), _) if standing.version() == record.version() => break,
+                (_, Some(_)) => return Ok(Created::Taken),
+                (_, None) => {}
+            }
+        }
+        let Some(owner) = record.owner() else { return Ok(Created::Stored) };
+        let entry = list::Entry::of(&key, record);
+        let list = self.change(owner, now, |list| !list.mark.refuses(record) && list.enter(entry, now)).await?;
+        if !list.mark.refuses(record) {
+            return Ok(Created::Stored);
+        }
+        let nothing = Tombstone::new(TombstoneKind::Revoked, Duration::ZERO, now);
+        self.retire(&key, |standing| standing.version() == record.version(), &nothing, now).await?;
+        Ok(Created::Revoked(list.mark))
+    }
+
+    async fn update(
+        &self,
+        token: &SessionToken,
+        from: Version,
+        change: &Change,
+        now: SystemTime,
+    ) -> Result<Updated, StoreError> {
+        let key = token.key();
+        let (next, deadline) = match change {
+            Change::Replace(next, deadline) => (next, deadline),
+            Change::Retire(stone) => {
+                let end = self.retire(&key, |standing| standing.version() == from, stone, now).await?;
+                return Ok(match end {
+                    End::Done(_) => Updated::Done,
+                    End::Spared => Updated::Conflict,
+                    End::Retired(_) | End::Absent => Updated::Gone,
+                });
+            }
+        };
+        self.bounded(next)?;
+        loop {
+            let (Loaded::Live(standing), revision) = self.find(&key, now).await? else { return Ok(Updated::Gone) };
+            if standing.version() == next.version() {
+                return Ok(Updated::Done);
+            }
+            if standing.version() != from {
+                return Ok(Updated::Conflict);
+            }
+            let next = deadline.apply(standing.deadline(), next.clone());
+            if self.replace(&key, &standing, revision.as_ref(), &next, now).await? {
+                return Ok(Updated::Done);
+            }
+        }
+    }
+
+    async fn touch(
+        &self,
+        token: &SessionToken,
+        version: Version,
+        deadline: SystemTime,
+        now: SystemTime,
+    ) -> Result<Updated, StoreError> {
+        let key = token.key();
+        loop {
+            let (Loaded::Live(standing), revision) = self.find(&key, now).await? else { return Ok(Updated::Gone) };
+            if standing.version() != version {
+                return Ok(Updated::Conflict);
+            }
+            let mut next = (*standing).clone();
+            next.touch(deadline, now);
+            if self.replace(&key, &standing, revision.as_ref(), &next, now).await? {
+                return Ok(Updated::Done);
+            }
+        }
+    }
+
+    async fn delete(&self, token: &SessionToken, tombstone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
+        let stone = Tombstone::new(TombstoneKind::Destroyed, tombstone, now);
+        Ok(match self.retire(&token.key(), |_| true, &stone, now).await? {
+            End::Done(_) => Deleted::Done,
+            End::Retired(stone) => Deleted::Retired(stone),
+            End::Spared | End::Absent => Deleted::Absent,
+        })
+    }
+
+    async fn owned(&self, owner: &str, now: SystemTime) -> Result<Vec<OwnedSession>, StoreError> {
+        let (mut live, mut stale) = (Vec::new(), Vec::new());
+        for entry in self.listed(owner, now).await? {
+            match self.find(&entry.key, now).await? {
+                (Loaded::Live(record), _) if is_of(owner, &entry, &record) => live.push((&*record).into()),
+                // Of a newer format, perhaps, and then whoever can read it needs the entry.
+                (Loaded::Absent, Some(_)) => {}
+                _ => stale.push(entry),
+            }
+        }
+        self.strike(owner, &stale, now).await?;
+        Ok(live)
+    }
+
+    async fn revoke(&self, owner: &str, revocation: &Revocation, now: SystemTime) -> Result<usize, StoreError> {
+        let mut listed = if revocation.leaves_mark() {
+            let add = |list: &mut List| {
+                list.mark.add(revocation);
+                true
+            };
+            self.change(owner, now, add).await?.entries
+        } else {
+            self.listed(owner, now).await?
+        };
+        let (mut ended, mut visited) = (Vec::new(), HashSet::new());
+        let stone = revocation.tombstone(now);
+        loop {
+            listed.retain(|entry| revocation.includes(entry.handle) && visited.insert((entry.key, entry.handle)));
+            if listed.is_empty() {
+                break;
+            }
+            for entry in listed {
+                let end = self.end(&entry.key, |record| is_of(owner, &entry, record), &stone, now).await?;
+                if matches!(end, End::Done(_)) {
+                    ended.push(entry);
+                }
+            }
+            // A renewal lists its new record before the old one ends: one that ended first shows in the next list.
+            listed = self.listed(owner, now).await?;
+        }
+        self.strike(owner, &ended, now).await?;
+        Ok(ended.len())
+    }
+
+    async fn sweep(&self, limit: usize, now: SystemTime) -> Result<usize, StoreError> {
+        self.0.sweep(limit, now).await
+    }
+}
+
+/// Whether a record is what an owner's list has under its key.
+fn is_of(owner: &str, entry: &list::Entry, record: &Record) -> bool {
+    record.owner() == Some(owner) && record.handle() == entry.handle
+}
