@@ -4,6 +4,7 @@ mod support;
 
 use std::time::Duration;
 
+use support::key_value::Map;
 use support::{Backend, TestStore};
 use tower_session_layer::store::conformance::Subject;
 use tower_session_layer::{
@@ -50,6 +51,21 @@ mod sealed_file {
 
     // One call each of the store inside, whose races have their rounds above.
     session_store_conformance!(files(|store| Sealed::new(store).unwrap()).rounds(1));
+}
+
+mod key_value {
+    use super::*;
+
+    session_store_conformance!({
+        let map = Map::default();
+        Subject::new(map.store()).with_other_handle(map.store())
+    });
+}
+
+mod sealed_key_value {
+    use super::*;
+
+    session_store_conformance!(Sealed::new(Map::default().store()).unwrap());
 }
 
 /// Everything goes through one cache here, so that it must not show however long it keeps what it has read.

@@ -7,6 +7,9 @@
 mod chance;
 mod chaos;
 mod check;
+#[path = "../support/key_value.rs"]
+#[allow(dead_code, unreachable_pub, missing_docs, clippy::pedantic, reason = "other tests use the rest")]
+mod key_value;
 mod turns;
 mod world;
 
@@ -21,6 +24,7 @@ use tower_session_layer::{FileStore, MemoryStore, SessionStore};
 
 use self::chance::Chance;
 use self::chaos::Faults;
+use self::key_value::Map;
 use self::turns::Turns;
 use self::world::{BROWSERS, World};
 
@@ -112,6 +116,12 @@ async fn histories_in_files_are_explained() {
     let store = store.build().unwrap();
     let make = async || Subject { store: store.clone(), is_immediate: false, is_conducted: true };
     histories("files", 5, make).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn histories_in_a_map_are_explained() {
+    let make = async || Subject { store: Map::default().store(), is_immediate: false, is_conducted: true };
+    histories("a map", 1, make).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,6 +10,7 @@
 )]
 
 pub mod direct;
+pub mod key_value;
 pub mod log;
 pub mod record;
 pub mod store;

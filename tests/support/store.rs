@@ -10,8 +10,11 @@ use tower_session_layer::store::{
     Change, Created, Deleted, Loaded, OwnedSession, Record, Revocation, Updated, Version,
 };
 use tower_session_layer::{
-    CookieKey, CookieStore, FileStore, MemoryStore, SessionCookie, SessionStore, SessionToken, StoreError, TokenShape,
+    CookieKey, CookieStore, FileStore, KeyValueStore, MemoryStore, SessionCookie, SessionStore, SessionToken,
+    StoreError, TokenShape,
 };
+
+use super::key_value::Map;
 
 /// Which store is tested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,13 +24,15 @@ pub enum Backend {
     /// The same, as if over a network: each call waits once before it acts and once after.
     Remote,
     File,
+    /// A map that waits, which `KeyValueStore` makes a store of.
+    KeyValue,
     Cookie,
 }
 
 impl Backend {
     /// The stores that rules 5, 7, 9–12 and 27 bind.
-    pub const SERVER: [Self; 3] = [Self::Memory, Self::Remote, Self::File];
-    pub const ALL: [Self; 4] = [Self::Memory, Self::Remote, Self::File, Self::Cookie];
+    pub const SERVER: [Self; 4] = [Self::Memory, Self::Remote, Self::File, Self::KeyValue];
+    pub const ALL: [Self; 5] = [Self::Memory, Self::Remote, Self::File, Self::KeyValue, Self::Cookie];
 }
 
 /// A store's methods.
@@ -81,6 +86,7 @@ pub struct TestStore {
 enum Kind {
     Memory(MemoryStore),
     File(FileStore),
+    KeyValue(Map, KeyValueStore<Map>),
     Cookie(CookieStore),
 }
 
@@ -127,6 +133,10 @@ impl TestStore {
     pub fn new(backend: Backend) -> Self {
         let (kind, directory) = match backend {
             Backend::Memory | Backend::Remote => (Kind::Memory(MemoryStore::new()), None),
+            Backend::KeyValue => {
+                let map = Map::default();
+                (Kind::KeyValue(map.clone(), map.store()), None)
+            }
             Backend::Cookie => (Kind::Cookie(CookieStore::new(CookieKey::new(&[7; 32]).unwrap())), None),
             Backend::File => {
                 let directory = Arc::new(tempfile::tempdir().unwrap());
@@ -201,6 +211,7 @@ impl TestStore {
         match &self.kind {
             Kind::Memory(store) => store.len(),
             Kind::File(_) => files(self.directory.as_ref().unwrap().path()).len(),
+            Kind::KeyValue(map, _) => map.sessions(),
             Kind::Cookie(_) => 0,
         }
     }
@@ -246,6 +257,7 @@ macro_rules! on {
         match &$self.kind {
             Kind::Memory(store) => store.$method($($argument),*).await,
             Kind::File(store) => store.$method($($argument),*).await,
+            Kind::KeyValue(_, store) => store.$method($($argument),*).await,
             Kind::Cookie(store) => store.$method($($argument),*).await,
         }
     };
@@ -264,12 +276,13 @@ impl SessionStore for TestStore {
         match &self.kind {
             Kind::Memory(store) => store.token_shape(),
             Kind::File(store) => store.token_shape(),
+            Kind::KeyValue(_, store) => store.token_shape(),
             Kind::Cookie(store) => store.token_shape(),
         }
     }
 
     fn is_immediate(&self) -> bool {
-        !self.is_remote && !matches!(self.kind, Kind::File(_))
+        !self.is_remote && !matches!(self.kind, Kind::File(_) | Kind::KeyValue(..))
     }
 
     fn max_record_len(&self) -> Option<usize> {
@@ -277,6 +290,7 @@ impl SessionStore for TestStore {
             Kind::Cookie(store) => store.max_record_len(),
             Kind::Memory(store) => store.max_record_len(),
             Kind::File(store) => store.max_record_len(),
+            Kind::KeyValue(_, store) => store.max_record_len(),
         }
     }
 
