@@ -13,6 +13,7 @@ mod connect;
 mod counts;
 mod failover;
 mod faults;
+mod key_value;
 mod keys;
 mod list;
 mod proxy;
