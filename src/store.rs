@@ -94,7 +94,7 @@ pub use crate::token::{SessionToken, StoreKey, TokenShape};
     label = "expected a store, such as `MemoryStore::new()`, or a type with `impl SessionStore`",
     note = "stores are handed over by value, not in an `Arc`, a `Box` or a `Result`: keep a `clone()`, which is the same store, \
             and where `new` or `build` may fail use `?`",
-    note = "the guide's \"Writing a store\" and `examples/custom_store.rs` show how to implement `SessionStore`"
+    note = "the guide's \"Writing a store\" and `examples/custom_store.rs` show how to write one"
 )]
 pub trait SessionStore: Debug + Send + Sync + 'static {
     /// Returns what this store's tokens look like.

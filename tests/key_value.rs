@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::future::Future as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -159,7 +160,13 @@ async fn calls_of_the_map_are_as_few_as_is_said() {
     store.delete(&token(1), Duration::ZERO, now).await.unwrap();
     assert_eq!(map.calls(), 2);
     assert!(map.state().entries.is_empty());
-    // Whose deadline stays needs no other list.
+    // A sign-in that is refused: its record, the list, its record again, and its owner's list has nothing of it.
+    let map = begun().await;
+    map.store().revoke("ada", &Revocation::new(Revoke::All, now, MINUTE), now).await.unwrap();
+    map.calls();
+    assert!(matches!(map.store().create(&token(2), &ada(2, now + HOUR), now).await.unwrap(), Created::Revoked(_)));
+    assert_eq!(map.calls(), 1 + 1 + 2 + 1);
+    // Whose deadline stays needs no list.
     let map = begun().await;
     let change = Change::Replace(ada(3, start() + 2 * DAY), Deadline::Keep);
     map.store().update(&token(1), ada(1, now).version(), &change, now).await.unwrap();
@@ -236,6 +243,60 @@ async fn unreadable_session_is_absent_and_stays_as_it_is() {
     assert_eq!(store.revoke("ada", &Revocation::new(Revoke::All, now, MINUTE), now).await.unwrap(), 0);
     store.delete(&token(1), MINUTE, now).await.unwrap();
     assert!(map.state().entries.values().any(|(_, entry)| entry.bytes == damaged));
+    // Whoever can read it finds it where it was.
+    for (_, entry) in map.state().entries.values_mut().filter(|(_, entry)| entry.bytes == damaged) {
+        *entry.bytes.last_mut().unwrap() ^= 1;
+    }
+    assert_eq!(store.owned("ada", now).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn reading_a_list_takes_out_what_has_ended() {
+    let map = begun().await;
+    let store = map.store();
+    store.create(&token(2), &ada(2, start() + 2 * HOUR), start()).await.unwrap();
+    let len = || {
+        let state = map.state();
+        state.entries.iter().find(|(key, _)| key.starts_with("owner.")).map(|(_, (_, entry))| entry.bytes.len())
+    };
+    let both = len();
+    assert_eq!(store.owned("ada", start() + HOUR).await.unwrap().len(), 1);
+    assert_eq!(len(), both.map(|len| len - 56));
+    assert_eq!(map.sessions(), 1, "what was found expired went");
+}
+
+/// The new record is in the list before the old one ends; a revocation that has read the list before, and comes to the old
+/// record after, finds neither at first.
+#[tokio::test]
+async fn revocation_reaches_a_session_that_is_renewed_under_its_hands() {
+    for which in [Revoke::One(handle()), Revoke::All] {
+        for polls in 0.. {
+            let map = begun().await;
+            let (store, now) = (map.store(), start() + MINUTE);
+            let revocation = Revocation::new(which, now, HOUR);
+            let mut revoking = std::pin::pin!(store.revoke("ada", &revocation, now));
+            let mut is_over = false;
+            for _ in 0..polls {
+                let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(revoking.as_mut().poll(cx))).await;
+                is_over |= polled.is_ready();
+                if is_over {
+                    break;
+                }
+            }
+            if is_over {
+                break;
+            }
+            let renewed = store.create(&token(2), &ada(2, start() + HOUR), now).await.unwrap();
+            if renewed == Created::Stored {
+                let stone = Tombstone::new(TombstoneKind::Renewed, HOUR, now);
+                store.update(&token(1), ada(1, now).version(), &Change::Retire(stone), now).await.unwrap();
+            }
+            // Begun again by another, it is revoked all the same; begun after the end, it is a new session.
+            let ended = revoking.await.unwrap();
+            let live = map.sessions();
+            assert_eq!((live, ended), (0, 1), "{which:?} after {polls} polls: {renewed:?}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -251,4 +312,21 @@ async fn narrow_map_takes_no_more_than_it_can() {
     let change = Change::Replace(over, Deadline::Extend);
     assert!(store.update(&token(1), fits.version(), &change, now).await.unwrap_err().is_too_large());
     assert_eq!(store.load(&token(1), now).await.unwrap(), Loaded::Live(fits));
+}
+
+/// As with a token that `MovingStore` brings over: somebody may write before the sign-in has come to the mark.
+#[tokio::test]
+async fn sign_in_that_is_refused_leaves_nothing_that_was_written_meanwhile() {
+    let (map, now) = (Map::default(), start() + MINUTE);
+    let store = map.store();
+    store.revoke("ada", &Revocation::new(Revoke::All, start(), MINUTE), start()).await.unwrap();
+    let mut signing_in = std::pin::pin!(async { store.create(&token(1), &ada(1, start() + HOUR), now).await });
+    while map.sessions() == 0 {
+        let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(signing_in.as_mut().poll(cx))).await;
+        assert!(polled.is_pending());
+    }
+    let change = Change::Replace(ada(2, start() + HOUR), Deadline::Keep);
+    assert_eq!(store.update(&token(1), ada(1, now).version(), &change, now).await.unwrap(), Updated::Done);
+    assert!(matches!(signing_in.await.unwrap(), Created::Revoked(_)));
+    assert_eq!(map.sessions(), 0);
 }

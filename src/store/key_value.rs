@@ -164,12 +164,17 @@ impl fmt::Debug for Entry {
 #[derive(Debug, Clone)]
 pub struct KeyValueStore<M>(M);
 
-impl<M: KeyValue> KeyValueStore<M> {
+impl<M> KeyValueStore<M> {
     /// Keeps sessions in this map.
-    pub fn new(map: M) -> Self {
+    pub fn new(map: M) -> Self
+    where
+        M: KeyValue,
+    {
         Self(map)
     }
+}
 
+impl<M: KeyValue> KeyValueStore<M> {
     /// Swaps an entry; `false` where another was faster, after giving way to others.
     async fn swap(
         &self,
@@ -363,7 +368,8 @@ impl<M: KeyValue> SessionStore for KeyValueStore<M> {
             return Ok(Created::Stored);
         }
         let nothing = Tombstone::new(TombstoneKind::Revoked, Duration::ZERO, now);
-        self.retire(&key, |standing| standing.version() == record.version(), &nothing, now).await?;
+        // Somebody who was given the token by other means may have written meanwhile.
+        self.retire(&key, |standing| standing.handle() == record.handle(), &nothing, now).await?;
         Ok(Created::Revoked(list.mark))
     }
 
@@ -436,7 +442,7 @@ impl<M: KeyValue> SessionStore for KeyValueStore<M> {
         let (mut live, mut stale) = (Vec::new(), Vec::new());
         for entry in self.listed(owner, now).await? {
             match self.find(&entry.key, now).await? {
-                (Loaded::Live(record), _) if is_of(owner, &entry, &record) => live.push((&*record).into()),
+                (Loaded::Live(record), _) if record.handle() == entry.handle => live.push((&*record).into()),
                 // Of a newer format, perhaps, and then whoever can read it needs the entry.
                 (Loaded::Absent, Some(_)) => {}
                 _ => stale.push(entry),
@@ -464,7 +470,7 @@ impl<M: KeyValue> SessionStore for KeyValueStore<M> {
                 break;
             }
             for entry in listed {
-                let end = self.end(&entry.key, |record| is_of(owner, &entry, record), &stone, now).await?;
+                let end = self.end(&entry.key, |record| record.handle() == entry.handle, &stone, now).await?;
                 if matches!(end, End::Done(_)) {
                     ended.push(entry);
                 }
@@ -479,9 +485,4 @@ impl<M: KeyValue> SessionStore for KeyValueStore<M> {
     async fn sweep(&self, limit: usize, now: SystemTime) -> Result<usize, StoreError> {
         self.0.sweep(limit, now).await
     }
-}
-
-/// Whether a record is what an owner's list has under its key.
-fn is_of(owner: &str, entry: &list::Entry, record: &Record) -> bool {
-    record.owner() == Some(owner) && record.handle() == entry.handle
 }

@@ -67,7 +67,8 @@ impl Inner {
         match read_mark(reply.bytes())? {
             Some(mark) if mark.refuses(record) => {
                 let nothing = Tombstone::new(TombstoneKind::Revoked, std::time::Duration::ZERO, now);
-                self.retire(key, Some(record.version()), &nothing, now).await?;
+                // Whatever its version: who was given the token by other means may have written meanwhile.
+                self.retire(key, None, &nothing, now).await?;
                 Ok(Created::Revoked(mark))
             }
             _ => Ok(Created::Stored),
