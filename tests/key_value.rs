@@ -67,14 +67,22 @@ impl Step {
                 let change = Change::Replace(ada(3, start() + 2 * DAY), Deadline::Extend);
                 assert_eq!(store.update(&token(1), first, &change, now).await?, Updated::Done);
             }
-            Self::Touch => drop(store.touch(&token(1), first, start() + 2 * DAY, now).await?),
+            Self::Touch => {
+                store.touch(&token(1), first, start() + 2 * DAY, now).await?;
+            }
             Self::Retire => {
                 let stone = Tombstone::new(TombstoneKind::Renewed, HOUR, now);
                 store.update(&token(1), first, &Change::Retire(stone), now).await?;
             }
-            Self::Delete => drop(store.delete(&token(1), HOUR, now).await?),
-            Self::Owned => drop(store.owned("ada", now).await?),
-            Self::Revoke(which) => drop(store.revoke("ada", &Revocation::new(which, now, HOUR), now).await?),
+            Self::Delete => {
+                store.delete(&token(1), HOUR, now).await?;
+            }
+            Self::Owned => {
+                store.owned("ada", now).await?;
+            }
+            Self::Revoke(which) => {
+                store.revoke("ada", &Revocation::new(which, now, HOUR), now).await?;
+            }
         }
         Ok(())
     }
@@ -289,12 +297,15 @@ async fn revocation_reaches_a_session_that_is_renewed_under_its_hands() {
             let renewed = store.create(&token(2), &ada(2, start() + HOUR), now).await.unwrap();
             if renewed == Created::Stored {
                 let stone = Tombstone::new(TombstoneKind::Renewed, HOUR, now);
-                store.update(&token(1), ada(1, now).version(), &Change::Retire(stone), now).await.unwrap();
+                let version = ada(1, now).version();
+                let retired = store.update(&token(1), version, &Change::Retire(stone), now).await.unwrap();
+                if retired == Updated::Gone {
+                    // As the layer does, whose renewal comes to nothing then.
+                    store.delete(&token(2), Duration::ZERO, now).await.unwrap();
+                }
             }
-            // Begun again by another, it is revoked all the same; begun after the end, it is a new session.
-            let ended = revoking.await.unwrap();
-            let live = map.sessions();
-            assert_eq!((live, ended), (0, 1), "{which:?} after {polls} polls: {renewed:?}");
+            assert!(revoking.await.unwrap() > 0);
+            assert_eq!(map.sessions(), 0, "{which:?} after {polls} polls: {renewed:?}");
         }
     }
 }
