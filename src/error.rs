@@ -85,6 +85,8 @@ pub(crate) enum Kind {
         allowed: usize,
         largest: Option<String>,
     },
+    /// The closure of an `update` changed the session.
+    Entangled,
     IdleTimeout {
         asked: Duration,
         longest: Duration,
@@ -211,6 +213,9 @@ impl fmt::Display for Error {
                 write!(f, "the session would take {actual} bytes where {allowed} are allowed")?;
                 largest.as_ref().map_or(Ok(()), |key| write!(f, "; the largest value is `{key}`"))
             }
+            Kind::Entangled => f.write_str(
+                "the closure of an `update` has itself changed the session, and would run again for each change: make it outside",
+            ),
             Kind::IdleTimeout { asked, longest } => write!(
                 f,
                 "an idle timeout of {asked:?} is not possible: expected more than zero and at most {longest:?}"

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Scope;
+use super::alone::Id;
 use super::changes::{Intent, Op, fits};
 use super::gate::Gate;
 use crate::error::{Error, Kind};
@@ -145,7 +146,30 @@ impl Inner {
         let work = state.work_mut()?;
         let result = change(work)?;
         work.edits += 1;
+        drop(state);
+        self.id().disturb();
         Ok(result)
+    }
+
+    pub(super) fn id(&self) -> Id {
+        Id::of(self)
+    }
+
+    /// Changes the session by what it is: user code makes a change of what was seen, outside the lock, and again where another
+    /// handle changed that meanwhile. `install` gives the change back, or `None` if it no longer fits.
+    pub(crate) fn change<S, C, R>(
+        &self,
+        see: impl Fn(Option<&Record>) -> S,
+        make: impl Fn(&S) -> Result<C, Error>,
+        install: impl Fn(&mut Work, &S, C) -> Result<Option<R>, Error>,
+    ) -> Result<R, Error> {
+        loop {
+            let seen = self.read(|record, _| see(record));
+            let change = make(&seen)?;
+            if let Some(result) = self.write(|work| install(work, &seen, change))? {
+                return Ok(result);
+            }
+        }
     }
 
     /// Ends a request whose response will never be sent.
@@ -175,14 +199,13 @@ impl Inner {
             // Closures are user code: they run outside the lock, and again if yet another change came meanwhile.
             drop(state);
             let replayed = work.intent.replay(&on.unwrap_or_else(blank), usize::MAX);
+            // A closure that cannot read the newer value fails again in the commit, which reports it.
+            let Ok((draft, edited)) = replayed else { return };
             state = self.lock();
             if let Some(latest) = state.work.as_mut().filter(|latest| latest.edits == work.edits) {
-                // A closure that cannot read the newer value fails again in the commit, which reports it.
-                if let Ok((draft, edited)) = replayed {
-                    latest.draft = Arc::new(draft);
-                    latest.intent.edited = edited;
-                    latest.is_stale = false;
-                }
+                latest.draft = Arc::new(draft);
+                latest.intent.edited = edited;
+                latest.is_stale = false;
                 return;
             }
         }
