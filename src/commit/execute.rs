@@ -268,7 +268,8 @@ impl<S: SessionStore> Commit<'_, S> {
         for _ in tried..MAX_TRIES {
             let fresh = self.shared.random.token()?;
             self.attempt(&fresh, record.version, true);
-            let created = self.wait(self.store.create(&fresh, record, self.now())).await?;
+            let asked = self.wait(self.store.create(&fresh, record, self.now())).await;
+            let created = asked.map_err(|error| error.naming(record))?;
             self.attempt = None;
             match created {
                 Created::Stored => return Ok(Some(fresh)),
