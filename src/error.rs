@@ -106,6 +106,8 @@ pub(crate) enum Kind {
     Stale,
     Random(std::io::Error),
     TimedOut(Duration),
+    /// Told to the log and the hook alone; the panic itself goes on.
+    Panicked,
     Store(StoreError),
 }
 
@@ -253,6 +255,7 @@ impl fmt::Display for Error {
             Kind::NoOwner => f.write_str("an owner's name must not be empty"),
             Kind::Stale => f.write_str("the sign-in is more than a day old and was not committed"),
             Kind::Random(_) => f.write_str("the operating system gave no randomness for a session token"),
+            Kind::Panicked => f.write_str("the session store, or a closure of `update`, panicked"),
             Kind::TimedOut(limit) => write!(f, "the session store did not answer within {limit:?}"),
             Kind::Store(StoreError(StoreKind::Failed(_))) => f.write_str("the session store failed"),
             Kind::Store(error) => error.fmt(f),

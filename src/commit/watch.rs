@@ -120,7 +120,7 @@ impl Traced {
     }
 }
 
-/// The client went away, or a closure of the program panicked.
+/// The client went away, or the store or a closure of the program panicked.
 impl Drop for Traced {
     fn drop(&mut self) {
         if !self.is_over {

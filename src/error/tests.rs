@@ -68,7 +68,7 @@ fn kinds() -> Vec<Row> {
             Row(Kind::TooLarge { actual: 2, allowed: 1, largest: None }, "too_large", false),
             Row(Kind::TooLarge { actual: 2, allowed: 1, largest: largest() }, "too_large", false),
         ],
-        // A mistake of the program, like no other.
+        // Mistakes of the program, like no others, are denied by all.
         Kind::Entangled => [Row(Kind::Entangled, "nothing", false)],
         Kind::IdleTimeout { .. } => [Row(Kind::IdleTimeout { asked: second, longest: second }, "idle_timeout", false)],
         Kind::Gone => [Row(Kind::Gone, "gone", false)],
@@ -82,6 +82,7 @@ fn kinds() -> Vec<Row> {
         Kind::NobodySignedIn => [Row(Kind::NobodySignedIn, "not_signed_in", false)],
         Kind::Stale => [Row(Kind::Stale, "stale", false)],
         Kind::Random(_) => [Row(Kind::Random(std::io::Error::other("none")), "unavailable", true)],
+        Kind::Panicked => [Row(Kind::Panicked, "nothing", false)],
         Kind::TimedOut(_) => [Row(Kind::TimedOut(second), "unavailable", false)],
         Kind::Store(_) => [
             Row(Kind::Store(StoreError::new("broken")), "unavailable", true),
