@@ -145,7 +145,8 @@ pub enum SessionEvent<'a> {
 pub enum Refusal {
     /// It is not of the store's shape: the store was not asked. Somebody is trying things out.
     Malformed,
-    /// The store knows nothing of it, no more or not at all. Many of them are somebody guessing.
+    /// The store knows nothing of it, no more or not at all. Many of them are somebody guessing. Where there is something
+    /// that the store cannot read, its warning in the log has the same key ([`guide::events`](crate::guide::events)).
     Unknown,
     /// It was good until a minute ago, or until it led on no more ([`TombstoneKind::Forwarded`]). After a renewal that is a
     /// request which was on its way, or a thief.
