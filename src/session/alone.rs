@@ -2,7 +2,9 @@
 
 use std::cell::Cell;
 
+use super::{Inner, Work};
 use crate::error::{Error, Kind};
+use crate::record::Record;
 
 /// Which session of a request is meant, wherever its handles are.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,5 +36,28 @@ impl Id {
         let result = closure();
         let is_disturbed = RUNNING.replace(outer) == Some((self, true));
         if is_disturbed { Err(Kind::Entangled.into()) } else { result }
+    }
+}
+
+impl Inner {
+    pub(super) fn id(&self) -> Id {
+        Id::of(self)
+    }
+
+    /// Changes the session by what it is: user code makes a change of what was seen, outside the lock, and again where another
+    /// handle changed that meanwhile. `install` gives the change back, or `None` if it no longer fits.
+    pub(super) fn change<S, C, R>(
+        &self,
+        see: impl Fn(Option<&Record>) -> S,
+        make: impl Fn(&S) -> Result<C, Error>,
+        install: impl Fn(&mut Work, &S, C) -> Result<Option<R>, Error>,
+    ) -> Result<R, Error> {
+        loop {
+            let seen = self.read(|record, _| see(record));
+            let change = make(&seen)?;
+            if let Some(result) = self.write(|work| install(work, &seen, change))? {
+                return Ok(result);
+            }
+        }
     }
 }

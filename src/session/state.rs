@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Scope;
-use super::alone::Id;
 use super::changes::{Intent, Op, fits};
 use super::gate::Gate;
 use crate::error::{Error, Kind};
@@ -149,27 +148,6 @@ impl Inner {
         drop(state);
         self.id().disturb();
         Ok(result)
-    }
-
-    pub(super) fn id(&self) -> Id {
-        Id::of(self)
-    }
-
-    /// Changes the session by what it is: user code makes a change of what was seen, outside the lock, and again where another
-    /// handle changed that meanwhile. `install` gives the change back, or `None` if it no longer fits.
-    pub(crate) fn change<S, C, R>(
-        &self,
-        see: impl Fn(Option<&Record>) -> S,
-        make: impl Fn(&S) -> Result<C, Error>,
-        install: impl Fn(&mut Work, &S, C) -> Result<Option<R>, Error>,
-    ) -> Result<R, Error> {
-        loop {
-            let seen = self.read(|record, _| see(record));
-            let change = make(&seen)?;
-            if let Some(result) = self.write(|work| install(work, &seen, change))? {
-                return Ok(result);
-            }
-        }
     }
 
     /// Ends a request whose response will never be sent.

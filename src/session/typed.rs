@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_core::{Deserialize, Serialize};
 
-use super::fields::{Edited, edit, read};
+use super::fields::{Edited, again, edit, read};
 use super::{Op, Session, SessionView};
 use crate::error::Error;
 use crate::record::Values;
@@ -27,7 +27,7 @@ use crate::record::Values;
 ///
 /// - `skip_serializing_if`: a field that is no longer written is removed.
 /// - `rename`: the key has that name. `alias`: an older name is read where the newer is not there, and goes when the field
-///   changes.
+///   changes; a field that is removed goes under all its names, those too under which an older release wrote it meanwhile.
 /// - `flatten`: the fields of the inner struct are keys themselves; a flattened map holds every key that is no field.
 /// - `deny_unknown_fields` has no effect, since other keys are not shown to the struct.
 ///
@@ -122,9 +122,16 @@ impl<T> TypedSession<T> {
     where
         T: Serialize + for<'de> Deserialize<'de>,
     {
-        let Edited { ops, result, .. } = edit(&self.values(), change)?;
+        let Edited { ops, removed, result, .. } = edit(&self.values(), change)?;
         let limit = self.session.inner().shared.max_record_len;
-        self.session.inner().write(|work| work.apply_all(ops, limit))?;
+        self.session.inner().write(|work| {
+            if removed.is_empty() {
+                return work.apply_all(ops, limit);
+            }
+            let edit = ops.clone();
+            let edit = move |values: &Values| Ok(again::<T>(edit.clone(), &removed, values));
+            work.apply_as(&ops, Op::Edit(Arc::new(edit)), limit)
+        })?;
         Ok(result)
     }
 
@@ -153,7 +160,7 @@ impl<T> TypedSession<T> {
         self.session.inner().change(
             |record| record.map(|record| record.values.clone()).unwrap_or_default(),
             |before| edit(before),
-            |work, before, Edited { ops, fields, result: () }| {
+            |work, before, Edited { ops, fields, .. }| {
                 // Another handle of this request may have changed something meanwhile.
                 if !work.draft.values.same(before) {
                     return Ok(None);
