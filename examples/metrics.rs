@@ -60,6 +60,7 @@ impl Display for Family {
 
 struct Metrics {
     created: Family,
+    imported: Family,
     committed: Family,
     renewed: Family,
     refreshed: Family,
@@ -76,6 +77,7 @@ impl Metrics {
         let operations = ["load", "commit", "touch", "renew", "list", "revoke", "sweep", "import", "other"];
         Self {
             created: Family::alone("sessions_created_total", "Sessions that began."),
+            imported: Family::alone("sessions_imported_total", "Sessions of another library that go on here."),
             committed: Family::alone("session_commits_total", "Changes to sessions that are durable."),
             renewed: Family::alone("sessions_renewed_total", "Sessions that got another token, as at a sign-in."),
             refreshed: Family::alone("sessions_refreshed_total", "Deadlines that were moved."),
@@ -83,7 +85,7 @@ impl Metrics {
                 "sessions_ended_total",
                 "Sessions that were ended.",
                 "how",
-                &["destroyed", "emptied", "revoked"],
+                &["destroyed", "emptied", "revoked", "limited"],
             ),
             refused: Family::new("session_tokens_refused_total", "Tokens that were not accepted.", "why", &refused),
             conflicts: Family::alone("session_conflicts_total", "Writes that came too late and were tried again."),
@@ -95,12 +97,14 @@ impl Metrics {
     fn count(&self, event: &SessionEvent<'_>) {
         match event {
             SessionEvent::Created { .. } => self.created.add("", 1),
+            SessionEvent::Imported { .. } => self.imported.add("", 1),
             SessionEvent::Committed { .. } => self.committed.add("", 1),
             SessionEvent::Renewed { .. } => self.renewed.add("", 1),
             SessionEvent::Refreshed { .. } => self.refreshed.add("", 1),
             SessionEvent::Removed { .. } => self.ended.add("emptied", 1),
             SessionEvent::Destroyed { .. } => self.ended.add("destroyed", 1),
             SessionEvent::Revoked { ended, .. } => self.ended.add("revoked", *ended),
+            SessionEvent::Limited { ended, .. } => self.ended.add("limited", *ended),
             SessionEvent::Refused { why, .. } => self.refused.add(reason(*why), 1),
             SessionEvent::Conflict { tries, .. } => self.conflicts.add("", *tries),
             SessionEvent::Dropped { .. } => self.dropped.add("", 1),
@@ -111,9 +115,10 @@ impl Metrics {
     }
 
     fn text(&self) -> String {
-        let Self { created, committed, renewed, refreshed, ended, refused, conflicts, dropped, failed } = self;
+        let Self { created, imported, committed, renewed, refreshed, ended, refused, conflicts, dropped, failed } =
+            self;
         let mut text = String::new();
-        for family in [created, committed, renewed, refreshed, ended, refused, conflicts, dropped, failed] {
+        for family in [created, imported, committed, renewed, refreshed, ended, refused, conflicts, dropped, failed] {
             // Writing to a string cannot fail.
             let _ = write!(text, "{family}");
         }

@@ -7,13 +7,15 @@ use std::fmt;
 use std::time::Duration;
 
 pub use self::config::ConfigError;
+use crate::record::Record;
 
 type Source = Box<dyn StdError + Send + Sync>;
 
 /// Why a session could not be read, changed or committed.
 ///
 /// Opaque, so that causes can be added; ask it with the `is_*` methods, and answer what they all deny with 500. No
-/// message holds a token or a value.
+/// message holds a token or a value. What is behind it, as a [`StoreError`], is its
+/// [`source`](StdError::source) and no part of the message.
 ///
 /// # Examples
 ///
@@ -85,6 +87,8 @@ pub(crate) enum Kind {
         allowed: usize,
         largest: Option<String>,
     },
+    /// The closure of an `update` changed the session.
+    Entangled,
     IdleTimeout {
         asked: Duration,
         longest: Duration,
@@ -102,6 +106,8 @@ pub(crate) enum Kind {
     Stale,
     Random(std::io::Error),
     TimedOut(Duration),
+    /// Told to the log and the hook alone; the panic itself goes on.
+    Panicked,
     Store(StoreError),
 }
 
@@ -185,6 +191,18 @@ impl Error {
     }
 }
 
+impl Error {
+    /// Where a store refused this record as too large, says what to look at first.
+    pub(crate) fn naming(self, record: &Record) -> Self {
+        match *self.0 {
+            Kind::Store(StoreError(StoreKind::TooLarge { actual, allowed })) => {
+                Kind::TooLarge { actual, allowed, largest: record.largest_key() }.into()
+            }
+            _ => self,
+        }
+    }
+}
+
 impl From<Kind> for Error {
     fn from(kind: Kind) -> Self {
         Self(Box::new(kind))
@@ -211,6 +229,9 @@ impl fmt::Display for Error {
                 write!(f, "the session would take {actual} bytes where {allowed} are allowed")?;
                 largest.as_ref().map_or(Ok(()), |key| write!(f, "; the largest value is `{key}`"))
             }
+            Kind::Entangled => f.write_str(
+                "the closure of an `update` has itself changed the session, and would run again for each change: make it outside",
+            ),
             Kind::IdleTimeout { asked, longest } => write!(
                 f,
                 "an idle timeout of {asked:?} is not possible: expected more than zero and at most {longest:?}"
@@ -234,10 +255,10 @@ impl fmt::Display for Error {
             Kind::NoOwner => f.write_str("an owner's name must not be empty"),
             Kind::Stale => f.write_str("the sign-in is more than a day old and was not committed"),
             Kind::Random(_) => f.write_str("the operating system gave no randomness for a session token"),
+            Kind::Panicked => f.write_str("the session store, or a closure of `update`, panicked"),
             Kind::TimedOut(limit) => write!(f, "the session store did not answer within {limit:?}"),
-            Kind::Store(error) if error.is_unsupported() => f.write_str("this session store cannot do that"),
-            Kind::Store(error) if error.is_too_large() => f.write_str("the session is larger than its store allows"),
-            Kind::Store(_) => f.write_str("the session store failed"),
+            Kind::Store(StoreError(StoreKind::Failed(_))) => f.write_str("the session store failed"),
+            Kind::Store(error) => error.fmt(f),
         }
     }
 }
@@ -250,7 +271,7 @@ impl StdError for Error {
             | Kind::Unfit { source, .. }
             | Kind::Unwritable { source, .. } => Some(source),
             Kind::Random(source) => Some(source),
-            Kind::Store(source) => Some(source),
+            Kind::Store(error @ StoreError(StoreKind::Failed(_))) => Some(error),
             _ => None,
         }
     }
@@ -260,6 +281,9 @@ impl StdError for Error {
 ///
 /// Absence, a conflict and a session that is gone are answers, not errors.
 ///
+/// Its message is that of the failure it wraps, which [`get_ref`](Self::get_ref) finds; as with [`std::io::Error`],
+/// [`source`](StdError::source) is what is behind that, so that a report of both says nothing twice.
+///
 /// # Examples
 ///
 /// ```
@@ -267,6 +291,7 @@ impl StdError for Error {
 ///
 /// let failed = StoreError::from(std::io::Error::other("disk full"));
 /// assert_eq!(failed.to_string(), "session store: disk full");
+/// assert!(failed.get_ref().unwrap().is::<std::io::Error>());
 /// assert!(Error::from(failed).is_unavailable());
 /// assert!(Error::from(StoreError::new("no connection")).is_unavailable());
 /// assert!(StoreError::unsupported().is_unsupported());
@@ -298,6 +323,14 @@ impl StoreError {
         Self(StoreKind::TooLarge { actual, allowed })
     }
 
+    /// Returns the failure that this wraps, as the error of the store's client; `None` if it wraps none.
+    pub fn get_ref(&self) -> Option<&(dyn StdError + Send + Sync + 'static)> {
+        match &self.0 {
+            StoreKind::Failed(inner) => Some(&**inner),
+            _ => None,
+        }
+    }
+
     /// Whether the store cannot do this by its nature.
     pub fn is_unsupported(&self) -> bool {
         matches!(self.0, StoreKind::Unsupported)
@@ -312,7 +345,7 @@ impl StoreError {
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            StoreKind::Failed(source) => write!(f, "session store: {source}"),
+            StoreKind::Failed(inner) => write!(f, "session store: {inner}"),
             StoreKind::Unsupported => f.write_str("this session store cannot do that"),
             StoreKind::TooLarge { actual, allowed } => {
                 write!(f, "the session would take {actual} bytes where the store allows {allowed}")
@@ -322,11 +355,9 @@ impl fmt::Display for StoreError {
 }
 
 impl StdError for StoreError {
+    /// What is behind the failure, whose own message this error's says already.
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        match &self.0 {
-            StoreKind::Failed(source) => Some(source.as_ref()),
-            _ => None,
-        }
+        self.get_ref().and_then(|inner| inner.source())
     }
 }
 

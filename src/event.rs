@@ -87,12 +87,25 @@ pub enum SessionEvent<'a> {
         /// Which one.
         key: KeyPrefix,
     },
-    /// An owner's sessions were revoked, or ended since there were more than
-    /// [allowed](crate::SessionLayerBuilder::max_sessions_per_owner).
+    /// An owner's sessions were revoked through [`Owners`](crate::Owners).
     #[non_exhaustive]
     Revoked {
         /// How many.
         ended: usize,
+    },
+    /// An owner's sessions were ended by a sign-in, since there were more than
+    /// [allowed](crate::SessionLayerBuilder::max_sessions_per_owner).
+    #[non_exhaustive]
+    Limited {
+        /// How many.
+        ended: usize,
+    },
+    /// A session of another library goes on here, by an [`ImportLayer`](crate::ImportLayer). That it was
+    /// [created](Self::Created) is told before.
+    #[non_exhaustive]
+    Imported {
+        /// The name of the other library's cookie.
+        cookie: &'a str,
     },
     /// A client's token was not accepted. At most four tokens of a request are told, and once that some were malformed.
     #[non_exhaustive]
@@ -132,7 +145,8 @@ pub enum SessionEvent<'a> {
 pub enum Refusal {
     /// It is not of the store's shape: the store was not asked. Somebody is trying things out.
     Malformed,
-    /// The store knows nothing of it, no more or not at all. Many of them are somebody guessing.
+    /// The store knows nothing of it, no more or not at all. Many of them are somebody guessing. Where there is something
+    /// that the store cannot read, its warning in the log has the same key ([`guide::events`](crate::guide::events)).
     Unknown,
     /// It was good until a minute ago, or until it led on no more ([`TombstoneKind::Forwarded`]). After a renewal that is a
     /// request which was on its way, or a thief.
@@ -239,7 +253,12 @@ impl Events {
 
     pub(crate) fn overflowed(&self, ended: usize, most: usize) {
         tracing::info!(name: "session.owner.limited", ended, most, "an owner's sessions beyond the limit were ended");
-        self.tell(|| SessionEvent::Revoked { ended });
+        self.tell(|| SessionEvent::Limited { ended });
+    }
+
+    pub(crate) fn imported(&self, cookie: &str) {
+        tracing::info!(name: "session.imported", cookie, "a session was imported");
+        self.tell(|| SessionEvent::Imported { cookie });
     }
 
     /// The parser has logged it.

@@ -132,6 +132,60 @@
 //!
 //! An owner's name is part of the record; use an id that never changes hands.
 //!
+//! With axum a handler answers what it likes beside the session's errors, which are responses themselves. A wrong password
+//! is an answer of the program, not an error of the session, and leaves the session as it was:
+//!
+//! ```
+//! use axum::extract::Form;
+//! use axum::response::{IntoResponse, Redirect, Response};
+//! use axum::{Router, http::StatusCode, routing::{get, post}};
+//! use tower_session_layer::{Error, MemoryStore, Owner, Session, SessionLayer};
+//!
+//! #[derive(serde::Deserialize)]
+//! struct Login {
+//!     name: String,
+//!     password: String,
+//! }
+//!
+//! async fn login(session: Session, Form(login): Form<Login>) -> Result<Response, Error> {
+//!     let Some(user) = find(&login).await else {
+//!         return Ok((StatusCode::UNAUTHORIZED, "unknown name, or wrong password").into_response());
+//!     };
+//!     session.sign_in(user)?;
+//!     Ok(Redirect::to("/account").into_response())
+//! }
+//!
+//! async fn account(owner: Owner) -> String {
+//!     format!("Hello, {owner}") // 401 for whoever has not signed in
+//! }
+//!
+//! /// Asks your table of users, in which there are hashes of passwords (Argon2id), for the user's id.
+//! async fn find(login: &Login) -> Option<&'static str> {
+//!     (login.name == "ada" && login.password == "correct horse battery staple").then_some("user-17")
+//! }
+//!
+//! let app: Router = Router::new()
+//!     .route("/login", post(login))
+//!     .route("/account", get(account))
+//!     .layer(SessionLayer::new(MemoryStore::new()));
+//! # use axum::{body::Body, http::Request};
+//! # use tower::ServiceExt as _;
+//! # let send = |password: &str| {
+//! #     let request = Request::post("/login").header("content-type", "application/x-www-form-urlencoded");
+//! #     app.clone().oneshot(request.body(Body::from(format!("name=ada&password={password}"))).unwrap())
+//! # };
+//! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+//! #     let wrong = send("tr0ub4dor").await.unwrap();
+//! #     assert_eq!((wrong.status(), wrong.headers().get("set-cookie")), (StatusCode::UNAUTHORIZED, None));
+//! #     let right = send("correct+horse+battery+staple").await.unwrap();
+//! #     assert_eq!(right.status(), StatusCode::SEE_OTHER);
+//! #     let cookie = right.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+//! #     let request = |cookie: &str| Request::get("/account").header("cookie", cookie).body(Body::empty()).unwrap();
+//! #     assert_eq!(app.clone().oneshot(request(&cookie)).await.unwrap().status(), StatusCode::OK);
+//! #     assert_eq!(app.clone().oneshot(request("none=1")).await.unwrap().status(), StatusCode::UNAUTHORIZED);
+//! # });
+//! ```
+//!
 //! # Streaming responses
 //!
 //! Once the response's head is out no cookie can be sent. SSE and WebSocket handlers that change the session call

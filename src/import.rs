@@ -287,7 +287,7 @@ impl Import {
         }
         let cookie = self.cookie.name();
         match session.commit().await {
-            Ok(()) => tracing::info!(name: "session.imported", cookie, "a session was imported"),
+            Ok(()) => shared.events.imported(cookie),
             Err(error) if error.is_gone() => tracing::info!(
                 name: "session.import.refused",
                 cookie, "an import was refused: its owner was revoked"

@@ -1,5 +1,6 @@
 //! The session as a handler sees it.
 
+mod alone;
 mod changes;
 mod fields;
 mod gate;
@@ -145,6 +146,8 @@ impl Session {
         let pending = work.intent.pending.take();
         work.intent = Intent { destroy: is_live || pending.is_some(), pending, ..Intent::default() };
         work.edits += 1;
+        drop(state);
+        self.0.id().disturb();
         Ok(())
     }
 

@@ -3,6 +3,8 @@
 //! Everything that an implementation of [`SessionStore`] names is here; a program that uses sessions finds all it
 //! names at the crate's root.
 
+// What a store that panics leaves in the log.
+mod alarm;
 // What was found expired where the store itself cannot remember it.
 mod ended;
 // The layer's view of any store, with its type erased.

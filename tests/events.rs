@@ -10,7 +10,7 @@ use http::{Request, Response, StatusCode};
 use support::direct::{act, at_once, begin, hold, values};
 use support::{Backend, DAY, Fault, HOUR, Log, Op, Setup};
 use tower::{Layer as _, Service as _, ServiceExt as _};
-use tower_session_layer::{KeyPrefix, Session, SessionEvent, SessionLayer, SessionToken, TokenShape};
+use tower_session_layer::{Error, KeyPrefix, Session, SessionEvent, SessionLayer, SessionToken, TokenShape};
 
 /// What was told, one line each.
 #[derive(Clone, Default)]
@@ -40,6 +40,8 @@ fn line(event: &SessionEvent<'_>) -> String {
         SessionEvent::Removed { key, .. } => format!("removed {key}"),
         SessionEvent::Destroyed { key, .. } => format!("destroyed {key}"),
         SessionEvent::Revoked { ended, .. } => format!("revoked {ended}"),
+        SessionEvent::Limited { ended, .. } => format!("limited {ended}"),
+        SessionEvent::Imported { cookie, .. } => format!("imported {cookie}"),
         SessionEvent::Refused { why, key: Some(key), .. } => format!("refused {why:?} {key}"),
         SessionEvent::Refused { why, .. } => format!("refused {why:?}"),
         SessionEvent::Conflict { key, tries, .. } => format!("conflict {key} {tries}"),
@@ -234,6 +236,75 @@ async fn rv_10_a_hook_that_panics_stops_nothing_and_is_logged_once() {
 }
 
 #[tokio::test]
+async fn a_store_that_panics_is_told_as_one_failure_and_the_panic_goes_on() {
+    type Act = fn(&Session) -> Result<(), Error>;
+    let rows: [(Op, &str, &str, bool, Act); 5] = [
+        (Op::Load, "Load", "session could not be loaded", true, |_| Ok(())),
+        (Op::Create, "Commit", "session could not be committed", false, |session| session.insert("a", 2)),
+        (Op::Update, "Commit", "session could not be committed", true, |session| session.insert("a", 2)),
+        (Op::Create, "Commit", "session could not be committed", true, Session::renew),
+        (Op::Delete, "Commit", "session could not be committed", true, Session::destroy),
+    ];
+    for backend in Backend::SERVER {
+        for (op, operation, text, has_token, change) in rows {
+            for is_broken in [false, true] {
+                let log = Log::capture();
+                let told = Told::default();
+                let hook = told.hook();
+                let setup = Setup::with(backend, |builder| {
+                    builder.on_event(move |event| {
+                        hook(event);
+                        assert!(!(is_broken && matches!(event, SessionEvent::Failed { .. })), "the hook is broken too");
+                    })
+                });
+                let token = begin(&setup.layer, |session| session.insert("a", 1)).await;
+                let token = token.as_str();
+                told.take();
+                setup.store.fault(op, Fault::Panic, 1);
+                // The layer calls an immediate store as soon as it is called itself.
+                let (layer, sent) = (setup.layer.clone(), has_token.then(|| token.to_owned()));
+                let request = async move { act(&layer, sent.as_deref(), change).await };
+                assert!(tokio::spawn(request).await.unwrap_err().is_panic(), "{backend:?} {op:?}");
+                assert_eq!(told.take(), [format!("failed {operation} false")], "{backend:?} {op:?}");
+                assert_eq!(log.text().matches(text).count(), 1, "{backend:?} {op:?}: {}", log.text());
+                // Nothing is locked or lost for the next.
+                assert_eq!(values(&setup.layer, token).await.unwrap()["a"], 1, "{backend:?} {op:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_panic_elsewhere_is_none_of_the_store() {
+    for backend in Backend::SERVER {
+        let told = Told::default();
+        let setup = told.setup(backend);
+        let token = begin(&setup.layer, |session| session.insert("a", 1)).await;
+        told.take();
+        setup.store.fault(Op::Load, Fault::Hang, 1);
+        let layer = setup.layer.clone();
+        let request = async move {
+            let mut hanging = Box::pin(act(&layer, Some(&token), |_| ()));
+            std::future::poll_fn(|context| {
+                assert!(hanging.as_mut().poll(context).is_pending());
+                std::task::Poll::Ready(())
+            })
+            .await;
+            // The request is dropped while this unwinds.
+            std::panic::resume_unwind(Box::new("on purpose"));
+        };
+        if backend != Backend::Memory {
+            assert!(tokio::spawn(request).await.unwrap_err().is_panic(), "{backend:?}");
+            assert_eq!(told.take(), [""; 0], "{backend:?}");
+        }
+        let handler = setup.layer.clone();
+        let request = async move { act(&handler, None, |_| -> () { panic!("on purpose") }).await };
+        assert!(tokio::spawn(request).await.unwrap_err().is_panic(), "{backend:?}");
+        assert_eq!(told.take(), [""; 0], "{backend:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_hook_may_use_the_session_and_the_layer_that_it_hears_of() {
     for backend in [Backend::Memory, Backend::Cookie] {
         let shared: Arc<OnceLock<(SessionLayer, Session)>> = Arc::default();
@@ -298,14 +369,22 @@ async fn conflicting([layer, beside]: &[SessionLayer; 2], token: &str, what: &'s
 }
 
 #[tokio::test]
-async fn sessions_beyond_the_limit_are_told_as_revoked() {
+async fn sessions_beyond_the_limit_are_told_and_not_as_revoked() {
     for backend in Backend::SERVER {
         let told = Told::default();
         let setup = Setup::with(backend, |builder| builder.on_event(told.hook()).max_sessions_per_owner(1));
         begin(&setup.layer, |session| session.sign_in("ada")).await;
-        assert!(!told.take().iter().any(|line| line.starts_with("revoked")), "{backend:?}");
+        let ends = |told: &Told| {
+            let mut lines = told.take();
+            lines.retain(|line| line.starts_with("revoked") || line.starts_with("limited"));
+            lines
+        };
+        assert_eq!(ends(&told), [""; 0], "{backend:?}");
         setup.clock.advance(HOUR);
         begin(&setup.layer, |session| session.sign_in("ada")).await;
-        assert!(told.take().contains(&"revoked 1".to_owned()), "{backend:?}");
+        assert_eq!(ends(&told), ["limited 1"], "{backend:?}");
+        setup.clock.advance(HOUR);
+        setup.layer.owners().revoke_all("ada").await.unwrap();
+        assert_eq!(ends(&told), ["revoked 1"], "{backend:?}");
     }
 }

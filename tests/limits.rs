@@ -2,10 +2,14 @@
 
 mod support;
 
+use std::sync::mpsc;
+
 use http::StatusCode;
 use support::direct::{act, begin, hold, send, values};
-use support::{Answer, Backend, Browser, Setup};
-use tower_session_layer::{CookieKey, CookieStore, Error, ManualClock, MemoryStore, Session, SessionLayer};
+use support::{Answer, Backend, Browser, Fault, Op, Setup};
+use tower_session_layer::{
+    CookieKey, CookieStore, Error, ManualClock, MemoryStore, Operation, Session, SessionEvent, SessionLayer,
+};
 
 const LIMIT: usize = 1_000;
 
@@ -116,6 +120,37 @@ async fn an_overflow_that_only_the_commit_sees_is_500_and_sends_and_stores_nothi
             let found = values(&setup.layer, &token).await.unwrap();
             assert_eq!(found, serde_json::json!({ "a": 1, "early": text(450) }), "{backend:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn an_overflow_that_only_the_store_sees_says_by_how_much_and_what_is_largest() {
+    type Act = fn(&Session) -> Result<(), Error>;
+    let rows: [(&str, Op, Act); 4] = [
+        ("a first write", Op::Create, |session| session.insert("cart", text(500))),
+        ("a write", Op::Update, |session| session.insert("cart", text(500))),
+        ("a renewal", Op::Create, |session| session.insert("cart", text(500)).and_then(|()| session.renew())),
+        ("its end", Op::Update, |session| session.insert("cart", text(500)).and_then(|()| session.renew())),
+    ];
+    for (backend, (what, op, change)) in Backend::SERVER.into_iter().flat_map(|b| rows.map(|row| (b, row))) {
+        let (told, heard) = mpsc::channel();
+        let setup = Setup::with(backend, |builder| {
+            builder.on_event(move |event| {
+                if let SessionEvent::Failed { operation: Operation::Commit, error, .. } = event {
+                    told.send(error.to_string()).unwrap();
+                }
+            })
+        });
+        let token = match what {
+            "a first write" => None,
+            _ => Some(begin(&setup.layer, |session| session.insert("small", 1)).await),
+        };
+        setup.store.fault(op, Fault::TooLarge, 1);
+        let answer = act(&setup.layer, token.as_deref(), change).await;
+        assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR, "{backend:?} {what}");
+        let said: Vec<_> = heard.try_iter().collect();
+        let message = "the session would take 9000 bytes where 8000 are allowed; the largest value is `cart`";
+        assert_eq!(said, [message], "{backend:?} {what}");
     }
 }
 

@@ -33,7 +33,10 @@ struct Seen {
 
 impl Visit for Seen {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.fields.insert(field.name(), format!("{value:?}").trim_matches('"').to_owned());
+        let text = format!("{value:?}").trim_matches('"').to_owned();
+        let before = self.fields.insert(field.name(), text);
+        // A format that prints what is recorded would show both.
+        assert_eq!(before, None, "{} has one value", field.name());
     }
 }
 
@@ -135,13 +138,22 @@ async fn each_commit_is_one_span_that_says_what_was_planned_and_what_came_of_it(
         assert_eq!(seen.iter().map(Seen::line).collect::<Vec<_>>(), ["write response 0 stored"], "{backend:?}");
         assert!(seen[0].of("key").contains(&key(&first, backend)), "{backend:?} {seen:?}");
         let second = written.unwrap_or(first);
+        let leads = |seen: &Seen, from: &str, to: &str| {
+            assert!(seen.of("key").contains(&key(from, backend)), "{backend:?} {seen:?}");
+            assert!(seen.of("successor").contains(&key(to, backend)), "{backend:?} {seen:?}");
+        };
+        assert_eq!(seen[0].of("successor").is_empty(), backend != Backend::Cookie, "{backend:?} {seen:?}");
         let third = act(layer, Some(&second), Session::renew).await.token().unwrap();
-        assert_eq!(spans.lines(), ["renew response 0 stored"], "{backend:?}");
+        let seen = spans.take();
+        assert_eq!(seen.iter().map(Seen::line).collect::<Vec<_>>(), ["renew response 0 stored"], "{backend:?}");
+        leads(&seen[0], &second, &third);
         setup.clock.advance(DAY);
         let fourth = act(layer, Some(&third), |session| assert_eq!(session.len(), 2)).await.token().unwrap();
         assert_eq!(spans.lines(), ["touch response 0 stored"], "{backend:?}");
-        act(layer, Some(&fourth), |session| session.destroy().and_then(|()| session.insert("c", 1))).await;
-        assert_eq!(spans.lines(), ["replace response 0 stored"], "{backend:?}");
+        let again = act(layer, Some(&fourth), |session| session.destroy().and_then(|()| session.insert("c", 1))).await;
+        let seen = spans.take();
+        assert_eq!(seen.iter().map(Seen::line).collect::<Vec<_>>(), ["replace response 0 stored"], "{backend:?}");
+        leads(&seen[0], &fourth, &again.token().unwrap());
         let fifth = begin(layer, |session| session.insert("a", 1)).await;
         act(layer, Some(&fifth), Session::clear).await;
         let sixth = begin(layer, |session| session.insert("a", 1)).await;

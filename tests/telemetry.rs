@@ -201,6 +201,8 @@ async fn revoking_and_corruption_leave_an_event() {
     let text = log.take();
     assert!(says_of(&text, "WARN", "cannot be read", (&token, Backend::File)), "{text}");
     assert_eq!(text.matches("WARN").count(), 1, "{text}");
+    // To the layer it is a token like any that the store does not know; the key tells which warning is its reason.
+    assert!(says_of(&text, "DEBUG", "unknown or expired", (&token, Backend::File)), "{text}");
 }
 
 #[tokio::test]

@@ -1,6 +1,5 @@
 //! The store that was asked for, and the layer around it.
 
-use std::error::Error as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -29,7 +28,10 @@ pub(crate) async fn layer(options: &Options) -> Result<SessionLayer, String> {
         StoreChoice::File(_) => Err("--store file: is for Unix only".to_owned()),
         StoreChoice::Engine(engine, place) => match timeout(PATIENCE, on(*engine, place, options)).await {
             Ok(Ok(layer)) => layer,
-            Ok(Err(error)) => Err(format!("--store {place}: {}", error.source().unwrap_or(&error))),
+            Ok(Err(error)) => Err(match error.get_ref() {
+                Some(reason) => format!("--store {place}: {reason}"),
+                None => format!("--store {place}: {error}"),
+            }),
             Err(_) => Err(format!("--store {place}: was not ready within {PATIENCE:?}")),
         },
     }

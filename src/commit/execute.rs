@@ -70,6 +70,9 @@ async fn carry_out<S: SessionStore>(mut commit: Commit<'_, S>, inner: &Inner, en
     {
         done = Ok(Box::pin(commit.end_overflow(settled)).await);
     }
+    if let Ok(Settled { base: Base::Live(live), .. }) = &done {
+        commit.watch.live(&live.token);
+    }
     commit.watch.end(done.as_ref().ok().map(|settled| settled.fate), commit.conflicts);
     match done.map(|settled| commit.with_resumed(settled)) {
         Ok(Settled { base, mut reply, fate }) => {
@@ -240,7 +243,6 @@ impl<S: SessionStore> Commit<'_, S> {
         Ok(match self.insert(&record).await? {
             Some(token) => {
                 self.shared.events.began(&token);
-                self.watch.key(&token);
                 Settled::live(token, record, true)
             }
             None => Settled::refused(self.job.base.clone()),
@@ -266,7 +268,8 @@ impl<S: SessionStore> Commit<'_, S> {
         for _ in tried..MAX_TRIES {
             let fresh = self.shared.random.token()?;
             self.attempt(&fresh, record.version, true);
-            let created = self.wait(self.store.create(&fresh, record, self.now())).await?;
+            let asked = self.wait(self.store.create(&fresh, record, self.now())).await;
+            let created = asked.map_err(|error| error.naming(record))?;
             self.attempt = None;
             match created {
                 Created::Stored => return Ok(Some(fresh)),

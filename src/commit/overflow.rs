@@ -33,9 +33,10 @@ impl<S: SessionStore> Commit<'_, S> {
                 Settled { fate: Fate::Refused, ..Settled::gone(live.token.clone()) }
             }
             Err(error) => {
+                let source = std::error::Error::source(&error);
                 tracing::warn!(
                     name: "session.owner.limit.failed",
-                    %error, most, "an owner may have more sessions than allowed"
+                    %error, source, most, "an owner may have more sessions than allowed"
                 );
                 self.shared.events.failed(Operation::Revoke, &error);
                 settled

@@ -65,7 +65,7 @@ pub(crate) fn settle_plainly<S: SessionStore>(
             return Plain::Open(Some(Box::new(Met { answer, watch })));
         }
         Err(error) => {
-            let error = Error::from(error);
+            let error = Error::from(error).naming(&next.work.draft);
             report(shared, &error);
             if begins {
                 abandon(store, shared, next.token, now);

@@ -92,9 +92,11 @@ impl<'a, S: SessionStore> Commit<'a, S> {
             if fresh.is_none() && !is_empty {
                 self.attempt(token, record.version, rule != Deadline::Keep || *outdated);
             }
-            let updated = match self.met.take() {
-                Some(met) => met,
-                None => self.wait(self.store.update(token, from.version, &change, self.now())).await?,
+            let updated = if let Some(met) = self.met.take() {
+                met
+            } else {
+                let asked = self.wait(self.store.update(token, from.version, &change, self.now())).await;
+                asked.map_err(|error| error.naming(&record))?
             };
             self.attempt = None;
             if updated != Updated::Conflict {
@@ -168,7 +170,8 @@ impl<'a, S: SessionStore> Commit<'a, S> {
             }
             (Some(Fresh { token, record: stored, .. }), Some(record)) => {
                 let change = Change::Replace(Arc::clone(record), Deadline::Set);
-                let updated = self.wait(self.store.update(token, stored.version, &change, self.now())).await?;
+                let asked = self.wait(self.store.update(token, stored.version, &change, self.now())).await;
+                let updated = asked.map_err(|error| error.naming(record))?;
                 *stored = record.clone();
                 if updated != Updated::Done {
                     // Nobody else knows the fresh token: only a revocation of its owner can have ended it.

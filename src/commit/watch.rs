@@ -7,13 +7,15 @@ use tracing::{Level, Span};
 use super::{Ending, Fate, Job, Plan};
 use crate::session::Base;
 use crate::store::Updated;
-use crate::token::SessionToken;
+use crate::token::{SessionToken, StoreKey};
 
 /// Follows a commit from the decision to its outcome. Where nobody traces at `DEBUG`, it is a null pointer.
 pub(crate) struct Watch(Option<Box<Traced>>);
 
 struct Traced {
     span: Span,
+    /// The session that the span names.
+    key: Option<StoreKey>,
     is_over: bool,
 }
 
@@ -49,16 +51,23 @@ impl Watch {
 
     #[cold]
     fn open(plan: &'static str, ending: &'static str, token: Option<&SessionToken>) -> Self {
-        let span =
-            tracing::debug_span!("session.commit", key = Empty, plan, ending, conflicts = Empty, outcome = Empty);
+        let span = tracing::debug_span!(
+            "session.commit",
+            key = Empty,
+            plan,
+            ending,
+            successor = Empty,
+            conflicts = Empty,
+            outcome = Empty
+        );
         if span.is_disabled() {
             return Self(None);
         }
-        let watch = Self(Some(Box::new(Traced { span, is_over: false })));
+        let mut traced = Traced { span, key: None, is_over: false };
         if let Some(token) = token {
-            watch.key(token);
+            traced.live(token);
         }
-        watch
+        Self(Some(Box::new(traced)))
     }
 
     /// For a future that is to be instrumented: a guard must not be held while it waits.
@@ -72,11 +81,11 @@ impl Watch {
         self.0.as_ref().map(|traced| traced.span.enter())
     }
 
-    /// Names the session, by the start of its token's digest.
+    /// Names the session that there is in the end, by the start of its token's digest.
     #[inline]
-    pub(super) fn key(&self, token: &SessionToken) {
-        if let Some(traced) = &self.0 {
-            traced.span.record("key", debug(token.key()));
+    pub(super) fn live(&mut self, token: &SessionToken) {
+        if let Some(traced) = &mut self.0 {
+            traced.live(token);
         }
     }
 
@@ -90,6 +99,19 @@ impl Watch {
 }
 
 impl Traced {
+    /// Each field has one value: formats that print all that is recorded would show both.
+    #[cold]
+    fn live(&mut self, token: &SessionToken) {
+        let key = token.key();
+        let field = match self.key {
+            Some(known) if known == key => return,
+            Some(_) => "successor",
+            None => "key",
+        };
+        self.span.record(field, debug(key));
+        self.key.get_or_insert(key);
+    }
+
     #[cold]
     fn end(&mut self, fate: Option<Fate>, conflicts: usize) {
         self.is_over = true;
@@ -98,7 +120,7 @@ impl Traced {
     }
 }
 
-/// The client went away, or a closure of the program panicked.
+/// The client went away, or the store or a closure of the program panicked.
 impl Drop for Traced {
     fn drop(&mut self) {
         if !self.is_over {

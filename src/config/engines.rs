@@ -1,6 +1,5 @@
 //! The stores that are reached by a URL.
 
-use std::error::Error as _;
 use std::time::Duration;
 
 use super::SessionConfig;
@@ -63,7 +62,7 @@ pub(super) async fn patiently(
         Ok(Err(error)) => error,
         Err(_) => return Err(unreachable(format!("was not ready within {PATIENCE:?}"))),
     };
-    match error.source() {
+    match error.get_ref() {
         Some(source) => match source.downcast_ref::<ConfigError>() {
             Some(refused) => Err(refused.clone()),
             None => Err(unreachable(source.to_string())),

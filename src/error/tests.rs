@@ -68,6 +68,8 @@ fn kinds() -> Vec<Row> {
             Row(Kind::TooLarge { actual: 2, allowed: 1, largest: None }, "too_large", false),
             Row(Kind::TooLarge { actual: 2, allowed: 1, largest: largest() }, "too_large", false),
         ],
+        // Mistakes of the program, like no others, are denied by all.
+        Kind::Entangled => [Row(Kind::Entangled, "nothing", false)],
         Kind::IdleTimeout { .. } => [Row(Kind::IdleTimeout { asked: second, longest: second }, "idle_timeout", false)],
         Kind::Gone => [Row(Kind::Gone, "gone", false)],
         Kind::Refused => [Row(Kind::Refused, "gone", false)],
@@ -80,11 +82,12 @@ fn kinds() -> Vec<Row> {
         Kind::NobodySignedIn => [Row(Kind::NobodySignedIn, "not_signed_in", false)],
         Kind::Stale => [Row(Kind::Stale, "stale", false)],
         Kind::Random(_) => [Row(Kind::Random(std::io::Error::other("none")), "unavailable", true)],
+        Kind::Panicked => [Row(Kind::Panicked, "nothing", false)],
         Kind::TimedOut(_) => [Row(Kind::TimedOut(second), "unavailable", false)],
         Kind::Store(_) => [
             Row(Kind::Store(StoreError::new("broken")), "unavailable", true),
-            Row(Kind::Store(StoreError::unsupported()), "unsupported", true),
-            Row(Kind::Store(StoreError::too_large(2, 1)), "too_large", true),
+            Row(Kind::Store(StoreError::unsupported()), "unsupported", false),
+            Row(Kind::Store(StoreError::too_large(2, 1)), "too_large", false),
         ],
     }
 }
@@ -188,7 +191,7 @@ fn each_message_of_the_configuration_says_what_would_be_right() {
 }
 
 #[test]
-fn each_kind_affirms_one_question() {
+fn each_kind_affirms_at_most_one_question() {
     for Row(kind, affirmed, has_source) in kinds() {
         let error = Error::from(kind);
         for (name, ask) in QUESTIONS {
@@ -202,16 +205,54 @@ fn each_kind_affirms_one_question() {
 fn what_a_store_cannot_do_is_said_otherwise_than_that_it_failed() {
     let says = |error: StoreError| Error::from(error).to_string();
     assert_eq!(says(StoreError::unsupported()), "this session store cannot do that");
-    assert_eq!(says(StoreError::too_large(2, 1)), "the session is larger than its store allows");
+    assert_eq!(says(StoreError::too_large(2, 1)), "the session would take 2 bytes where the store allows 1");
     assert_eq!(says(StoreError::new("broken")), "the session store failed");
 }
 
 #[test]
-fn a_failed_store_names_what_failed_as_its_source() {
-    let source = |error: &StoreError| error.source().map(ToString::to_string);
-    assert_eq!(source(&StoreError::new("broken")).as_deref(), Some("broken"));
+fn nothing_is_said_twice_by_whoever_prints_an_error_and_what_is_behind_it() {
+    let mut errors: Vec<Box<dyn StdError>> = Vec::new();
+    errors.extend(kinds().into_iter().map(|row| Error::from(row.0).into()));
+    errors.extend(store_errors().into_iter().map(Into::into));
+    errors.extend(kinds().into_iter().map(|row| StoreError::new(Error::from(row.0)).into()));
+    errors.extend(config_errors().into_iter().map(Into::into));
+    for error in errors {
+        let mut chain = vec![error.to_string()];
+        let mut behind = error.source();
+        while let Some(error) = behind {
+            chain.push(error.to_string());
+            behind = error.source();
+        }
+        for (at, said) in chain.iter().enumerate() {
+            assert!(chain[..at].iter().all(|before| !before.contains(said.as_str())), "{chain:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_too_large_for_a_store_says_by_how_much_and_what_to_look_at() {
+    let mut record = crate::session::blank();
+    record.values.insert(crate::record::Entry::new("cart", "[1,2,3]"));
+    record.values.insert(crate::record::Entry::new("name", "1"));
+    let named = |error: StoreError| Error::from(error).naming(&record);
+    let error = named(StoreError::too_large(3_000, 2_920));
+    assert!(error.is_too_large() && !error.is_unavailable());
+    assert_eq!(
+        error.to_string(),
+        "the session would take 3000 bytes where 2920 are allowed; the largest value is `cart`"
+    );
+    assert_eq!(named(StoreError::new("broken")).to_string(), "the session store failed");
+}
+
+#[test]
+fn a_failed_store_says_what_failed_and_what_is_behind_that_is_its_source() {
+    let row = kinds().into_iter().find(|row| row.1 == "decode").unwrap().0;
+    let error = StoreError::new(Error::from(row));
+    assert_eq!(error.to_string(), "session store: the session's `k` is not of type `u32`");
+    assert!(error.get_ref().unwrap().is::<Error>());
+    assert!(error.source().unwrap().is::<serde_json::Error>());
     for error in [StoreError::unsupported(), StoreError::too_large(2, 1)] {
-        assert_eq!(source(&error), None, "{error}");
+        assert!(error.get_ref().is_none() && error.source().is_none(), "{error}");
     }
 }
 

@@ -18,6 +18,8 @@ use crate::record::{Entry, Values, equal_json};
 pub(super) struct Edited<T, R> {
     /// Inserts and removals, of the fields that differ and no others.
     pub(super) ops: Vec<Op>,
+    /// The fields that are no longer written, as they were.
+    pub(super) removed: Vec<Entry>,
     pub(super) fields: T,
     pub(super) result: R,
 }
@@ -36,8 +38,22 @@ where
     let before = text(&fields)?;
     let result = change(&mut fields);
     let after = text(&fields)?;
-    let ops = if before == after { Vec::new() } else { differences::<T>(values, hidden, &before, &after)? };
-    Ok(Edited { ops, fields, result })
+    let (ops, removed) =
+        if before == after { Default::default() } else { differences::<T>(values, hidden, &before, &after)? };
+    Ok(Edited { ops, removed, fields, result })
+}
+
+/// Plays an edit again on newer values: what is removed goes under the older names too that others wrote meanwhile.
+pub(super) fn again<T: DeserializeOwned>(mut ops: Vec<Op>, removed: &[Entry], values: &Values) -> Vec<Op> {
+    let mut beside = values.clone();
+    for entry in removed.iter().filter(|entry| values.get(entry.key()).is_none()) {
+        beside.put(beside.find(entry.key()), entry.clone());
+    }
+    // Where others left what is no `T`, the edit does what it did.
+    let hidden = resolve::<T>(&beside).map(|(_, hidden)| hidden).unwrap_or_default();
+    let older = hidden.into_iter().filter(|hidden| removed.iter().any(|entry| entry.key() == hidden.field));
+    ops.extend(older.map(|hidden| Op::Remove(hidden.name.into())));
+    ops
 }
 
 fn text<T: Serialize>(fields: &T) -> Result<String, Error> {
@@ -54,15 +70,16 @@ fn differences<T: DeserializeOwned>(
     mut hidden: Vec<Hidden>,
     before: &str,
     after: &str,
-) -> Result<Vec<Op>, Error> {
+) -> Result<(Vec<Op>, Vec<Entry>), Error> {
     type Fields<'a> = BTreeMap<String, &'a RawValue>;
     let before: Fields = serde_json::from_str(before).map_err(unwritable::<T>)?;
     let after: Fields = serde_json::from_str(after).map_err(unwritable::<T>)?;
     let is_kept = |key: &str, json: &RawValue| before.get(key).is_some_and(|old| equal_json(old.get(), json.get()));
 
-    let (mut ops, mut changed) = (Vec::new(), Vec::new());
-    for key in before.keys().filter(|key| !after.contains_key(*key)) {
+    let (mut ops, mut removed, mut changed) = (Vec::new(), Vec::new(), Vec::new());
+    for (key, json) in before.iter().filter(|(key, _)| !after.contains_key(*key)) {
         ops.push(Op::Remove(key.as_str().into()));
+        removed.push(encode(key, json)?);
         changed.push(key);
     }
     for (key, json) in after.iter().filter(|(key, json)| !is_kept(key, json)) {
@@ -83,7 +100,7 @@ fn differences<T: DeserializeOwned>(
     }
     let outdated = hidden.into_iter().filter(|hidden| changed.iter().any(|key| *key == hidden.field));
     ops.extend(outdated.map(|hidden| Op::Remove(hidden.name.into())));
-    Ok(ops)
+    Ok((ops, removed))
 }
 
 /// An older name of a field that is stored under its own name too.

@@ -145,6 +145,8 @@ impl Inner {
         let work = state.work_mut()?;
         let result = change(work)?;
         work.edits += 1;
+        drop(state);
+        self.id().disturb();
         Ok(result)
     }
 
@@ -175,14 +177,13 @@ impl Inner {
             // Closures are user code: they run outside the lock, and again if yet another change came meanwhile.
             drop(state);
             let replayed = work.intent.replay(&on.unwrap_or_else(blank), usize::MAX);
+            // A closure that cannot read the newer value fails again in the commit, which reports it.
+            let Ok((draft, edited)) = replayed else { return };
             state = self.lock();
             if let Some(latest) = state.work.as_mut().filter(|latest| latest.edits == work.edits) {
-                // A closure that cannot read the newer value fails again in the commit, which reports it.
-                if let Ok((draft, edited)) = replayed {
-                    latest.draft = Arc::new(draft);
-                    latest.intent.edited = edited;
-                    latest.is_stale = false;
-                }
+                latest.draft = Arc::new(draft);
+                latest.intent.edited = edited;
+                latest.is_stale = false;
                 return;
             }
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_core::{Deserialize, Serialize};
 
-use super::fields::{Edited, edit, read};
+use super::fields::{Edited, again, edit, read};
 use super::{Op, Session, SessionView};
 use crate::error::Error;
 use crate::record::Values;
@@ -27,7 +27,7 @@ use crate::record::Values;
 ///
 /// - `skip_serializing_if`: a field that is no longer written is removed.
 /// - `rename`: the key has that name. `alias`: an older name is read where the newer is not there, and goes when the field
-///   changes.
+///   changes; a field that is removed goes under all its names, those too under which an older release wrote it meanwhile.
 /// - `flatten`: the fields of the inner struct are keys themselves; a flattened map holds every key that is no field.
 /// - `deny_unknown_fields` has no effect, since other keys are not shown to the struct.
 ///
@@ -122,9 +122,16 @@ impl<T> TypedSession<T> {
     where
         T: Serialize + for<'de> Deserialize<'de>,
     {
-        let Edited { ops, result, .. } = edit(&self.values(), change)?;
+        let Edited { ops, removed, result, .. } = edit(&self.values(), change)?;
         let limit = self.session.inner().shared.max_record_len;
-        self.session.inner().write(|work| work.apply_all(ops, limit))?;
+        self.session.inner().write(|work| {
+            if removed.is_empty() {
+                return work.apply_all(ops, limit);
+            }
+            let edit = ops.clone();
+            let edit = move |values: &Values| Ok(again::<T>(edit.clone(), &removed, values));
+            work.apply_as(&ops, Op::Edit(Arc::new(edit)), limit)
+        })?;
         Ok(result)
     }
 
@@ -132,39 +139,36 @@ impl<T> TypedSession<T> {
     ///
     /// The closure runs now, and again on the newer struct for each conflict with another request, so that it lands as often
     /// as it was called; what this handler sees may differ from what lands. Each time, the fields that differ are set or
-    /// removed and the others stay. The closure must not have effects of its own: one that
-    /// changes this very session is run again for that change, without an end. It never runs under a lock.
+    /// removed and the others stay. The closure must not have effects of its own. It never runs under a lock.
     ///
     /// # Errors
     ///
-    /// As for [`edit`](Self::edit). If the newer session is no `T`, the commit fails (500).
+    /// As for [`edit`](Self::edit); or the closure has itself changed this session, through another handle, which
+    /// stays changed. If the newer session is no `T`, the commit fails (500).
     pub fn update<F>(&self, change: F) -> Result<T, Error>
     where
         T: Serialize + for<'de> Deserialize<'de>,
         F: Fn(&mut T) + Send + Sync + 'static,
     {
-        let change = Arc::new(change);
+        let id = self.session.inner().id();
+        let edit = Arc::new(move |values: &Values| id.alone(|| edit(values, |fields: &mut T| change(fields))));
         let again = {
-            let change = Arc::clone(&change);
-            Arc::new(move |values: &Values| edit(values, |fields: &mut T| change(fields)).map(|edited| edited.ops))
+            let edit = Arc::clone(&edit);
+            Arc::new(move |values: &Values| edit(values).map(|edited| edited.ops))
         };
         let limit = self.session.inner().shared.max_record_len;
-        loop {
-            let before = self.values();
-            let Edited { ops, fields, result: () } = edit(&before, |fields: &mut T| change(fields))?;
-            let again = Arc::clone(&again);
-            let done = self.session.inner().write(|work| {
+        self.session.inner().change(
+            |record| record.map(|record| record.values.clone()).unwrap_or_default(),
+            |before| edit(before),
+            |work, before, Edited { ops, fields, .. }| {
                 // Another handle of this request may have changed something meanwhile.
-                let is_same = work.draft.values.same(&before);
-                if is_same {
-                    work.apply_as(&ops, Op::Edit(again), limit)?;
+                if !work.draft.values.same(before) {
+                    return Ok(None);
                 }
-                Ok(is_same)
-            })?;
-            if done {
-                return Ok(fields);
-            }
-        }
+                work.apply_as(&ops, Op::Edit(again.clone()), limit)?;
+                Ok(Some(fields))
+            },
+        )
     }
 }
 

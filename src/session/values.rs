@@ -84,8 +84,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// The value is not a `T`, or the new one cannot be written, is too large, or the session is unavailable. If a
-    /// newer value is not a `T`, the commit fails (500).
+    /// The value is not a `T`, or the new one cannot be written, is too large, or the session is unavailable; or the
+    /// closure has itself changed this session, which stays changed. If a newer value is not a `T`, the commit fails (500).
     ///
     /// # Examples
     ///
@@ -106,30 +106,27 @@ impl Session {
     {
         let key: Arc<str> = key.into();
         let closure = {
-            let key = Arc::clone(&key);
+            let (key, id) = (Arc::clone(&key), self.0.id());
             Arc::new(move |json: Option<&str>| {
-                let value = json.map(|json| decode(&key, json)).transpose()?;
-                change(value).map(|value| encode(&key, &value)).transpose()
+                id.alone(|| {
+                    let value = json.map(|json| decode(&key, json)).transpose()?;
+                    change(value).map(|value| encode(&key, &value)).transpose()
+                })
             })
         };
-        loop {
-            let before = self.entry(&key);
-            let after = closure(before.as_ref().map(Entry::json))?;
-            let closure = Arc::clone(&closure);
-            let limit = self.0.shared.max_record_len;
-            let done = self.0.write(|work| {
+        let limit = self.0.shared.max_record_len;
+        self.0.change(
+            |record| record.and_then(|record| record.values.get(&key).cloned()),
+            |before| closure(before.as_ref().map(Entry::json)),
+            |work, before, after| {
                 let present = work.draft.values.get(&key);
                 if present.map(Entry::text_ptr) != before.as_ref().map(Entry::text_ptr) {
-                    return Ok(false);
+                    return Ok(None);
                 }
                 let op = after.map_or_else(|| Op::Remove(Arc::clone(&key)), Op::Insert);
-                work.apply_as(&[op], Op::Update(Arc::clone(&key), closure), limit)?;
-                Ok(true)
-            })?;
-            if done {
-                return Ok(());
-            }
-        }
+                work.apply_as(&[op], Op::Update(Arc::clone(&key), closure.clone()), limit).map(Some)
+            },
+        )
     }
 
     /// Returns whether a key has a value.

@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 use tokio::task::AbortHandle;
 use tracing::Instrument as _;
 
+use super::alarm::{alarmed, watched};
 use super::ended::Ended;
 use super::open::{Door, Opened, open};
 use super::{OwnedSession, Revocation, SessionStore};
@@ -151,14 +152,15 @@ impl<S: SessionStore> ErasedStore for Erased<S> {
     ) -> Answer<Result<Opened, StoreError>, Result<Base, StoreError>> {
         self.start_sweeper();
         if self.is_immediate {
-            let answer = poll_once(open(&*self.store, &self.door, candidates, now, micros));
+            let opening = open(&*self.store, &self.door, candidates, now, micros);
+            let answer = alarmed(&self.door.events, Operation::Load, || poll_once(opening));
             return Answer::Ready(answer.unwrap_or_else(|| Err(waited())));
         }
         let (store, door) = (Arc::clone(&self.store), Arc::clone(&self.door));
         let mut candidates = std::mem::take(candidates);
         Answer::Later(Box::pin(async move {
-            let opened = open(&*store, &door, &candidates, now, micros).await?;
-            Ok(opened.with(&mut candidates))
+            let opening = open(&*store, &door, &candidates, now, micros);
+            Ok(watched(&door.events, Operation::Load, opening).await?.with(&mut candidates))
         }))
     }
 
@@ -167,15 +169,17 @@ impl<S: SessionStore> ErasedStore for Erased<S> {
             return Plain::Open(None);
         }
         self.start_sweeper();
-        settle_plainly(&self.store, shared, state, ending)
+        alarmed(&shared.events, Operation::Commit, || settle_plainly(&self.store, shared, state, ending))
     }
 
     fn commit(&self, session: &Session, ending: Ending, met: Option<Box<Met>>) -> Answer<Result<(), Error>> {
         self.start_sweeper();
+        let operation = if ending == Ending::Reload { Operation::Load } else { Operation::Commit };
         if self.is_immediate {
             // A commit of the same session that is under way on another thread is waited for, by the boxed future.
             if let Some(_closed) = session.inner().gate.try_close() {
-                let answer = poll_once(settle(&self.store, session, ending, met));
+                let settling = settle(&self.store, session, ending, met);
+                let answer = alarmed(&self.door.events, operation, || poll_once(settling));
                 return Answer::Ready(answer.unwrap_or_else(|| Err(waited().into())));
             }
         }
@@ -185,7 +189,8 @@ impl<S: SessionStore> ErasedStore for Erased<S> {
         let (store, session) = (Arc::clone(&self.store), session.clone());
         let committing = async move {
             let _closed = session.inner().gate.close().await;
-            settle(&store, &session, ending, met).await
+            let settling = settle(&store, &session, ending, met);
+            watched(&session.inner().shared.events, operation, settling).await
         };
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) if must_finish => {

@@ -234,6 +234,23 @@ async fn a_dead_token_leaves_the_old_cookie_alone() {
 }
 
 #[tokio::test]
+async fn an_import_is_told_after_the_session_that_it_begins() {
+    for backend in Backend::ALL {
+        let (told, heard) = std::sync::mpsc::channel();
+        let setup =
+            Setup::with(backend, |builder| builder.on_event(move |event| told.send(format!("{event:?}")).unwrap()));
+        let import = Import::on(setup);
+        import.with_old("bad").get("/").await;
+        assert_eq!(heard.try_iter().count(), 0, "{backend:?}");
+        import.with_old(OLD).get("/").await;
+        let lines: Vec<_> = heard.try_iter().collect();
+        assert_eq!(lines.len(), 2, "{backend:?} {lines:?}");
+        assert!(lines[0].starts_with("Created"), "{backend:?} {lines:?}");
+        assert_eq!(lines[1], r#"Imported { cookie: "__session" }"#, "{backend:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_flash_value_that_an_import_brings_is_shown() {
     let setup = Setup::new(Backend::Memory);
     let layer = ImportLayer::new(old_cookie(), setup.clock.now() + DAY, |_| async {

@@ -96,7 +96,7 @@ async fn server_keys(url: &str) -> usize {
 #[tokio::test]
 async fn settings_that_cannot_work_are_refused_before_anything_is_connected() {
     let source = |error: StoreError| {
-        let source = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<ConfigError>());
+        let source = error.get_ref().and_then(|inner| inner.downcast_ref::<ConfigError>());
         source.cloned().unwrap_or_else(|| panic!("no ConfigError: {error:?}"))
     };
     let nowhere = || RedisStore::builder("redis://127.0.0.1:1");

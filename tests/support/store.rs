@@ -57,6 +57,8 @@ impl Op {
 pub enum Fault {
     /// It fails before it does anything.
     Fail,
+    /// It takes less than it said, and says so before it does anything.
+    TooLarge,
     /// It does what it should, but its answer is lost: the caller gets an error.
     LoseAnswer,
     /// It never answers, before it does anything.
@@ -229,6 +231,7 @@ impl TestStore {
         self.halt().await;
         match fault {
             Some(Fault::Fail) => Err(StoreError::new("made to fail")),
+            Some(Fault::TooLarge) => Err(StoreError::too_large(9_000, 8_000)),
             Some(Fault::Panic) => panic!("made to panic"),
             Some(Fault::Hang) => {
                 self.controls.waiting.fetch_add(1, SeqCst);

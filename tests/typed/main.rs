@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod effects;
 mod random;
 mod requests;
 mod shapes;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{get, post};
 use http::StatusCode;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
@@ -98,6 +99,47 @@ async fn a_field_that_is_left_as_it_was_is_not_overwritten_with_what_it_was() {
             let expected = json!({ "beside": "stays", "cart": { "mug": 1, "pot": 1 }, "country": null, "visits": 3 });
             assert_eq!(race(&Setup::new(backend), early, late).await, expected, "{backend:?} {name}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_field_that_is_removed_stays_so_where_an_older_release_writes_its_older_name_meanwhile() {
+    #[derive(Debug, Default, Serialize, Deserialize)]
+    #[serde(default)]
+    struct Renamed {
+        #[serde(alias = "land", skip_serializing_if = "Option::is_none")]
+        country: Option<String>,
+        visits: u32,
+    }
+    fn unset(renamed: &mut Renamed) {
+        renamed.country = None;
+    }
+    let unsets: [(&str, Act); 2] = [
+        ("edit", |s| TypedSession::<Renamed>::from(s).edit(unset)),
+        ("update", |s| TypedSession::<Renamed>::from(s).update(unset).map(drop)),
+    ];
+    let others: [(&str, Act, Value); 3] = [
+        ("older name", |s| s.insert("land", "IT"), json!({ "beside": 1 })),
+        ("both names", |s| s.insert("land", "IT").and_then(|()| s.insert("country", "IT")), json!({ "beside": 1 })),
+        ("another field", |s| s.insert("visits", 1), json!({ "beside": 1, "visits": 1 })),
+    ];
+    let race = |setup: Setup, start: &'static str, unset: Act, meanwhile: Act| async move {
+        let token = begin(&setup.layer, move |s| s.insert(start, "US").and_then(|()| s.insert("beside", 1))).await;
+        let late = hold(&setup.layer, &token, unset).await;
+        act(&setup.layer, Some(&token), meanwhile).await;
+        assert_eq!(late.release().await.status, StatusCode::OK);
+        values(&setup.layer, &token).await
+    };
+    for backend in Backend::SERVER {
+        for (other, meanwhile, expected) in &others {
+            for (start, (what, unset)) in ["land", "country"].into_iter().flat_map(|start| unsets.map(|u| (start, u))) {
+                let found = race(Setup::new(backend), start, unset, *meanwhile).await;
+                assert_eq!(found.as_ref(), Some(expected), "{backend:?} {start} {what} {other}");
+            }
+        }
+        // An edit does not ask whether what is there is still the struct.
+        let found = race(Setup::new(backend), "country", unsets[0].1, |s| s.insert("visits", "many")).await;
+        assert_eq!(found, Some(json!({ "beside": 1, "visits": "many" })), "{backend:?}");
     }
 }
 

@@ -51,8 +51,8 @@ impl RedisStoreBuilder {
     ///
     /// # Errors
     ///
-    /// A [`ConfigError`] as the source, [`KeyPrefix`](ConfigError::KeyPrefix), [`RedisUrl`](ConfigError::RedisUrl) or
-    /// [`ZeroBound`](ConfigError::ZeroBound) for a timeout of zero; otherwise the server could not be reached within the
+    /// A [`ConfigError`] within ([`StoreError::get_ref`]): [`KeyPrefix`](ConfigError::KeyPrefix),
+    /// [`RedisUrl`](ConfigError::RedisUrl) or [`ZeroBound`](ConfigError::ZeroBound) for a timeout of zero. Otherwise the server could not be reached within the
     /// timeouts, or refused user or password. The message is one line and holds no secret.
     pub async fn build(self) -> Result<RedisStore, StoreError> {
         let Self { source, prefix, timeouts } = self;
