@@ -28,6 +28,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -146,6 +147,9 @@ settings! {
         redis: RedisSettings,
         sql: SqlSettings,
         cached: CachedSettings,
+        ;
+        // By the key that each has set.
+        variables: BTreeMap<String, String>,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Settings out of environment variables.
 
 use super::SessionConfig;
-use super::nearest::nearest;
+use super::nearest::{Sought, nearest};
 use super::setting::Raw;
 use super::table::Table;
 use crate::error::ConfigError;
@@ -46,9 +46,7 @@ pub(super) fn set(
     for (name, value) in vars {
         let Some(variable) = name.strip_prefix(prefix).filter(|_| name != FOREIGN) else { continue };
         let Some((_, path)) = names.iter().find(|(known, _)| known == variable) else {
-            let nearest = nearest(variable).replace('.', "_").to_ascii_uppercase();
-            let nearest = format!("{prefix}{nearest}");
-            return Err(ConfigError::UnknownVariable { name, nearest });
+            return Err(unknown(prefix, name));
         };
         given.push((path, name, value));
     }
@@ -56,6 +54,7 @@ pub(super) fn set(
         if given.iter().any(|(given, ..)| *given == path) {
             for other in replaced {
                 at(config, other, |table, key| table.clear(key));
+                config.variables.remove(*other);
             }
         }
     }
@@ -67,8 +66,21 @@ pub(super) fn set(
             }
             table.set(key, &Raw::Text(value)).or_else(|refused| refuse(refused.to_string()))
         })?;
+        config.variables.insert(path.clone(), name);
     }
     Ok(())
+}
+
+/// What to say of a variable that stands for no key.
+fn unknown(prefix: &str, name: String) -> ConfigError {
+    let variable = &name[prefix.len()..];
+    if let Some(key) = variable.strip_prefix('_').filter(|key| names().iter().any(|(known, _)| known == key)) {
+        let reason = format!("is {key} behind the prefix \"{prefix}_\", which the program has without its last `_`");
+        return ConfigError::Setting { name, reason };
+    }
+    let nearest = nearest(variable, Sought::Variable);
+    let nearest = nearest.map(|path| format!("{prefix}{}", path.replace('.', "_").to_ascii_uppercase()));
+    ConfigError::UnknownVariable { name, nearest }
 }
 
 /// Works on the table that a path leads to.
