@@ -3,7 +3,7 @@
 use super::vars::names;
 
 /// What other programs call what has another name here.
-const ELSEWHERE: [(&str, &str); 21] = [
+const ELSEWHERE: [(&str, &str); 22] = [
     ("url", "store"),
     ("name", "cookie_name"),
     ("samesite", "same_site"),
@@ -24,6 +24,7 @@ const ELSEWHERE: [(&str, &str); 21] = [
     ("mariadb", "sql"),
     ("sqlite", "sql"),
     ("database", "sql"),
+    ("db", "sql"),
     ("valkey", "redis"),
 ];
 

@@ -9,6 +9,8 @@ use super::engines;
 use super::place::{Kind, Place};
 use super::setting::OrOff;
 use super::store::{ConfiguredStore, Kept, Wrapped};
+#[cfg(feature = "cookie")]
+use super::vars::variable;
 use crate::error::ConfigError;
 use crate::store::memory::MemoryStore;
 use crate::store::sealed::Sealed;
@@ -136,7 +138,13 @@ fn keys(config: &SessionConfig) -> Result<Vec<crate::CookieKey>, ConfigError> {
             (by, ring)
         }
         (None, None) => {
-            return Err(setting("cookie.keys", "expected it or cookie.key_file: the cookie store needs a key"));
+            // Where the store comes from the environment, the keys should too.
+            let prefix = config.variables.get("store").and_then(|name| name.strip_suffix("STORE"));
+            let [keys, file] = ["cookie.keys", "cookie.key_file"].map(|key| match prefix {
+                Some(prefix) => variable(prefix, key),
+                None => key.to_owned(),
+            });
+            return Err(setting(&keys, &format!("expected it or {file}: the cookie store needs a key")));
         }
     };
     let decoded = ring.decode().map_err(|at| setting(&by, &format!("key {at}: {FORM}")))?;

@@ -32,7 +32,12 @@ pub(super) fn names() -> Vec<(String, String)> {
             Some(table) => paths.extend(table.keys().iter().map(|inner| format!("{key}.{inner}"))),
         }
     }
-    paths.into_iter().map(|path| (path.replace('.', "_").to_ascii_uppercase(), path)).collect()
+    paths.into_iter().map(|path| (variable("", &path), path)).collect()
+}
+
+/// The variable that stands for a key.
+pub(super) fn variable(prefix: &str, key: &str) -> String {
+    format!("{prefix}{}", key.replace('.', "_").to_ascii_uppercase())
 }
 
 /// Sets what the variables say. Those without the prefix are others'.
@@ -73,13 +78,12 @@ pub(super) fn set(
 
 /// What to say of a variable that stands for no key.
 fn unknown(prefix: &str, name: String) -> ConfigError {
-    let variable = &name[prefix.len()..];
-    if let Some(key) = variable.strip_prefix('_').filter(|key| names().iter().any(|(known, _)| known == key)) {
+    let written = &name[prefix.len()..];
+    if let Some(key) = written.strip_prefix('_').filter(|key| names().iter().any(|(known, _)| known == key)) {
         let reason = format!("is {key} behind the prefix \"{prefix}_\", which the program has without its last `_`");
         return ConfigError::Setting { name, reason };
     }
-    let nearest = nearest(variable, Sought::Variable);
-    let nearest = nearest.map(|path| format!("{prefix}{}", path.replace('.', "_").to_ascii_uppercase()));
+    let nearest = nearest(written, Sought::Variable).map(|key| variable(prefix, &key));
     ConfigError::UnknownVariable { name, nearest }
 }
 

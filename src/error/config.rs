@@ -207,7 +207,9 @@ impl fmt::Display for ConfigError {
                 "table {:?}: expected 1 to 48 ASCII letters, digits and `_`, no digit first and no `sqlite_`",
                 shorten(name)
             ),
-            Self::NoStore => write!(f, "no store: expected one of {Stores}"),
+            Self::NoStore => {
+                write!(f, "no store: expected the key store, or the variable that ends in STORE, to be one of {Stores}")
+            }
             Self::UnknownStore(scheme) => write!(f, "store {:?}: expected one of {Stores}", shorten(scheme)),
             Self::FeatureOff { what, feature } => write!(
                 f,
@@ -235,7 +237,9 @@ impl ConfigError {
     pub(crate) fn options(&self) -> Vec<&'static str> {
         match self {
             Self::CookieName(_) => vec!["cookie_name"],
-            Self::HostPrefix { .. } => vec!["cookie_name", "insecure_http", "path", "domain"],
+            Self::HostPrefix { conflict: "a domain", .. } => vec!["cookie_name", "domain"],
+            Self::HostPrefix { conflict: "another path", .. } => vec!["cookie_name", "path"],
+            Self::HostPrefix { conflict, .. } => vec!["cookie_name", conflict],
             Self::SecurePrefix(_) => vec!["cookie_name", "insecure_http"],
             Self::HttpPrefix(_) => vec!["cookie_name", "insecure_http", "insecure_script_access"],
             Self::SameSiteNone => vec!["same_site", "insecure_http"],
@@ -280,8 +284,8 @@ impl fmt::Display for Stores {
             ("cookie:", cfg!(feature = "cookie")),
             ("file:DIR", cfg!(all(feature = "file", unix))),
             ("sqlite:PATH", cfg!(feature = "sqlite")),
-            ("postgres://USER:PASSWORD@HOST/DATABASE", cfg!(feature = "postgres")),
-            ("mysql://USER:PASSWORD@HOST/DATABASE", cfg!(feature = "mysql")),
+            ("postgres://HOST/DATABASE", cfg!(feature = "postgres")),
+            ("mysql://HOST/DATABASE", cfg!(feature = "mysql")),
             ("redis://HOST:PORT", cfg!(feature = "redis")),
         ];
         let which = |is_here| STORES.into_iter().filter(move |(_, is)| *is == is_here).map(|(store, _)| store);

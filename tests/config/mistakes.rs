@@ -138,7 +138,7 @@ async fn what_contradicts_itself_is_refused() {
         assert!(error.starts_with(said), "{error}");
     }
     assert_eq!(refused("").await, ConfigError::NoStore);
-    assert!(refused("").await.to_string().starts_with("no store: expected one of memory:, "));
+    assert!(refused("").await.to_string().starts_with("no store: expected the key store, "));
     assert!(toml_of("").builder_on(tower_session_layer::MemoryStore::new()).is_ok(), "the program has a store");
 }
 
