@@ -3,8 +3,12 @@
 use super::vars::names;
 
 /// What other programs call what has another name here.
-const ELSEWHERE: [(&str, &str); 22] = [
+const ELSEWHERE: [(&str, &str); 27] = [
     ("url", "store"),
+    ("dir", "store"),
+    ("directory", "store"),
+    ("key_file_path", "cookie.key_file"),
+    ("file_path", "store"),
     ("name", "cookie_name"),
     ("samesite", "same_site"),
     ("secret", "cookie.keys"),
@@ -25,6 +29,7 @@ const ELSEWHERE: [(&str, &str); 22] = [
     ("sqlite", "sql"),
     ("database", "sql"),
     ("db", "sql"),
+    ("pool_size", "sql.max_connections"),
     ("valkey", "redis"),
 ];
 
@@ -63,9 +68,14 @@ pub(super) fn nearest(written: &str, sought: Sought) -> Option<String> {
         far @ 2.. if is_part => (1, far),
         far => (far, far),
     };
+    // Without its table and the plural.
+    let (table, word) = written.split_once('.').unwrap_or(("", written));
+    let word = word.strip_suffix('s').unwrap_or(word);
     let keys = names.iter().map(|(variable, path)| {
         let name = variable.to_ascii_lowercase();
-        let is_part = (flat.len() > 2 && name.contains(&flat)) || flat.ends_with(&format!("_{name}"));
+        let is_part =
+            word.len() > 2 && path.strip_prefix(table).is_some_and(|name| name.replace('.', "_").contains(word));
+        let is_part = is_part || flat.ends_with(&format!("_{name}"));
         (rank(&name, is_part), path.clone())
     });
     let is_root = sought == Sought::Key && !written.contains('.');
@@ -141,6 +151,12 @@ mod tests {
             ("cookies", "cookie"),
             ("cookie_store", "cookie"),
             ("memry", "memory"),
+            ("redis.timeout", "redis.connect_timeout"),
+            ("timeouts", "idle_timeout"),
+            ("file.path", "store"),
+            ("file.dir", "store"),
+            ("cookie.key_file_path", "cookie.key_file"),
+            ("sql.pool_size", "sql.max_connections"),
             ("memory_store", "memory"),
             ("files", "file"),
             ("sqlite3", "sql"),

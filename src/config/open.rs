@@ -117,9 +117,6 @@ fn cookie(config: &SessionConfig, _: &Found) -> Result<Planned, ConfigError> {
     }
     let keys = ["cookie.revocations", "cookie.revocations_url_file"];
     let list = found(config, keys, settings.revocations.as_ref(), settings.revocations_url_file.as_ref())?;
-    if list.as_ref().is_some_and(|list| matches!(list.kind, Kind::Cookie)) {
-        return Err(ConfigError::ClientSideStore("revocations"));
-    }
     Ok(Planned::InCookie(builder, list))
 }
 
@@ -255,6 +252,7 @@ fn read(by: &str, path: &Path, what: &str) -> Result<(String, String), ConfigErr
     let name = format!("{by} {}", if is_secret { "…" } else { &shown });
     let text = std::fs::read_to_string(path).map_err(|error| match error.kind() {
         io::ErrorKind::InvalidData => setting(&name, &format!("expected text in UTF-8, {what}")),
+        _ if path.is_relative() => setting(&name, &format!("cannot be read{}: {error}", here())),
         _ => setting(&name, &format!("cannot be read: {error}")),
     })?;
     // Some editors begin with a byte order mark.
@@ -262,6 +260,11 @@ fn read(by: &str, path: &Path, what: &str) -> Result<(String, String), ConfigErr
         "" => Err(setting(&name, &format!("is empty: expected {what}"))),
         text => Ok((name, text.to_owned())),
     }
+}
+
+/// Where relative paths begin, and those with a `~`, which nothing replaces.
+fn here() -> String {
+    std::env::current_dir().map_or(String::new(), |directory| format!(" in {}", directory.display()))
 }
 
 pub(super) fn both(config: &SessionConfig, one: &str, other: &str) -> ConfigError {

@@ -173,7 +173,10 @@ impl fmt::Display for ConfigError {
             }
             Self::RenewAfter(age) => {
                 let age = Written(*age);
-                write!(f, "renew_after {age}: expected at least 60 seconds and at most the absolute_timeout")
+                write!(
+                    f,
+                    "renew_after {age}: expected at least 60 seconds and at most the absolute_timeout, 30d unless set"
+                )
             }
             Self::TokenHeader(name) => {
                 write!(

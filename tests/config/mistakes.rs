@@ -138,6 +138,8 @@ async fn what_contradicts_itself_is_refused() {
         assert!(error.starts_with(said), "{error}");
     }
     assert_eq!(refused("").await, ConfigError::NoStore);
+    let (error, here) = (refused("store_url_file = '~/url'").await.to_string(), std::env::current_dir().unwrap());
+    assert!(error.starts_with(&format!("store_url_file ~/url: cannot be read in {}: ", here.display())), "{error}");
     assert!(refused("").await.to_string().starts_with("no store: expected the key store, "));
     assert!(toml_of("").builder_on(tower_session_layer::MemoryStore::new()).is_ok(), "the program has a store");
 }

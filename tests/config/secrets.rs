@@ -58,7 +58,7 @@ async fn no_error_shows_a_secret() {
             format!("store = 'cookie:'\n[cookie]\nkey_file = '{}'", "5ec2e7".repeat(11)),
             "cookie.key_file …: cannot be read",
         ),
-        ("store_url_file = 'postgres://u:hunter2@h/db'".to_owned(), "store_url_file …: cannot be read: No such file"),
+        ("store_url_file = 'postgres://u:hunter2@h/db'".to_owned(), "store_url_file …: cannot be read in "),
         (format!("store_url_file = '{url}x'"), "store_url_file"),
         (format!("store_url_file = '{url}'"), ": has no scheme: expected SCHEME:PLACE"),
         (format!("store_url_file = '{commented}'"), "commented: expected one line, the URL of a store alone"),
