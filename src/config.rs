@@ -100,7 +100,7 @@ settings! {
     /// [`from_env`](Self::from_env) reads it all from variables: a prefix, then the key in capitals, with `_` for the dot.
     /// With the prefix `SHOP_SESSION_`, `SHOP_SESSION_IDLE_TIMEOUT=30m` is `idle_timeout` and
     /// `SHOP_SESSION_REDIS_PREFIX=shop:` is `prefix` of the table `redis`. [`override_with_env`](Self::override_with_env)
-    /// lays them over what a file says.
+    /// lays them over what a file says. What is refused is named by the variable that has set it, otherwise by its key.
     ///
     /// A variable with the prefix that stands for no key is an error, lest a mistyped one be passed over; one whose prefix is
     /// mistyped goes unnoticed. Kubernetes sets `SHOP_SESSION_SERVICE_HOST` and others for a service `shop-session`: choose a

@@ -127,20 +127,17 @@ impl SessionConfig {
     ///
     /// As [`store`](Self::store).
     pub async fn build(&self) -> Result<SessionLayer, ConfigError> {
-        let building = async {
-            let unopened = Unopened::new(self)?;
-            self.builder_on(unopened.stand_in()?)?.build()?;
-            self.builder_on(unopened.open().await?)?.build()
-        };
-        building.await.map_err(|error| self.named(error))
+        self.opened(|_| true).await?.build().map_err(|error| self.named(error))
     }
 
-    /// Opens the store and returns the builder, for what is no data: a clock, a closure for events. The options are checked
-    /// by its `build`, since the program may yet set those that others lack.
+    /// Opens the store and returns the builder, for what is no data: a clock, a closure for events. What is wrong
+    /// by itself is refused before the store is opened; what does not fit together, by the builder's own `build`, since the
+    /// program may yet set what is lacking.
     ///
     /// # Errors
     ///
-    /// As [`store`](Self::store), and [`ConfigError::Setting`] where two keys contradict each other.
+    /// As [`store`](Self::store), [`ConfigError::Setting`] where two keys contradict each other, and as [`build`](Self::build)
+    /// for an option that is wrong by itself.
     ///
     /// # Cancel safety
     ///
@@ -160,7 +157,23 @@ impl SessionConfig {
     /// # }
     /// ```
     pub async fn builder(&self) -> Result<SessionLayerBuilder<ConfiguredStore>, ConfigError> {
-        self.builder_on(self.store().await?)
+        // The program may yet set what another option lacks.
+        self.opened(|error| error.options().len() == 1).await
+    }
+
+    /// Opens the store unless the options are wrong in a way that counts.
+    async fn opened(
+        &self,
+        counts: fn(&ConfigError) -> bool,
+    ) -> Result<SessionLayerBuilder<ConfiguredStore>, ConfigError> {
+        let opening = async {
+            let unopened = Unopened::new(self)?;
+            if let Some(error) = self.builder_on(unopened.stand_in()?)?.build().err().filter(counts) {
+                return Err(error);
+            }
+            self.builder_on(unopened.open().await?)
+        };
+        opening.await.map_err(|error| self.named(error))
     }
 
     /// Returns a builder with these options on a store that the program has: one of its own, or on a pool of its own.

@@ -60,6 +60,14 @@ async fn the_program_may_complete_the_options() {
     let config = toml_of("store = 'memory:'\ndomain = 'example.com'");
     assert!(matches!(config.build().await.unwrap_err(), ConfigError::HostPrefix { .. }));
     assert!(config.builder().await.unwrap().cookie_name("shop").build().is_ok());
+    let place = tempfile::tempdir().unwrap();
+    let directory = place.path().join("sessions");
+    let config = toml_of(&format!("store = 'file:{}'\nidle_timeout = '401d'", directory.display()));
+    let config = config.override_with_vars("A_", [("A_ABSOLUTE_TIMEOUT", "400d")]).unwrap();
+    assert!(matches!(config.builder().await.unwrap_err(), ConfigError::IdleTimeout(_)), "wrong by itself");
+    let error = config.override_with_vars("A_", [("A_IDLE_TIMEOUT", "0s")]).unwrap().builder().await.unwrap_err();
+    assert!(error.to_string().starts_with("A_IDLE_TIMEOUT: idle_timeout 0: expected more"), "{error}");
+    assert!(!directory.exists());
 }
 
 #[cfg(all(feature = "cookie", unix))]
