@@ -31,7 +31,7 @@ async fn run() -> Result<(), String> {
     let (address, file) = arguments()?;
     let config = read(Path::new(&file)).map_err(|error| format!("{file}: {error}"))?;
     let config = config.override_with_env("SHOP_SESSION_").map_err(|error| error.to_string())?;
-    let sessions = config.build().await.map_err(|error| format!("{file}: {error}"))?;
+    let sessions = config.build().await.map_err(|error| error.to_string())?;
     let app = Router::new()
         .route("/", get(show))
         .route("/note/{note}", post(note))

@@ -17,6 +17,8 @@ use crate::store::SessionStore;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// The absolute timeout unless another is set.
+pub(crate) const ABSOLUTE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// What to do when the store cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -76,7 +78,7 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
             store,
             cookie: SessionCookie::builder(),
             idle: None,
-            absolute: 30 * DAY,
+            absolute: ABSOLUTE,
             not_before: SystemTime::UNIX_EPOCH,
             renewal: None,
             browser_session: false,

@@ -28,6 +28,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -99,7 +100,7 @@ settings! {
     /// [`from_env`](Self::from_env) reads it all from variables: a prefix, then the key in capitals, with `_` for the dot.
     /// With the prefix `SHOP_SESSION_`, `SHOP_SESSION_IDLE_TIMEOUT=30m` is `idle_timeout` and
     /// `SHOP_SESSION_REDIS_PREFIX=shop:` is `prefix` of the table `redis`. [`override_with_env`](Self::override_with_env)
-    /// lays them over what a file says.
+    /// lays them over what a file says. What is refused is named by the variable that has set it, otherwise by its key.
     ///
     /// A variable with the prefix that stands for no key is an error, lest a mistyped one be passed over; one whose prefix is
     /// mistyped goes unnoticed. Kubernetes sets `SHOP_SESSION_SERVICE_HOST` and others for a service `shop-session`: choose a
@@ -146,6 +147,9 @@ settings! {
         redis: RedisSettings,
         sql: SqlSettings,
         cached: CachedSettings,
+        ;
+        // By the key that each has set.
+        variables: BTreeMap<String, String>,
     }
 }
 

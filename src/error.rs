@@ -7,6 +7,8 @@ use std::fmt;
 use std::time::Duration;
 
 pub use self::config::ConfigError;
+#[cfg(feature = "config")]
+pub(crate) use self::config::Stores;
 use crate::record::Record;
 
 type Source = Box<dyn StdError + Send + Sync>;

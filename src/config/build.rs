@@ -1,7 +1,8 @@
 //! What a configuration is read from besides files, and what is made of it.
 
+use super::open::{self, Unopened};
 use super::setting::{Nist, OrOff};
-use super::{ConfiguredStore, SessionConfig, open, vars};
+use super::{ConfiguredStore, SessionConfig, vars};
 use crate::builder::SessionLayerBuilder;
 use crate::error::ConfigError;
 use crate::layer::SessionLayer;
@@ -114,25 +115,29 @@ impl SessionConfig {
         Ok(self)
     }
 
-    /// Opens the store and builds the layer.
+    /// Checks the options, opens the store and builds the layer.
     ///
     /// # Errors
     ///
     /// As [`store`](Self::store) and [`SessionLayerBuilder::build`]: each combination that cannot work is the same
-    /// [`ConfigError`] as without a configuration.
+    /// [`ConfigError`] as without a configuration, within a [`ConfigError::SetBy`] where environment variables have set
+    /// it. No store is opened where an option is refused.
     ///
     /// # Cancel safety
     ///
     /// As [`store`](Self::store).
     pub async fn build(&self) -> Result<SessionLayer, ConfigError> {
-        self.builder().await?.build()
+        self.opened(|_| true).await?.build().map_err(|error| self.named(error))
     }
 
-    /// Opens the store and returns the builder, for what is no data: a clock, a closure for events.
+    /// Opens the store and returns the builder, for what is no data: a clock, a closure for events. What is wrong
+    /// by itself is refused before the store is opened; what does not fit together, by the builder's own `build`, since the
+    /// program may yet set what is lacking.
     ///
     /// # Errors
     ///
-    /// As [`store`](Self::store), and [`ConfigError::Setting`] where two keys contradict each other.
+    /// As [`store`](Self::store), [`ConfigError::Setting`] where two keys contradict each other, and as [`build`](Self::build)
+    /// for an option that is wrong by itself.
     ///
     /// # Cancel safety
     ///
@@ -152,7 +157,23 @@ impl SessionConfig {
     /// # }
     /// ```
     pub async fn builder(&self) -> Result<SessionLayerBuilder<ConfiguredStore>, ConfigError> {
-        self.builder_on(self.store().await?)
+        // The program may yet set what another option lacks.
+        self.opened(|error| error.options().len() == 1).await
+    }
+
+    /// Opens the store unless the options are wrong in a way that counts.
+    async fn opened(
+        &self,
+        counts: fn(&ConfigError) -> bool,
+    ) -> Result<SessionLayerBuilder<ConfiguredStore>, ConfigError> {
+        let opening = async {
+            let unopened = Unopened::new(self)?;
+            if let Some(error) = self.builder_on(unopened.stand_in()?)?.build().err().filter(counts) {
+                return Err(error);
+            }
+            self.builder_on(unopened.open().await?)
+        };
+        opening.await.map_err(|error| self.named(error))
     }
 
     /// Returns a builder with these options on a store that the program has: one of its own, or on a pool of its own.
@@ -174,7 +195,7 @@ impl SessionConfig {
     /// ```
     pub fn builder_on<S: SessionStore>(&self, store: S) -> Result<SessionLayerBuilder<S>, ConfigError> {
         if self.token_header.is_some() && self.token_header_alone.is_some() {
-            return Err(open::both("token_header", "token_header_alone"));
+            return Err(open::both(self, "token_header", "token_header_alone"));
         }
         Ok(self.options(SessionLayer::builder(store)))
     }
@@ -189,13 +210,32 @@ impl SessionConfig {
     /// [`ConfigError::NoStore`], [`ConfigError::UnknownStore`], [`ConfigError::FeatureOff`] for a store or wrapper that is
     /// not in this program, [`ConfigError::Unreachable`] for one that does not answer or refuses,
     /// [`ConfigError::Setting`] for a file that cannot be read or keys that are none, and whatever the store's builder
-    /// refuses. None repeats a secret.
+    /// refuses. What environment variables have set, or another key than `store`, is within a [`ConfigError::SetBy`] that
+    /// names them. None repeats a secret.
     ///
     /// # Cancel safety
     ///
     /// Nothing stays open; a directory, file or table may have been made.
     pub async fn store(&self) -> Result<ConfiguredStore, ConfigError> {
-        open::open(self).await
+        let opening = async {
+            let unopened = Unopened::new(self)?;
+            unopened.stand_in()?;
+            unopened.open().await
+        };
+        opening.await.map_err(|error| self.named(error))
+    }
+
+    /// What a key is called in errors: the variable that has set it, if one has.
+    pub(super) fn by<'a>(&'a self, key: &'a str) -> &'a str {
+        self.variables.get(key).map_or(key, String::as_str)
+    }
+
+    /// Names the variables that have set what an error is about.
+    fn named(&self, error: ConfigError) -> ConfigError {
+        let options = error.options();
+        let is_about = |key: &str| options.contains(&key.rsplit('.').next().unwrap_or(key));
+        let by: Vec<_> = self.variables.iter().filter(|(key, _)| is_about(key)).map(|(_, name)| &name[..]).collect();
+        if by.is_empty() { error } else { ConfigError::SetBy { by: by.join(", "), error: Box::new(error) } }
     }
 
     fn options<S: SessionStore>(&self, mut builder: SessionLayerBuilder<S>) -> SessionLayerBuilder<S> {

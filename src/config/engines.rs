@@ -35,6 +35,8 @@ macro_rules! sql {
             if connections == 0 {
                 return Err(StoreError::new(ConfigError::ZeroBound("max_connections")));
             }
+            // Before anything is made.
+            settings.table.as_deref().map_or(Ok(()), crate::store::sql::check_name).map_err(StoreError::new)?;
             let mut store = crate::$store::connect_up_to(connections, place.url()).await?;
             if let Some(table) = &settings.table {
                 let builder = crate::$store::builder(store.pool().clone()).table(table);

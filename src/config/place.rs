@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::setting::{Raw, Setting};
-use crate::error::ConfigError;
+use crate::error::{ConfigError, Stores};
 
 /// A store by scheme and address. What shows it leaves out whatever may be a secret.
 #[derive(Clone)]
@@ -35,23 +35,49 @@ impl Place {
         &self.0
     }
 
-    pub(super) fn kind(&self) -> Result<Kind, ConfigError> {
-        let lacks = |what: &str| ConfigError::Setting { name: format!("store {:?}", self.0), reason: what.to_owned() };
+    /// What it says, or what is wrong with it where `by` has set it.
+    pub(super) fn kind(&self, by: &str) -> Result<Kind, ConfigError> {
+        let lacks = |name: String, reason: String| Err(ConfigError::Setting { name, reason });
         let (scheme, rest) = self.0.split_once(':').unwrap_or((&self.0, ""));
-        Ok(match (scheme, rest) {
-            ("cookie", "") => Kind::Cookie,
-            ("memory", "") => Kind::Memory,
-            ("file", "") => return Err(lacks("expected a directory, as in file:./sessions")),
-            ("file", directory) => Kind::File(directory.into()),
-            ("sqlite", "") => return Err(lacks("expected a file, as in sqlite:./shop.db")),
-            ("sqlite", _) => Kind::Sqlite,
-            ("redis" | "rediss" | "redis+cluster" | "rediss+cluster" | "redis+unix" | "valkey" | "valkeys", _) => {
-                Kind::Redis
+        // The scheme is a known one, what is behind it may be a secret.
+        let expected = |what: &str| {
+            let hidden = if rest.is_empty() { "" } else { "…" };
+            lacks(format!("{by} \"{scheme}:{hidden}\""), format!("expected {what}"))
+        };
+        let reached_by = |kind, url| if rest.starts_with("//") { Ok(kind) } else { expected(url) };
+        match scheme {
+            "cookie" | "memory" if !rest.is_empty() => expected(&format!("\"{scheme}:\" and nothing behind it")),
+            "cookie" => Ok(Kind::Cookie),
+            "memory" => Ok(Kind::Memory),
+            "file" | "sqlite" if rest.starts_with('~') => {
+                expected(&format!("the whole path, as {scheme}:/PATH: no `~` is replaced"))
             }
-            ("postgres" | "postgresql", _) => Kind::Postgres,
-            ("mysql" | "mariadb", _) => Kind::MySql,
-            _ => return Err(ConfigError::UnknownStore(self.scheme().to_owned())),
-        })
+            "file" if rest.is_empty() => expected("a directory, as in file:./sessions"),
+            // A host, in URLs of this scheme.
+            "file" if rest.starts_with("//") && !rest.starts_with("///") => {
+                expected("a directory without two slashes before it, as in file:./sessions or file:/var/sessions")
+            }
+            "file" => Ok(Kind::File(rest.into())),
+            "sqlite" if rest.is_empty() => expected("a file, as in sqlite:./shop.db"),
+            "sqlite" => Ok(Kind::Sqlite),
+            "redis" | "rediss" | "redis+cluster" | "rediss+cluster" | "redis+unix" | "valkey" | "valkeys"
+            | "valkey+cluster" | "valkeys+cluster" => reached_by(Kind::Redis, "a URL, as redis://HOST:PORT"),
+            "postgres" | "postgresql" => {
+                reached_by(Kind::Postgres, "a URL, as postgres://USER:PASSWORD@HOST:PORT/DATABASE")
+            }
+            "mysql" | "mariadb" => reached_by(Kind::MySql, "a URL, as mysql://USER:PASSWORD@HOST:PORT/DATABASE"),
+            _ if self.scheme().is_empty() => {
+                let what = match self.0.chars().next() {
+                    None => "is empty",
+                    Some('"' | '\'') => "begins with a quotation mark, which is no part of a store",
+                    Some('$') => "begins with `$`, and no variable is put in its place",
+                    Some(_) => "has no scheme",
+                };
+                let directory = if cfg!(all(feature = "file", unix)) { "; a directory is file:./sessions" } else { "" };
+                lacks(by.to_owned(), format!("{what}: expected SCHEME:PLACE, one of {Stores}{directory}"))
+            }
+            _ => Err(ConfigError::UnknownStore(self.scheme().to_owned())),
+        }
     }
 
     /// The scheme with its colon, or nothing: a line without one may be a password that went astray.
@@ -63,8 +89,9 @@ impl Place {
 
     /// Without user and password, and without the query, which may hold them too.
     fn shown(&self) -> Option<String> {
-        match self.kind().ok()? {
-            Kind::Cookie | Kind::Memory => return Some(self.scheme().to_owned()),
+        match self.kind("").ok()? {
+            Kind::Cookie => return Some("cookie:".to_owned()),
+            Kind::Memory => return Some("memory:".to_owned()),
             Kind::File(_) => return Some(self.0.clone()),
             Kind::Sqlite => return self.0.split('?').next().map(str::to_owned),
             _ => {}
@@ -140,6 +167,11 @@ mod tests {
             ("redis+cluster://a:1,user:secret", "redis+cluster:…"),
             ("mongodb://user:secret@host", "mongodb:…"),
             ("secret", "…"),
+            ("memory", "memory:"),
+            ("memory:secret", "memory:…"),
+            ("cookie:secret", "cookie:…"),
+            ("redis:secret", "redis:…"),
+            ("file:~secret", "file:…"),
             ("sec/ret:x", "…"),
             ("sqlite:a/shop@home.db?mode=rwc", "sqlite:a/shop@home.db"),
             ("sqlite:///var/shop.db", "sqlite:///var/shop.db"),
@@ -153,17 +185,32 @@ mod tests {
     #[test]
     fn what_is_no_store_is_told_without_secrets() {
         for (url, said) in [
-            ("carrier-pigeon:north", "store \"carrier-pigeon:\": expected cookie:, memory:, file:DIR"),
-            ("cookie:x", "store \"cookie:\": expected"),
-            ("memory:x", "store \"memory:\": expected"),
-            ("secret", "store \"\": expected"),
-            ("", "store \"\": expected"),
+            ("carrier-pigeon:north", "store \"carrier-pigeon:\": expected one of memory:, "),
+            ("cookie:secret", "store \"cookie:…\": expected \"cookie:\" and nothing behind it"),
+            ("memory:secret", "store \"memory:…\": expected \"memory:\" and nothing behind it"),
+            ("memory://", "store \"memory:…\": expected \"memory:\" and nothing behind it"),
+            ("secret", "store: has no scheme: expected SCHEME:PLACE, one of memory:, "),
+            ("./secret", "store: has no scheme: expected SCHEME:PLACE, one of memory:, "),
+            ("", "store: is empty: expected SCHEME:PLACE, one of memory:, "),
+            ("\"redis://:secret@host\"", "store: begins with a quotation mark"),
+            ("$SECRET_URL", "store: begins with `$`"),
+            ("${SECRET_URL}", "store: begins with `$`"),
+            ("redis", "store \"redis:\": expected a URL, as redis://HOST:PORT"),
+            ("redis:secret", "store \"redis:…\": expected a URL, as redis://HOST:PORT"),
+            ("postgres:secret@host/shop", "store \"postgres:…\": expected a URL, as postgres://"),
+            ("mariadb:secret@host/shop", "store \"mariadb:…\": expected a URL, as mysql://"),
+            ("file://secret", "store \"file:…\": expected a directory without two slashes before it, as in file:./"),
+            ("file:~/secret", "store \"file:…\": expected the whole path"),
+            ("sqlite:~/secret.db", "store \"sqlite:…\": expected the whole path"),
             ("file:", "store \"file:\": expected a directory"),
             ("sqlite:", "store \"sqlite:\": expected a file"),
         ] {
-            let Err(error) = Place::new(url).kind() else { panic!("{url}") };
-            assert!(error.to_string().starts_with(said), "{url}: {error}");
+            let Err(error) = Place::new(url).kind("store") else { panic!("{url}") };
+            let text = error.to_string();
+            assert!(text.starts_with(said) && !text.to_lowercase().contains("secret"), "{url}: {text}");
         }
-        assert!(Place::new("cookie").kind().is_ok() && Place::new(" memory:\n").kind().is_ok());
+        for good in ["cookie", " memory:\n", "file:///var/x", "file:x", "sqlite://x.db", "valkey+cluster://a:1,b:2"] {
+            assert!(Place::new(good).kind("store").is_ok(), "{good}");
+        }
     }
 }

@@ -134,14 +134,11 @@ impl Setting for u8 {
 
 impl Setting for Duration {
     const EXPECTED: &'static str =
-        "whole seconds, or a duration such as \"30m\", \"7d\" or \"1h 30m\" (w, d, h, m, s, ms)";
+        "a duration with its unit, such as \"30m\", \"7d\" or \"1h 30m\" (w, d, h, m, s, ms)";
 
+    /// A number alone is none: some count seconds where others count milliseconds, and both pass for a timeout.
     fn read(raw: &Raw) -> Option<Self> {
-        match raw {
-            Raw::Whole(seconds) => Some(Self::from_secs(*seconds)),
-            Raw::Text(text) => units::duration(text),
-            _ => None,
-        }
+        units::duration(raw.text()?)
     }
 }
 
@@ -179,13 +176,10 @@ impl Setting for SystemTime {
     const EXPECTED: &'static str = "a time such as \"2026-01-31T12:00:00Z\" (RFC 3339), or whole seconds since 1970";
 
     fn read(raw: &Raw) -> Option<Self> {
-        match raw {
-            Raw::Whole(seconds) => Self::UNIX_EPOCH.checked_add(Duration::from_secs(*seconds)),
-            Raw::Text(text) => match units::whole(text) {
-                Some(seconds) => Self::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)),
-                None => units::time(text),
-            },
-            _ => None,
+        match number(raw) {
+            // Later ones are milliseconds.
+            Some(seconds) => (seconds < units::YEAR_10000).then(|| Self::UNIX_EPOCH + Duration::from_secs(seconds)),
+            None => units::time(raw.text()?),
         }
     }
 }
@@ -227,7 +221,7 @@ macro_rules! or_off {
     };
 }
 
-or_off!(Duration, "whole seconds, a duration such as \"30m\", \"7d\" or \"1h 30m\" (w, d, h, m, s, ms), or \"off\"");
+or_off!(Duration, "a duration with its unit, such as \"30m\", \"7d\" or \"1h 30m\" (w, d, h, m, s, ms), or \"off\"");
 or_off!(usize, "a whole number or \"off\"");
 
 /// One of a few words, in letters of any case.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_core::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
 
-use super::nearest::nearest;
+use super::nearest::{Sought, nearest};
 use super::setting::{Raw, Refused};
 
 /// Keys and their values; at the root also tables.
@@ -24,17 +24,18 @@ pub(super) trait Table {
     fn show(&self, fields: &mut fmt::DebugMap<'_, '_>);
 }
 
-/// Makes a struct of settings, none of which needs to be set, and its [`Table`]. Behind a semicolon stand tables.
+/// Makes a struct of settings, none of which needs to be set, and its [`Table`]. Behind a semicolon stand tables, and
+/// behind another one what is no setting.
 macro_rules! settings {
     ($(#[$docs:meta])* $visibility:vis struct $name:ident at $place:literal {
         $($(#[$key_docs:meta])* $key:ident: $kind:ty,)*
-        $(; $($(#[$table_docs:meta])* $table:ident: $table_kind:ty,)*)?
+        $(; $($(#[$table_docs:meta])* $table:ident: $table_kind:ty,)* $(; $other:ident: $other_kind:ty,)?)?
     }) => {
         $(#[$docs])*
         #[derive(Clone, Default)]
         $visibility struct $name {
             $($(#[$key_docs])* $key: Option<$kind>,)*
-            $($($(#[$table_docs])* $table: $table_kind,)*)?
+            $($($(#[$table_docs])* $table: $table_kind,)* $($other: $other_kind,)?)?
         }
 
         impl $crate::config::table::Table for $name {
@@ -152,10 +153,17 @@ impl Visitor<'_> for Key<'_> {
         }
         let known = keys.iter().copied().find(|known| *known == key);
         known.ok_or_else(|| {
-            let (nearest, all) = (nearest(&format!("{place}{key}")), keys.join(", "));
-            let is_above = !place.is_empty() && !nearest.contains('.');
-            let where_to = if is_above { ", outside of this table (in TOML above all tables)" } else { "" };
-            E::custom(format_args!("unknown key {place}{key}: the nearest is {nearest}{where_to}; here are {all}"))
+            let hint = match nearest(&format!("{place}{key}"), Sought::Key) {
+                _ if place.is_empty() && matches!(key, "session" | "sessions") => {
+                    ": the keys stand here by themselves".to_owned()
+                }
+                Some(nearest) if !place.is_empty() && !nearest.contains('.') => {
+                    format!(": the nearest is {nearest}, outside of this table (in TOML above all tables)")
+                }
+                Some(nearest) => format!(": the nearest is {nearest}"),
+                None => String::new(),
+            };
+            E::custom(format_args!("unknown key {place}{key}{hint}; here are {}", keys.join(", ")))
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Settings out of environment variables.
 
 use super::SessionConfig;
-use super::nearest::nearest;
+use super::nearest::{Sought, nearest};
 use super::setting::Raw;
 use super::table::Table;
 use crate::error::ConfigError;
@@ -32,7 +32,12 @@ pub(super) fn names() -> Vec<(String, String)> {
             Some(table) => paths.extend(table.keys().iter().map(|inner| format!("{key}.{inner}"))),
         }
     }
-    paths.into_iter().map(|path| (path.replace('.', "_").to_ascii_uppercase(), path)).collect()
+    paths.into_iter().map(|path| (variable("", &path), path)).collect()
+}
+
+/// The variable that stands for a key.
+pub(super) fn variable(prefix: &str, key: &str) -> String {
+    format!("{prefix}{}", key.replace('.', "_").to_ascii_uppercase())
 }
 
 /// Sets what the variables say. Those without the prefix are others'.
@@ -46,9 +51,7 @@ pub(super) fn set(
     for (name, value) in vars {
         let Some(variable) = name.strip_prefix(prefix).filter(|_| name != FOREIGN) else { continue };
         let Some((_, path)) = names.iter().find(|(known, _)| known == variable) else {
-            let nearest = nearest(variable).replace('.', "_").to_ascii_uppercase();
-            let nearest = format!("{prefix}{nearest}");
-            return Err(ConfigError::UnknownVariable { name, nearest });
+            return Err(unknown(prefix, name));
         };
         given.push((path, name, value));
     }
@@ -56,6 +59,7 @@ pub(super) fn set(
         if given.iter().any(|(given, ..)| *given == path) {
             for other in replaced {
                 at(config, other, |table, key| table.clear(key));
+                config.variables.remove(*other);
             }
         }
     }
@@ -67,8 +71,20 @@ pub(super) fn set(
             }
             table.set(key, &Raw::Text(value)).or_else(|refused| refuse(refused.to_string()))
         })?;
+        config.variables.insert(path.clone(), name);
     }
     Ok(())
+}
+
+/// What to say of a variable that stands for no key.
+fn unknown(prefix: &str, name: String) -> ConfigError {
+    let written = &name[prefix.len()..];
+    if let Some(key) = written.strip_prefix('_').filter(|key| names().iter().any(|(known, _)| known == key)) {
+        let reason = format!("is {key} behind the prefix \"{prefix}_\", which the program has without its last `_`");
+        return ConfigError::Setting { name, reason };
+    }
+    let nearest = nearest(written, Sought::Variable).map(|key| variable(prefix, &key));
+    ConfigError::UnknownVariable { name, nearest }
 }
 
 /// Works on the table that a path leads to.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::builder::ABSOLUTE;
+
 /// A combination of options that cannot work, found when a layer, cookie or store is built.
 ///
 /// Each names the option, the value it had and what would be right.
@@ -115,22 +117,31 @@ pub enum ConfigError {
     UnknownVariable {
         /// The variable.
         name: String,
-        /// The variable that is spelled most like it.
-        nearest: String,
+        /// The variable that may have been meant.
+        nearest: Option<String>,
+    },
+    /// What cannot work was set by environment variables, or names a store elsewhere than in the key `store`.
+    SetBy {
+        /// The variables, the key or the file.
+        by: String,
+        /// What is wrong.
+        error: Box<ConfigError>,
     },
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const STORES: &str =
-            "cookie:, memory:, file:DIR, sqlite:PATH, or the URL of PostgreSQL, MySQL or Redis, as redis://HOST:PORT";
         const DAYS: &str = "expected more than zero and at most 400 days";
         match self {
             Self::CookieName(name) => {
                 write!(f, "cookie_name {name:?}: expected a non-empty token of letters, digits and !#$%&'*+-.^_`|~")
             }
             Self::HostPrefix { name, conflict } => {
-                write!(f, "cookie_name {name:?} with {conflict}: `__Host-` needs Secure, path \"/\" and no domain")
+                write!(
+                    f,
+                    "cookie_name {name:?} with {conflict}: `__Host-` needs Secure, path \"/\" and no domain; \
+                     a cookie_name without the prefix, such as \"sid\", is the other way out"
+                )
             }
             Self::SecurePrefix(name) => write!(f, "cookie_name {name:?} with insecure_http: `__Secure-` needs Secure"),
             Self::HttpPrefix(name) => write!(
@@ -149,13 +160,23 @@ impl fmt::Display for ConfigError {
                 "domain {:?}: expected a host name of at most 1024 letters, digits, `-` and `.`",
                 shorten(domain)
             ),
-            Self::IdleTimeout(is) => write!(f, "idle_timeout {is:?}: {DAYS}"),
-            Self::AbsoluteTimeout(is) => write!(f, "absolute_timeout {is:?}: {DAYS}"),
+            Self::IdleTimeout(is) => write!(f, "idle_timeout {}: {DAYS}", Written(*is)),
+            Self::AbsoluteTimeout(is) => write!(f, "absolute_timeout {}: {DAYS}", Written(*is)),
             Self::IdleOverAbsolute { idle, absolute } => {
-                write!(f, "idle_timeout {idle:?}: expected at most the absolute_timeout, {absolute:?}")
+                let (idle, longest) = (Written(*idle), Written(*absolute));
+                let by_default = if *absolute == ABSOLUTE { " by default" } else { "" };
+                write!(
+                    f,
+                    "idle_timeout {idle}: expected at most the absolute_timeout, which is {longest}{by_default}; \
+                     raising absolute_timeout is the other way out"
+                )
             }
             Self::RenewAfter(age) => {
-                write!(f, "renew_after {age:?}: expected at least 60 seconds and at most the absolute_timeout")
+                let age = Written(*age);
+                write!(
+                    f,
+                    "renew_after {age}: expected at least 60 seconds and at most the absolute_timeout, 30d unless set"
+                )
             }
             Self::TokenHeader(name) => {
                 write!(
@@ -189,8 +210,10 @@ impl fmt::Display for ConfigError {
                 "table {:?}: expected 1 to 48 ASCII letters, digits and `_`, no digit first and no `sqlite_`",
                 shorten(name)
             ),
-            Self::NoStore => write!(f, "no store: expected store = {STORES}"),
-            Self::UnknownStore(scheme) => write!(f, "store {:?}: expected {STORES}", shorten(scheme)),
+            Self::NoStore => {
+                write!(f, "no store: expected the key store, or the variable that ends in STORE, to be one of {Stores}")
+            }
+            Self::UnknownStore(scheme) => write!(f, "store {:?}: expected one of {Stores}", shorten(scheme)),
             Self::FeatureOff { what, feature } => write!(
                 f,
                 "{what}: not in this program, which was built without the feature {feature:?} of tower-session-layer"
@@ -198,13 +221,100 @@ impl fmt::Display for ConfigError {
             Self::Unreachable { store, reason } => write!(f, "store {store:?}: {reason}"),
             Self::Setting { name, reason } => write!(f, "{name}: {reason}"),
             Self::UnknownVariable { name, nearest } => {
-                write!(f, "environment variable {name}: stands for no key; the nearest is {nearest}")
+                write!(f, "environment variable {name}: stands for no key; ")?;
+                match nearest {
+                    Some(nearest) => write!(f, "the nearest is {nearest}"),
+                    None => f.write_str("expected one of those in the documentation of SessionConfig"),
+                }
             }
+            Self::SetBy { by, error } => write!(f, "{by}: {error}"),
         }
     }
 }
 
 impl std::error::Error for ConfigError {}
+
+#[cfg(feature = "config")]
+impl ConfigError {
+    /// The options that it is about, without their tables; none where it names what has set them.
+    pub(crate) fn options(&self) -> Vec<&'static str> {
+        match self {
+            Self::CookieName(_) => vec!["cookie_name"],
+            Self::HostPrefix { conflict: "a domain", .. } => vec!["cookie_name", "domain"],
+            Self::HostPrefix { conflict: "another path", .. } => vec!["cookie_name", "path"],
+            Self::HostPrefix { conflict, .. } => vec!["cookie_name", conflict],
+            Self::SecurePrefix(_) => vec!["cookie_name", "insecure_http"],
+            Self::HttpPrefix(_) => vec!["cookie_name", "insecure_http", "insecure_script_access"],
+            Self::SameSiteNone => vec!["same_site", "insecure_http"],
+            Self::Partitioned => vec!["partitioned", "insecure_http"],
+            Self::Path(_) => vec!["path"],
+            Self::Domain(_) => vec!["domain"],
+            Self::IdleTimeout(_) => vec!["idle_timeout"],
+            Self::AbsoluteTimeout(_) => vec!["absolute_timeout"],
+            Self::IdleOverAbsolute { .. } => vec!["idle_timeout", "absolute_timeout", "nist"],
+            Self::RenewAfter(_) => vec!["renew_after", "absolute_timeout", "nist"],
+            Self::TokenHeader(_) => vec!["token_header", "token_header_alone"],
+            Self::StoreTimeout => vec!["store_timeout"],
+            Self::MaxRecordBytes => vec!["max_record_bytes"],
+            Self::MaxSessionsPerOwner => vec!["max_sessions_per_owner"],
+            Self::ShortKey(_) | Self::ZeroKey | Self::NoKey => vec!["keys", "key_file"],
+            Self::MaxChunks(_) => vec!["max_chunks"],
+            Self::ClientSideStore("Sealed") => vec!["sealed"],
+            Self::ClientSideStore("CachedStore") => vec!["max_staleness"],
+            Self::ZeroBound(option) | Self::ClientSideStore(option) => vec![option],
+            Self::KeyPrefix(_) => vec!["prefix"],
+            Self::TableName(_) => vec!["table"],
+            Self::NoStore
+            | Self::UnknownStore(_)
+            | Self::FeatureOff { .. }
+            | Self::RedisUrl(_)
+            | Self::Directory { .. }
+            | Self::Unreachable { .. }
+            | Self::Setting { .. }
+            | Self::UnknownVariable { .. }
+            | Self::SetBy { .. } => vec![],
+        }
+    }
+}
+
+/// How a store is written, each that is in this program; those that are not are named.
+pub(crate) struct Stores;
+
+impl fmt::Display for Stores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const STORES: [(&str, bool); 7] = [
+            ("memory:", cfg!(feature = "memory")),
+            ("cookie:", cfg!(feature = "cookie")),
+            ("file:DIR", cfg!(all(feature = "file", unix))),
+            ("sqlite:PATH", cfg!(feature = "sqlite")),
+            ("postgres://HOST/DATABASE", cfg!(feature = "postgres")),
+            ("mysql://HOST/DATABASE", cfg!(feature = "mysql")),
+            ("redis://HOST:PORT", cfg!(feature = "redis")),
+        ];
+        let which = |is_here| STORES.into_iter().filter(move |(_, is)| *is == is_here).map(|(store, _)| store);
+        f.write_str(&which(true).collect::<Vec<_>>().join(", "))?;
+        let missing: Vec<_> = which(false).filter_map(|store| store.split(':').next()).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        write!(f, " (this program was built without {})", missing.join(", "))
+    }
+}
+
+/// A duration as a configuration has it, in the largest unit that leaves no rest.
+struct Written(Duration);
+
+impl fmt::Display for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [(u64, char); 4] = [(86_400, 'd'), (3_600, 'h'), (60, 'm'), (1, 's')];
+        let seconds = self.0.as_secs();
+        match UNITS.into_iter().find(|(unit, _)| seconds.is_multiple_of(*unit) && seconds >= *unit) {
+            Some((unit, letter)) if self.0.subsec_nanos() == 0 => write!(f, "{}{letter}", seconds / unit),
+            _ if self.0.is_zero() => f.write_str("0"),
+            _ => write!(f, "{:?}", self.0),
+        }
+    }
+}
 
 /// The start of a value that may be very long.
 fn shorten(text: &str) -> &str {

@@ -147,7 +147,11 @@ fn config_errors() -> Vec<ConfigError> {
         C::FeatureOff { .. } => [C::FeatureOff { what: "store redis://host".into(), feature: "redis" }],
         C::Unreachable { .. } => [C::Unreachable { store: "redis://host".into(), reason: "connection refused".into() }],
         C::Setting { .. } => [C::Setting { name: "idle_timeout".into(), reason: "expected a duration".into() }],
-        C::UnknownVariable { .. } => [C::UnknownVariable { name: "SHOP_IDLE".into(), nearest: "SHOP_IDLE_TIMEOUT".into() }],
+        C::UnknownVariable { .. } => [
+            C::UnknownVariable { name: "SHOP_IDLE".into(), nearest: Some("SHOP_IDLE_TIMEOUT".into()) },
+            C::UnknownVariable { name: "SHOP_COLOUR".into(), nearest: None },
+        ],
+        C::SetBy { .. } => [C::SetBy { by: "SHOP_PATH".into(), error: Box::new(C::Path("shop".into())) }],
     }
 }
 

@@ -59,6 +59,9 @@ pub use self::postgres::{PostgresStore, PostgresStoreBuilder};
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{SqliteStore, SqliteStoreBuilder};
 
+#[cfg(feature = "config")]
+pub(crate) use self::dialect::check_name;
+
 /// The table's name unless another is chosen.
 const DEFAULT_TABLE: &str = "tower_session_layer";
 

@@ -11,7 +11,8 @@ fn over(file: &str, vars: &[(&str, &str)]) -> Result<String, ConfigError> {
 
 #[test]
 fn a_variable_outweighs_the_file_and_leaves_the_rest() {
-    let file = "store = 'memory:'\nlazy = true\nidle_timeout = '30m'\n[redis]\nprefix = 'shop:'\nconnect_timeout = 1";
+    let file =
+        "store = 'memory:'\nlazy = true\nidle_timeout = '30m'\n[redis]\nprefix = 'shop:'\nconnect_timeout = '1s'";
     for (vars, expected) in [
         (
             &[][..],
@@ -50,7 +51,7 @@ fn what_says_the_same_is_put_aside() {
     ] {
         assert_eq!(over(file, &[variable]).unwrap(), expected, "{file}");
     }
-    let file = "renew_after = '1h'\nmax_sessions_per_owner = 1\n[cached]\nmax_staleness = 1\nmax_bytes = 1";
+    let file = "renew_after = '1h'\nmax_sessions_per_owner = 1\n[cached]\nmax_staleness = '1s'\nmax_bytes = 1";
     let off = ["RENEW_AFTER", "MAX_SESSIONS_PER_OWNER", "CACHED_MAX_STALENESS"].map(|name| (name, "off"));
     assert_eq!(
         over(file, &off).unwrap(),
@@ -78,20 +79,32 @@ fn variables_of_ours_are_all_known() {
         ("SHOP_SESSION_SECRET_KEY", "SHOP_SESSION_COOKIE_KEYS"),
         ("SHOP_SESSION_REDIS_URL", "SHOP_SESSION_STORE"),
         ("SHOP_SESSION_KEY_FILE", "SHOP_SESSION_COOKIE_KEY_FILE"),
-        ("SHOP_SESSION_", "SHOP_SESSION_PATH"),
+        ("SHOP_SESSION_SQLITE", "SHOP_SESSION_SQL_TABLE"),
     ] {
         let error = SessionConfig::from_vars(PREFIX, [(name, "secret")]).unwrap_err();
-        assert_eq!(error, ConfigError::UnknownVariable { name: name.to_owned(), nearest: nearest.to_owned() });
+        assert_eq!(error, ConfigError::UnknownVariable { name: name.to_owned(), nearest: Some(nearest.to_owned()) });
         let text = error.to_string();
         assert!(text.contains(name) && text.contains(nearest) && !text.contains("secret"), "{text}");
     }
+    for name in ["SHOP_SESSION_", "SHOP_SESSION_ROLLING"] {
+        let error = SessionConfig::from_vars(PREFIX, [(name, "secret")]).unwrap_err();
+        assert_eq!(error, ConfigError::UnknownVariable { name: name.to_owned(), nearest: None });
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "environment variable {name}: stands for no key; expected one of those in the documentation of SessionConfig"
+            )
+        );
+    }
+    let error = SessionConfig::from_vars("SHOP_SESSION", [("SHOP_SESSION_STORE", "secret")]).unwrap_err().to_string();
+    assert!(error.starts_with("SHOP_SESSION_STORE: is STORE behind the prefix \"SHOP_SESSION_\""), "{error}");
 }
 
 #[test]
 fn a_value_that_cannot_be_names_its_variable() {
     for (name, value, said) in [
-        ("IDLE_TIMEOUT", "soon", "expected whole seconds, or a duration such as \"30m\", \"7d\" or \"1h 30m\""),
-        ("IDLE_TIMEOUT", "", "is empty: expected whole seconds, or a duration"),
+        ("IDLE_TIMEOUT", "soon", "expected a duration with its unit, such as \"30m\", \"7d\" or \"1h 30m\""),
+        ("IDLE_TIMEOUT", "", "is empty: expected a duration with its unit"),
         ("IDLE_TIMEOUT", "-5", "got \"-5\""),
         ("COOKIE_NAME", "", "is empty"),
         ("LAZY", "maybe", "expected true or false, got \"maybe\""),

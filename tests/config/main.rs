@@ -11,6 +11,10 @@ mod stores;
 mod layering;
 // Mistakes.
 mod mistakes;
+// What is refused before anything is opened.
+mod unopened;
+// Who has set what is refused.
+mod variables;
 // What nobody is shown.
 mod secrets;
 

@@ -25,12 +25,15 @@ fn an_unknown_key_is_named_with_its_place_and_the_nearest() {
             "name",
         ),
         (
-            "[redis]\nprefix = 'a'\nidle_timeout = 1",
+            "[redis]\nprefix = 'a'\nidle_timeout = '1h'",
             "unknown key redis.idle_timeout: the nearest is idle_timeout, outside of this table",
             "idle_timeout",
         ),
         ("key_file = 'a'", "unknown key key_file: the nearest is cookie.key_file; here are", "key_file"),
         ("[postgres]\ntable = 'a'", "unknown key postgres: the nearest is sql; here are", "postgres"),
+        ("[rediss]\nprefix = 'a'", "unknown key rediss: the nearest is redis; here are", "rediss"),
+        ("[sessions]\nlazy = true", "unknown key sessions: the keys stand here by themselves; here are", "sessions"),
+        ("rolling = true", "unknown key rolling; here are store, ", "rolling"),
     ] {
         let (message, span) = toml_error(text);
         assert!(message.starts_with(said), "{message}");
@@ -45,10 +48,14 @@ fn an_unknown_key_is_named_with_its_place_and_the_nearest() {
 #[test]
 fn a_value_that_cannot_be_names_its_key_and_place() {
     for (text, said, at) in [
-        ("lazy = true\nidle_timeout = 'soon'", "idle_timeout: expected whole seconds, or a duration", "'soon'"),
-        ("idle_timeout = -1", "invalid value: integer `-1`, expected whole seconds, or a duration", "-1"),
-        ("idle_timeout = 1.5", "invalid type: floating point `1.5`, expected whole seconds", "1.5"),
-        ("idle_timeout = true", "idle_timeout: expected whole seconds, or a duration", "true"),
+        ("lazy = true\nidle_timeout = 'soon'", "idle_timeout: expected a duration with its unit", "'soon'"),
+        ("idle_timeout = -1", "invalid value: integer `-1`, expected a duration with its unit", "-1"),
+        ("idle_timeout = 1.5", "invalid type: floating point `1.5`, expected a duration with its unit", "1.5"),
+        ("idle_timeout = 1800000", "idle_timeout: expected a duration with its unit, such as \"30m\"", "1800000"),
+        ("idle_timeout = '1800'", "idle_timeout: expected a duration with its unit, such as \"30m\"", "'1800'"),
+        ("renew_after = 3600", "renew_after: expected a duration with its unit", "3600"),
+        ("not_before = 1767225600000", "not_before: expected a time such as", "1767225600000"),
+        ("idle_timeout = true", "idle_timeout: expected a duration with its unit", "true"),
         ("lazy = 1", "lazy: expected true or false, got 1", "1"),
         ("cookie_name = ['a']", "cookie_name: expected a text, got a list", "['a']"),
         ("store = 5", "store: expected a store such as", "5"),
@@ -67,7 +74,7 @@ fn a_value_that_cannot_be_names_its_key_and_place() {
 fn json_is_as_strict() {
     for (text, said) in [
         (r#"{"lazy": true, "lazy": false}"#, "lazy is given twice"),
-        (r#"{"idle_timeout": null}"#, "invalid type: null, expected whole seconds"),
+        (r#"{"idle_timeout": null}"#, "invalid type: null, expected a duration with its unit"),
         (r#"{"redis": {"prefix": "a", "prefix": "b"}}"#, "redis.prefix is given twice"),
         (r#"{"redis": []}"#, "invalid type: sequence, expected a table of settings for `redis`"),
         ("[]", "invalid type: sequence, expected a table of session settings"),
@@ -86,7 +93,7 @@ async fn what_the_builders_refuse_is_refused_as_they_do() {
         ("cookie_name = '__Secure-a'\ninsecure_http = true", ConfigError::SecurePrefix("__Secure-a".to_owned())),
         ("same_site = 'none'\ninsecure_http = true", ConfigError::SameSiteNone),
         ("partitioned = true\ninsecure_http = true", ConfigError::Partitioned),
-        ("store_timeout = 0", ConfigError::StoreTimeout),
+        ("store_timeout = '0s'", ConfigError::StoreTimeout),
         ("max_record_bytes = 0", ConfigError::MaxRecordBytes),
         ("max_sessions_per_owner = 0", ConfigError::MaxSessionsPerOwner),
         ("token_header = 'cookie'", ConfigError::TokenHeader("cookie".to_owned())),
@@ -95,14 +102,20 @@ async fn what_the_builders_refuse_is_refused_as_they_do() {
     }
     for (toml, said) in [
         ("domain = 'example.com'", "cookie_name \"__Host-sid\" with a domain"),
-        ("idle_timeout = 0", "idle_timeout 0ns: expected more than zero"),
+        ("idle_timeout = '0s'", "idle_timeout 0: expected more than zero"),
         (
             "idle_timeout = '401d'\nabsolute_timeout = '401d'",
-            "absolute_timeout 34646400s: expected more than zero and at most",
+            "absolute_timeout 401d: expected more than zero and at most",
         ),
-        ("idle_timeout = '31d'", "idle_timeout 2678400s: expected at most the absolute_timeout"),
-        ("renew_after = 1", "renew_after 1s: expected at least 60 seconds"),
-        ("nist = 'aal3'\nidle_timeout = '13h'", "idle_timeout 46800s: expected at most the absolute_timeout"),
+        (
+            "idle_timeout = '31d'",
+            "idle_timeout 31d: expected at most the absolute_timeout, which is 30d by default; raising absolute_timeout is the",
+        ),
+        ("renew_after = '1s'", "renew_after 1s: expected at least 60 seconds"),
+        (
+            "nist = 'aal3'\nidle_timeout = '13h'",
+            "idle_timeout 13h: expected at most the absolute_timeout, which is 12h; raising",
+        ),
     ] {
         let error = refused(&format!("store = 'memory:'\n{toml}")).await.to_string();
         assert!(error.starts_with(said), "{error}");
@@ -125,15 +138,19 @@ async fn what_contradicts_itself_is_refused() {
         assert!(error.starts_with(said), "{error}");
     }
     assert_eq!(refused("").await, ConfigError::NoStore);
-    assert!(refused("").await.to_string().starts_with("no store: expected store = cookie:, memory:, file:DIR"));
+    let (error, here) = (refused("store_url_file = '~/url'").await.to_string(), std::env::current_dir().unwrap());
+    assert!(error.starts_with(&format!("store_url_file ~/url: cannot be read in {}: ", here.display())), "{error}");
+    assert!(refused("").await.to_string().starts_with("no store: expected the key store, "));
     assert!(toml_of("").builder_on(tower_session_layer::MemoryStore::new()).is_ok(), "the program has a store");
 }
 
 #[tokio::test]
 async fn a_store_that_there_is_not_is_named() {
     for (store, said) in [
-        ("carrier-pigeon:", "store \"carrier-pigeon:\": expected cookie:, memory:, file:DIR, sqlite:PATH"),
-        ("memory:x", "store \"memory:\": expected cookie:"),
+        ("carrier-pigeon:", "store \"carrier-pigeon:\": expected one of memory:, "),
+        ("memory:x", "store \"memory:…\": expected \"memory:\" and nothing behind it"),
+        ("./x", "store: has no scheme: expected SCHEME:PLACE, one of memory:, "),
+        ("", "store: is empty: expected SCHEME:PLACE, one of memory:, "),
         ("file:", "store \"file:\": expected a directory"),
         ("sqlite:", "store \"sqlite:\": expected a file"),
     ] {

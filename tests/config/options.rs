@@ -45,7 +45,7 @@ async fn options_of_the_cookie_are_in_the_cookie() {
 async fn timeouts_are_those_of_the_session() {
     for (toml, seconds) in [
         ("idle_timeout = '30m'", 1_800),
-        ("idle_timeout = 90", 90),
+        ("idle_timeout = '90s'", 90),
         ("absolute_timeout = '1d'", 86_400),
         ("absolute_timeout = '14d'\nidle_timeout = '1w 1d'", 691_200),
         ("nist = 'aal1'", 2_592_000),

@@ -31,6 +31,10 @@ async fn no_error_shows_a_secret() {
     let raw = write("raw", &[0xff; 32]);
     let empty = write("empty", b"\n# none\n");
     let url = write("url", b"hunter2\n");
+    let commented = write("commented", b"# the URL\nredis://:hunter2@host\n");
+    let two = write("two", b"redis://:hunter2@host\nredis://:hunter2@host2\n");
+    let quoted = write("quoted", b"'redis://:hunter2@host'\n");
+    let exported = write("exported", b"export STORE=redis://:hunter2@host\n");
     for (toml, said) in [
         (
             "store = 'cookie:'\n[cookie]\nkeys = ['hunter2!']".to_owned(),
@@ -41,7 +45,10 @@ async fn no_error_shows_a_secret() {
         (format!("store = 'cookie:'\n[cookie]\nkeys = ['{}']", "0".repeat(64)), "key of zeros only"),
         ("store = 'cookie:'\n[cookie]\nkeys = []".to_owned(), "no key: expected at least one"),
         (format!("store = 'cookie:'\n[cookie]\nkey_file = '{broken}'"), "key 2: expected at least 32 bytes in hex"),
-        (format!("store = 'cookie:'\n[cookie]\nkey_file = '{raw}'"), "expected text, one key a line, in hex or base64"),
+        (
+            format!("store = 'cookie:'\n[cookie]\nkey_file = '{raw}'"),
+            "expected text in UTF-8, one key a line, in hex or base64",
+        ),
         (
             format!("store = 'cookie:'\n[cookie]\nkey_file = '{empty}'"),
             "holds no key: expected at least 32 bytes in hex",
@@ -51,11 +58,19 @@ async fn no_error_shows_a_secret() {
             format!("store = 'cookie:'\n[cookie]\nkey_file = '{}'", "5ec2e7".repeat(11)),
             "cookie.key_file …: cannot be read",
         ),
-        ("store_url_file = 'postgres://u:hunter2@h/db'".to_owned(), "store_url_file …: cannot be read: No such file"),
+        ("store_url_file = 'postgres://u:hunter2@h/db'".to_owned(), "store_url_file …: cannot be read in "),
         (format!("store_url_file = '{url}x'"), "store_url_file"),
-        (format!("store_url_file = '{url}'"), "store \"\": expected cookie:"),
-        ("store = 'hunter2'".to_owned(), "store \"\": expected cookie:"),
-        ("store = 'mongodb://shop:hunter2@host'".to_owned(), "store \"mongodb:\": expected cookie:"),
+        (format!("store_url_file = '{url}'"), ": has no scheme: expected SCHEME:PLACE"),
+        (format!("store_url_file = '{commented}'"), "commented: expected one line, the URL of a store alone"),
+        (format!("store_url_file = '{two}'"), "two: expected one line, the URL of a store alone"),
+        (format!("store_url_file = '{quoted}'"), "quoted: begins with a quotation mark"),
+        (format!("store_url_file = '{exported}'"), "exported: has no scheme: expected SCHEME:PLACE"),
+        (format!("store_url_file = '{empty}'"), "empty: expected one line"),
+        ("store = 'memory://hunter2'".to_owned(), "store \"memory:…\": expected \"memory:\" and nothing behind it"),
+        ("store = 'redis:hunter2@host'".to_owned(), "store \"redis:…\": expected a URL"),
+        ("store = './hunter2'".to_owned(), "store: has no scheme"),
+        ("store = 'hunter2'".to_owned(), "store: has no scheme: expected SCHEME:PLACE"),
+        ("store = 'mongodb://shop:hunter2@host'".to_owned(), "store \"mongodb:\": expected one of memory:"),
         ("store = 'redis://shop:hunter2@host:port'".to_owned(), ""),
         ("store = 'postgres://shop:hunter2@host:port/shop'".to_owned(), ""),
         ("store = 'mysql://shop:hunter2@127.0.0.1:1/shop'".to_owned(), "store \"mysql://127.0.0.1:1/shop\": "),

@@ -66,9 +66,7 @@ pub(super) struct Statements {
 impl Statements {
     /// Writes the statements on the table of that name.
     pub(super) fn new(name: &str, dialect: &Dialect) -> Result<Self, ConfigError> {
-        if !is_name(name) {
-            return Err(ConfigError::TableName(name.to_owned()));
-        }
+        check_name(name)?;
         let table = format!("{quote}{name}{quote}", quote = dialect.quote);
         let fill = |text: &str| text.replace("{table}", &table).replace("{name}", name);
         let statement = |text: &str| Arc::from(numbered(&fill(text), dialect));
@@ -115,6 +113,11 @@ impl Statements {
             table: name.into(),
         })
     }
+}
+
+/// Refuses what is no name of a table.
+pub(crate) fn check_name(name: &str) -> Result<(), ConfigError> {
+    if is_name(name) { Ok(()) } else { Err(ConfigError::TableName(name.to_owned())) }
 }
 
 /// A name that means the same in every database and needs no escape in any.
