@@ -42,13 +42,7 @@ use crate::token::{SessionToken, StoreKey, TokenShape};
 /// revision, `DynamoDB` and object stores by condition, embedded databases by transaction. What is read must be what was
 /// written last, by whichever process: no replica that lags behind, no cache.
 ///
-/// # Examples
-///
-/// `examples/custom_store.rs`, which passes the suite of the feature `conformance`:
-///
-/// ```
-#[doc = include_str!("../../examples/custom_store.rs")]
-/// ```
+#[doc = include_str!("examples/key_value.md")]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no map that sessions can be kept in",
     label = "expected a type with `impl KeyValue`",
@@ -158,9 +152,7 @@ impl fmt::Debug for Entry {
 /// Those of the map. An owner's list that is damaged is an error for whoever signs in as that owner, lists or revokes:
 /// nobody can tell what a sign-in would escape.
 ///
-/// # Examples
-///
-/// See [`KeyValue`]; `examples/custom_store.rs` passes the suite of the feature `conformance`.
+/// [`KeyValue`] has an example.
 #[derive(Debug, Clone)]
 pub struct KeyValueStore<M>(M);
 
