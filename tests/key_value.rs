@@ -341,3 +341,27 @@ async fn sign_in_that_is_refused_leaves_nothing_that_was_written_meanwhile() {
     assert!(matches!(signing_in.await.unwrap(), Created::Revoked(_)));
     assert_eq!(map.sessions(), 0);
 }
+
+// Promise 27. A host whose clock is ten days fast serves one sign-in; who else is signed in is out of its sight.
+#[tokio::test]
+async fn sign_in_by_a_clock_that_is_fast_hides_no_session_from_a_revocation() {
+    let map = begun().await;
+    let (store, fast) = (map.store(), start() + 10 * DAY);
+    let there: Arc<_> = record(2, Some("ada"), "1", (fast, fast + DAY)).into();
+    assert_eq!(store.create(&token(2), &there, fast).await.unwrap(), Created::Stored);
+    let now = start() + MINUTE;
+    store.revoke("ada", &Revocation::new(Revoke::All, now, HOUR), now).await.unwrap();
+    assert!(!matches!(store.load(&token(1), now).await.unwrap(), Loaded::Live(_)));
+}
+
+// Promise 27. Such a host writes a list in which nobody lives by its own clock.
+#[tokio::test]
+async fn sign_out_by_a_clock_that_is_fast_leaves_the_list_of_those_who_live() {
+    let map = begun().await;
+    let (store, fast) = (map.store(), start() + 10 * DAY);
+    store.create(&token(2), &ada(2, fast + HOUR), start()).await.unwrap();
+    store.delete(&token(2), Duration::ZERO, fast).await.unwrap();
+    let now = start() + MINUTE;
+    store.revoke("ada", &Revocation::new(Revoke::All, now, HOUR), now).await.unwrap();
+    assert!(!matches!(store.load(&token(1), now).await.unwrap(), Loaded::Live(_)));
+}

@@ -16,7 +16,7 @@
 //!
 //! The list holds each session until its deadline and a day at least: where a deadline moves, the list is moved first. A
 //! session that ends leaves it in a swap of its own. If that is lost, its entry goes when the list is next read or, later,
-//! written.
+//! written. None goes unseen, since a session that has ended by one clock may live by another.
 
 mod list;
 mod map;
@@ -45,7 +45,7 @@ use crate::token::{SessionToken, StoreKey, TokenShape};
 /// | loading | 1 |
 /// | a new session | 1 |
 /// | a write, a touch, an end | 2 |
-/// | signing in | 2 more, for the owner's list |
+/// | signing in | 2 more, for the owner's list, and up to 10 where sessions of the owner ended a day ago or earlier |
 /// | moving the deadline of a session that has an owner, ending it | 2 more |
 /// | listing | 1, and 1 for each of the owner's sessions |
 /// | revoking | 5, and 2 for each session that ends |
@@ -169,7 +169,7 @@ impl<M: KeyValue> KeyValueStore<M> {
     ) -> Result<bool, StoreError> {
         if let Some(owner) = next.owner().filter(|_| next.deadline() > standing.deadline()) {
             let entry = list::Entry::of(key, next);
-            self.change(owner, now, |list| list.enter(entry, now)).await?;
+            self.change(owner, now, |list| list.enter(entry)).await?;
         }
         self.swap(&session(key), revision, Some((format::record(key, next), next.deadline())), now).await
     }
@@ -194,7 +194,7 @@ impl<M: KeyValue> KeyValueStore<M> {
             if !change(&mut list) {
                 return Ok(list);
             }
-            let value = (list.encode(&digest), list.expires());
+            let value = (list.encode(&digest), list.expires(now));
             if self.swap(&name, revision.as_ref(), Some(value), now).await? {
                 return Ok(list);
             }
@@ -210,6 +210,38 @@ impl<M: KeyValue> KeyValueStore<M> {
             self.change(owner, now, |list| list.strike(ended)).await?;
         }
         Ok(())
+    }
+
+    /// Looks at listed sessions, returns those that live, and takes those that have ended out of the list.
+    async fn visit(
+        &self,
+        owner: &str,
+        listed: Vec<list::Entry>,
+        now: SystemTime,
+    ) -> Result<Vec<Arc<Record>>, StoreError> {
+        let (mut live, mut stale) = (Vec::new(), Vec::new());
+        for entry in listed {
+            match self.find(&entry.key, now).await? {
+                (Loaded::Live(record), _) if record.handle() == entry.handle => live.push(record),
+                // Of a newer format, perhaps, and then whoever can read it needs the entry.
+                (Loaded::Absent, Some(_)) => {}
+                _ => stale.push(entry),
+            }
+        }
+        self.strike(owner, &stale, now).await?;
+        Ok(live)
+    }
+
+    /// Takes some of what ended long ago out of a list: more than a sign-in adds, so that it stays short.
+    async fn clear(&self, owner: &str, list: &List, now: SystemTime) {
+        let over: Vec<_> = list.over(now).take(4).collect();
+        let Some(list::Entry { key, .. }) = over.first().copied() else { return };
+        if let Err(error) = self.visit(owner, over, now).await {
+            tracing::debug!(
+                name: "session.owner.entry_left",
+                ?key, %error, "ended session not yet removed from its owner's list"
+            );
+        }
     }
 
     fn bounded(&self, record: &Record) -> Result<(), StoreError> {
@@ -261,8 +293,9 @@ impl<M: KeyValue> SessionStore for KeyValueStore<M> {
         }
         let Some(owner) = record.owner() else { return Ok(Created::Stored) };
         let entry = list::Entry::of(&key, record);
-        let list = self.change(owner, now, |list| !list.mark.refuses(record) && list.enter(entry, now)).await?;
+        let list = self.change(owner, now, |list| !list.mark.refuses(record) && list.enter(entry)).await?;
         if !list.mark.refuses(record) {
+            self.clear(owner, &list, now).await;
             return Ok(Created::Stored);
         }
         let nothing = Tombstone::new(TombstoneKind::Revoked, Duration::ZERO, now);
@@ -337,17 +370,8 @@ impl<M: KeyValue> SessionStore for KeyValueStore<M> {
     }
 
     async fn owned(&self, owner: &str, now: SystemTime) -> Result<Vec<OwnedSession>, StoreError> {
-        let (mut live, mut stale) = (Vec::new(), Vec::new());
-        for entry in self.listed(owner, now).await? {
-            match self.find(&entry.key, now).await? {
-                (Loaded::Live(record), _) if record.handle() == entry.handle => live.push((&*record).into()),
-                // Of a newer format, perhaps, and then whoever can read it needs the entry.
-                (Loaded::Absent, Some(_)) => {}
-                _ => stale.push(entry),
-            }
-        }
-        self.strike(owner, &stale, now).await?;
-        Ok(live)
+        let listed = self.listed(owner, now).await?;
+        Ok(self.visit(owner, listed, now).await?.iter().map(|record| (&**record).into()).collect())
     }
 
     async fn revoke(&self, owner: &str, revocation: &Revocation, now: SystemTime) -> Result<usize, StoreError> {

@@ -60,16 +60,19 @@ impl Entry {
 }
 
 impl List {
-    /// Sees to it that a session is listed until its deadline at least; whether that changes anything. What ended long
-    /// ago goes then.
-    pub(super) fn enter(&mut self, entry: Entry, now: SystemTime) -> bool {
+    /// Sees to it that a session is listed until its deadline at least; whether that changes anything.
+    pub(super) fn enter(&mut self, entry: Entry) -> bool {
         match self.entries.iter_mut().find(|standing| standing.is(&entry)) {
             Some(standing) if standing.until >= entry.until => return false,
             Some(standing) => standing.until = entry.until,
             None => self.entries.push(entry),
         }
-        self.entries.retain(|entry| !entry.is_over(now));
         true
+    }
+
+    /// Returns what ended long ago by this clock. Another's may differ, so each is looked at before it is struck.
+    pub(super) fn over(&self, now: SystemTime) -> impl Iterator<Item = Entry> {
+        self.entries.iter().copied().filter(move |entry| entry.is_over(now))
     }
 
     /// Removes sessions; whether that changes anything.
@@ -79,9 +82,9 @@ impl List {
         self.entries.len() < before
     }
 
-    /// When all of it has ended.
-    pub(super) fn expires(&self) -> SystemTime {
-        let last = self.entries.iter().map(|entry| entry.until.saturating_add(span(SLACK))).max();
+    /// When all of it has ended. Whoever is listed may live by another clock than this one.
+    pub(super) fn expires(&self, now: SystemTime) -> SystemTime {
+        let last = self.entries.iter().map(|entry| entry.until.max(micros(now)).saturating_add(span(SLACK))).max();
         let mark = if self.mark == RevocationMark::default() { 0 } else { micros(self.mark.deadline()) };
         time(last.unwrap_or(0).max(mark))
     }
@@ -174,22 +177,23 @@ mod tests {
     fn a_session_is_listed_until_its_deadline_and_a_day() {
         let day = span(SLACK);
         let mut list = List::default();
-        assert_eq!(list.expires(), time(0));
-        assert!(list.enter(entry(1, 10), time(0)) && list.enter(entry(2, 20), time(0)));
-        assert!(!list.enter(entry(1, 10), time(0)), "it is listed already");
-        assert!(!list.enter(entry(1, 9), time(0)), "its time never moves back");
-        assert_eq!(list.expires(), time(day + 20));
-        assert!(list.enter(entry(1, 30), time(day + 19)), "a deadline that has moved");
+        assert_eq!(list.expires(time(5)), time(0));
+        assert!(list.enter(entry(1, 10)) && list.enter(entry(2, 20)));
+        assert!(!list.enter(entry(1, 10)), "it is listed already");
+        assert!(!list.enter(entry(1, 9)), "its time never moves back");
+        assert_eq!(list.expires(time(5)), time(day + 20));
+        assert_eq!(list.expires(time(25)), time(day + 25), "a clock by which nobody lives");
+        assert!(list.enter(entry(1, 30)), "a deadline that has moved");
         assert_eq!(list.entries, [entry(1, 30), entry(2, 20)]);
-        assert!(list.enter(entry(3, 40), time(day + 20)));
-        assert_eq!(list.entries, [entry(1, 30), entry(3, 40)], "what is over goes with the next change");
-        let other = Entry { handle: SessionHandle::from_bytes([99; 16]), ..entry(3, 40) };
+        assert_eq!(list.over(time(day + 19)).next(), None);
+        assert_eq!(list.over(time(day + 20)).collect::<Vec<_>>(), [entry(2, 20)]);
+        let other = Entry { handle: SessionHandle::from_bytes([99; 16]), ..entry(2, 20) };
         assert!(!list.strike(&[other]), "another session under this key");
-        assert!(list.strike(&[other, entry(3, 0)]));
+        assert!(list.strike(&[other, entry(2, 0)]));
         assert_eq!(list.entries, [entry(1, 30)]);
         list.mark = sample().mark;
-        assert_eq!(list.expires(), time(day + 30));
+        assert_eq!(list.expires(time(5)), time(day + 30));
         assert!(list.strike(&[entry(1, 30)]));
-        assert_eq!(list.expires(), list.mark.deadline());
+        assert_eq!(list.expires(time(5)), list.mark.deadline());
     }
 }
