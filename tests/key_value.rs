@@ -365,3 +365,22 @@ async fn sign_out_by_a_clock_that_is_fast_leaves_the_list_of_those_who_live() {
     store.revoke("ada", &Revocation::new(Revoke::All, now, HOUR), now).await.unwrap();
     assert!(!matches!(store.load(&token(1), now).await.unwrap(), Loaded::Live(_)));
 }
+
+// Promise 27, in a map that counts the time of its entries itself: a clock that has stepped back gives a session that is
+// written longer than was foreseen.
+#[tokio::test]
+async fn list_outlasts_its_sessions_in_a_map_that_counts_time_itself() {
+    let map = Map::default();
+    let (store, deadline) = (map.store(), start() + 7 * DAY);
+    store.create(&token(1), &ada(1, deadline), start()).await.unwrap();
+    for step in 1..=3 {
+        let (now, from) = (start() - step * 20 * HOUR, ada(step.into(), deadline).version());
+        let change = Change::Replace(ada(u64::from(step) + 1, deadline), Deadline::Keep);
+        assert_eq!(store.update(&token(1), from, &change, now).await.unwrap(), Updated::Done);
+        let ttl = |start_of: &str| {
+            let state = map.state();
+            state.entries.iter().find(|(key, _)| key.starts_with(start_of)).map(|(_, (_, entry))| entry.ttl)
+        };
+        assert!(ttl("owner.") >= ttl("session."), "{step}: {:?} {:?}", ttl("owner."), ttl("session."));
+    }
+}
