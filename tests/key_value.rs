@@ -259,6 +259,50 @@ async fn unreadable_session_is_absent_and_stays_as_it_is() {
 }
 
 #[tokio::test]
+async fn sign_in_takes_out_of_the_list_what_ended_a_day_ago() {
+    let map = begun().await;
+    let store = map.store();
+    for index in 10..15 {
+        store.create(&token(index), &ada(index.into(), start() + HOUR), start()).await.unwrap();
+    }
+    let len = || {
+        let state = map.state();
+        state.entries.iter().find(|(key, _)| key.starts_with("owner.")).map(|(_, (_, entry))| entry.bytes.len())
+    };
+    let (none, day_later) = (len().map(|len| len - 6 * 56), start() + HOUR + DAY);
+    for (index, left) in [(20, 6 + 1 - 4), (21, 3 + 1 - 2), (22, 3)] {
+        store.create(&token(index), &ada(index.into(), day_later + HOUR), day_later).await.unwrap();
+        assert_eq!(len(), none.map(|none| none + left * 56), "{index}");
+    }
+}
+
+#[tokio::test]
+async fn revocation_ends_nobody_else_under_a_key_that_was_used_before() {
+    let map = begun().await;
+    let (store, now) = (map.store(), start() + MINUTE);
+    // Ada's session goes, and its entry in her list is left.
+    map.state().fault = Some((2, false));
+    store.delete(&token(1), Duration::ZERO, now).await.unwrap();
+    let mut bob = record(1, Some("bob"), "1", (now, now + HOUR)).encode();
+    bob[33..49].fill(9);
+    let head = record(1, Some("bob"), "1", (now, now + HOUR)).head();
+    let bob = Arc::new(Record::decode(head, &bob).unwrap());
+    assert_eq!(bob.handle(), SessionHandle::from_bytes([9; 16]));
+    assert_eq!(store.create(&token(1), &bob, now).await.unwrap(), Created::Stored);
+    assert_eq!(store.revoke("ada", &Revocation::new(Revoke::All, now, HOUR), now).await.unwrap(), 0);
+    assert_eq!(store.load(&token(1), now).await.unwrap(), Loaded::Live(bob));
+}
+
+#[tokio::test]
+async fn map_that_counts_time_itself_is_told_no_more_than_a_century() {
+    let (map, now) = (Map::default(), start());
+    let eternal = Arc::new(record(1, None, "1", (now, now + 400 * 365 * DAY)));
+    assert_eq!(map.store().create(&token(1), &eternal, now).await.unwrap(), Created::Stored);
+    let (_, entry) = map.state().entries.values().next().unwrap().clone();
+    assert_eq!((entry.expires, entry.ttl), (eternal.deadline(), Duration::from_secs(100 * 31_557_600)));
+}
+
+#[tokio::test]
 async fn reading_a_list_takes_out_what_has_ended() {
     let map = begun().await;
     let store = map.store();

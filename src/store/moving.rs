@@ -35,6 +35,10 @@ use crate::token::{SessionToken, TokenShape};
 /// by its mark. That of a single handle is noticed by the load that is moving the session: it is lost if that
 /// process dies, or the request is given up, at just that moment.
 ///
+/// `RedisStore` and [`KeyValueStore`](crate::KeyValueStore) write a session first and its owner's list after it. Where the
+/// process dies, or the client goes away, between the two, the session is in the new store and in no list: it lives on, and
+/// no revocation finds it. The other stores of this crate leave none behind like that.
+///
 /// What the new store forgets by itself, as memory that is full does, may be brought over again if its old copy is
 /// still there. A session larger than the new store's
 /// [`max_record_len`](SessionStore::max_record_len) cannot be loaded until the limit is raised.
