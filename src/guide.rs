@@ -186,6 +186,10 @@
 //! # });
 //! ```
 //!
+//! Pages that only whoever is signed in may see should say `Cache-Control: no-store`, as the storefront's do, lest the back
+//! button shows them after the sign-out: the layer says it only where it sets the cookie. To sign out on all devices, this
+//! one included, see [`Owners::revoke_all`].
+//!
 //! # Streaming responses
 //!
 //! Once the response's head is out no cookie can be sent. SSE and WebSocket handlers that change the session call
@@ -198,7 +202,7 @@
 //!
 //! **The short way**, for anything that can replace an entry only if nobody else has: implement [`KeyValue`], three methods,
 //! and [`KeyValueStore`] is the store, with owners, revocation, tombstones and deadlines. `examples/custom_store.rs` is one in under
-//! 60 lines, tests included. What the three methods are elsewhere:
+//! 60 lines, the suite included. What the three methods are elsewhere:
 //!
 //! | | revision | compare and swap | what expired |
 //! |---|---|---|---|
@@ -302,4 +306,6 @@ pub mod demands {}
 #[cfg(doc)]
 use crate::store::{Change, Head, Record};
 #[cfg(doc)]
-use crate::{KeyValue, KeyValueStore, ManualClock, Session, SessionKey, SessionLayer, SessionStore, TypedSession};
+use crate::{
+    KeyValue, KeyValueStore, ManualClock, Owners, Session, SessionKey, SessionLayer, SessionStore, TypedSession,
+};

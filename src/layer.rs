@@ -258,7 +258,18 @@ impl Owners {
 
     /// Ends all sessions of an owner, as after a change of password, and returns how many there were.
     ///
-    /// Once this has returned, no session remains whose sign-in began before, not even one that was being committed.
+    /// Once this has returned, no session remains whose sign-in began before, not even one that was being committed. The
+    /// session of the request that asks is one of them, if it is the owner's: what is changed in it from then on is dropped,
+    /// and its cookie stays with the client, worth nothing. To sign out here too, and remove the cookie, end the others and
+    /// then this one:
+    ///
+    /// ```
+    /// # use tower_session_layer::{Error, Session};
+    /// async fn sign_out_everywhere(session: Session) -> Result<(), Error> {
+    ///     session.owners().revoke_others(&session).await?;
+    ///     session.destroy()
+    /// }
+    /// ```
     ///
     /// # Errors
     ///

@@ -132,6 +132,9 @@ impl Session {
 
     /// Ends the session, record and cookie. What is set afterwards belongs to a new session with a new token.
     ///
+    /// Where it has ended already, by another request or by [`Owners`](crate::Owners), the cookie is left alone: the client may
+    /// have been given a newer one since.
+    ///
     /// # Errors
     ///
     /// The session is unavailable.

@@ -193,7 +193,8 @@ impl fmt::Display for ConfigError {
             Self::MaxChunks(is) => write!(f, "max_chunks {is}: expected 1, 2 or 3"),
             Self::ZeroBound(option) => write!(f, "{option} 0: expected at least 1"),
             Self::ClientSideStore(of) => {
-                write!(f, "{of} with a store whose token is the session itself: expected a store on the server")
+                write!(f, "{of} with a store whose token is the session itself: expected a store on the server")?;
+                if *of == "Sealed" { f.write_str(", since cookies are sealed in any case") } else { Ok(()) }
             }
             Self::KeyPrefix(prefix) => {
                 write!(f, "prefix {:?}: expected 1 to 64 ASCII letters, digits and `:._-/`", shorten(prefix))
@@ -203,7 +204,7 @@ impl fmt::Display for ConfigError {
                 "URL of a Redis server: {reason}; expected redis://host:port or redis+cluster://host:port,host:port"
             ),
             Self::Directory { path, reason } => {
-                write!(f, "directory {}: expected one that can be written: {reason}", path.display())
+                write!(f, "directory {}: expected a directory that can be made and written: {reason}", path.display())
             }
             Self::TableName(name) => write!(
                 f,

@@ -16,6 +16,10 @@ use crate::store::SessionStore;
 /// revision, `DynamoDB` and object stores by condition, embedded databases by transaction. What is read must be what was
 /// written last, by whichever process: no replica that lags behind, no cache.
 ///
+/// What holds for every store holds here: the bytes are the application's, so keep them from other users of the machine,
+/// and no method may block its thread. What blocks, as a file or an embedded database does, goes into
+/// `tokio::task::spawn_blocking`.
+///
 #[doc = include_str!("../examples/key_value.md")]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no map that sessions can be kept in",
@@ -43,7 +47,7 @@ pub trait KeyValue: fmt::Debug + Send + Sync + 'static {
     fn get(&self, key: &str) -> impl Future<Output = Result<Option<(Vec<u8>, Self::Revision)>, StoreError>> + Send;
 
     /// Makes `to` the entry of a key, or removes it for `None`, if its state is still `from`: for `None`, if there is no
-    /// entry. Returns whether it did. One atomic step.
+    /// entry. Returns whether it did. One atomic step. Never both `None`.
     ///
     /// # Errors
     ///
@@ -59,8 +63,12 @@ pub trait KeyValue: fmt::Debug + Send + Sync + 'static {
         to: Option<Entry>,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Removes up to `limit` entries whose [`expires`](Entry::expires) is at or before `now`, and returns how many went, as
-    /// [`SessionStore::sweep`] says. Zero where expired entries go by themselves.
+    /// Removes up to `limit` entries whose [`expires`](Entry::expires) is at or before `now`, and returns how many went. Zero
+    /// where expired entries go by themselves.
+    ///
+    /// As with [`SessionStore::sweep`], it is called again at once while it returns `limit`, keeps no lock for longer than a
+    /// few entries take where requests would wait for it, and repeats its condition where it removes, so that what was
+    /// touched meanwhile stays.
     ///
     /// # Errors
     ///
