@@ -317,6 +317,29 @@ async fn reading_a_list_takes_out_what_has_ended() {
     assert_eq!(map.sessions(), 1, "what was found expired went");
 }
 
+#[tokio::test]
+async fn sign_ins_keep_the_list_short_of_what_ended_long_ago() {
+    let map = Map::default();
+    let store = map.store();
+    let len = || {
+        let state = map.state();
+        let list = state.entries.iter().find(|(key, _)| key.starts_with("owner.")).unwrap();
+        (list.1.1.bytes.len() - 48) / 56
+    };
+    for index in 1..=10 {
+        store.create(&token(index), &ada(index.into(), start() + HOUR), start()).await.unwrap();
+    }
+    let now = start() + DAY + HOUR;
+    let mut lens = Vec::new();
+    for index in 11..=14 {
+        map.calls();
+        store.create(&token(index), &ada(index.into(), now + HOUR), now).await.unwrap();
+        lens.push((len(), map.calls()));
+    }
+    assert_eq!(lens, [(7, 3 + 4 * 2 + 2), (4, 3 + 4 * 2 + 2), (3, 3 + 2 * 2 + 2), (4, 3)]);
+    assert_eq!(map.sessions(), 4);
+}
+
 /// The new record is in the list before the old one ends; a revocation that has read the list before, and comes to the old
 /// record after, finds neither at first.
 #[tokio::test]
