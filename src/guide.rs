@@ -209,7 +209,7 @@
 //! | etcd | `mod_revision` | a transaction that compares it (zero: no such key) | a lease, or a sweep |
 //! | Consul | `ModifyIndex` | `?cas=` of a `PUT` or `DELETE` | a sweep |
 //! | NATS | the revision | `create`, `update`, or a `delete` with the last revision | a sweep |
-//! | `DynamoDB` | an attribute of its own | a `ConditionExpression` on it, after a consistent read | its TTL attribute |
+//! | `DynamoDB` | an attribute of its own, random at each write | a `ConditionExpression` on it, after a consistent read | its TTL attribute |
 //! | an object store | the `ETag` | `If-None-Match: *`, `If-Match` | a rule of the bucket, or a sweep |
 //! | an embedded database | the bytes | one transaction | a sweep |
 //!

@@ -317,29 +317,6 @@ async fn reading_a_list_takes_out_what_has_ended() {
     assert_eq!(map.sessions(), 1, "what was found expired went");
 }
 
-#[tokio::test]
-async fn sign_ins_keep_the_list_short_of_what_ended_long_ago() {
-    let map = Map::default();
-    let store = map.store();
-    let len = || {
-        let state = map.state();
-        let list = state.entries.iter().find(|(key, _)| key.starts_with("owner.")).unwrap();
-        (list.1.1.bytes.len() - 48) / 56
-    };
-    for index in 1..=10 {
-        store.create(&token(index), &ada(index.into(), start() + HOUR), start()).await.unwrap();
-    }
-    let now = start() + DAY + HOUR;
-    let mut lens = Vec::new();
-    for index in 11..=14 {
-        map.calls();
-        store.create(&token(index), &ada(index.into(), now + HOUR), now).await.unwrap();
-        lens.push((len(), map.calls()));
-    }
-    assert_eq!(lens, [(7, 3 + 4 * 2 + 2), (4, 3 + 4 * 2 + 2), (3, 3 + 2 * 2 + 2), (4, 3)]);
-    assert_eq!(map.sessions(), 4);
-}
-
 /// The new record is in the list before the old one ends; a revocation that has read the list before, and comes to the old
 /// record after, finds neither at first.
 #[tokio::test]
@@ -390,6 +367,13 @@ async fn narrow_map_takes_no_more_than_it_can() {
     let change = Change::Replace(over, Deadline::Extend);
     assert!(store.update(&token(1), fits.version(), &change, now).await.unwrap_err().is_too_large());
     assert_eq!(store.load(&token(1), now).await.unwrap(), Loaded::Live(fits));
+    // An owner's list as well: 48 bytes, and 56 for each of 17 sessions.
+    for index in 3..20 {
+        assert_eq!(store.create(&token(index), &ada(index.into(), now + HOUR), now).await.unwrap(), Created::Stored);
+    }
+    let error = store.create(&token(20), &ada(20, now + HOUR), now).await.unwrap_err();
+    assert!(error.to_string().contains("max_sessions_per_owner"), "{error}");
+    assert_eq!(store.revoke("ada", &Revocation::new(Revoke::All, now, MINUTE), now).await.unwrap(), 17);
 }
 
 /// As with a token that `MovingStore` brings over: somebody may write before the sign-in has come to the mark.

@@ -55,8 +55,9 @@ use crate::token::{SessionToken, StoreKey, TokenShape};
 ///
 /// # Errors
 ///
-/// Those of the map. An owner's list that is damaged is an error for whoever signs in as that owner, lists or revokes:
-/// nobody can tell what a sign-in would escape.
+/// Those of the map. An owner's list that is damaged is an error for whoever signs in as that owner, lists, revokes, or
+/// moves the deadline of a session of that owner, as a write does when a refresh is due: nobody can tell what a sign-in would
+/// escape.
 ///
 /// [`KeyValue`] has an example.
 #[derive(Debug, Clone)]
@@ -199,6 +200,11 @@ impl<M: KeyValue> KeyValueStore<M> {
                 return Ok(list);
             }
             let value = (list.encode(&digest), list.expires(now));
+            if self.0.max_entry_len().is_some_and(|most| value.0.len() > most) {
+                return Err(StoreError::new(
+                    "an owner has more sessions than an entry can list: see max_sessions_per_owner",
+                ));
+            }
             if self.swap(&name, revision.as_ref(), Some(value), now).await? {
                 return Ok(list);
             }

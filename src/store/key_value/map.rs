@@ -30,7 +30,8 @@ use crate::store::SessionStore;
 pub trait KeyValue: fmt::Debug + Send + Sync + 'static {
     /// What tells one state of an entry from every other: a revision, an `ETag`, or the bytes themselves.
     ///
-    /// The bytes will do: entries of the same bytes are the same.
+    /// The bytes will do: entries of the same bytes are the same. A count that begins anew where an entry was removed and
+    /// made again will not, and the suite cannot see that: use one for the whole map, or a random number.
     type Revision: Send + Sync;
 
     /// Returns the entry of a key, expired or not.
