@@ -9,10 +9,11 @@ use std::time::{Duration, SystemTime};
 use support::key_value::Map;
 use support::record::{record, record_of_len};
 use support::{DAY, HOUR, MINUTE};
+use tower_session_layer::store::key_value::{Entry, KeyValue};
 use tower_session_layer::store::{
     Change, Created, Deadline, Loaded, Record, Revocation, Revoke, SessionHandle, Tombstone, TombstoneKind, Updated,
 };
-use tower_session_layer::{SessionStore as _, SessionToken, StoreError};
+use tower_session_layer::{KeyValueStore, SessionStore as _, SessionToken, StoreError};
 
 fn start() -> SystemTime {
     SystemTime::UNIX_EPOCH + 20_000 * DAY
@@ -433,5 +434,39 @@ async fn list_outlasts_its_sessions_in_a_map_that_counts_time_itself() {
             state.entries.iter().find(|(key, _)| key.starts_with(start_of)).map(|(_, (_, entry))| entry.ttl)
         };
         assert!(ttl("owner.") >= ttl("session."), "{step}: {:?} {:?}", ttl("owner."), ttl("session."));
+    }
+}
+
+/// A map whose swaps all fail, at once and without a word.
+#[derive(Debug, Default)]
+struct Stubborn(std::sync::atomic::AtomicUsize);
+
+impl KeyValue for Stubborn {
+    type Revision = ();
+
+    async fn get(&self, _: &str) -> Result<Option<(Vec<u8>, ())>, StoreError> {
+        Ok(None)
+    }
+
+    async fn compare_and_swap(&self, _: &str, _: Option<&()>, _: Option<Entry>) -> Result<bool, StoreError> {
+        let calls = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        assert!(calls < 1_000, "nothing else has its turn");
+        Ok(false)
+    }
+
+    async fn sweep(&self, _: usize, _: SystemTime) -> Result<usize, StoreError> {
+        Ok(0)
+    }
+}
+
+#[tokio::test]
+async fn map_that_swaps_nothing_lets_others_have_their_turn() {
+    let store = KeyValueStore::new(Stubborn::default());
+    let record = ada(1, start() + HOUR);
+    let fresh = token(1);
+    let mut creating = std::pin::pin!(store.create(&fresh, &record, start()));
+    for _ in 0..10 {
+        let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(creating.as_mut().poll(cx))).await;
+        assert!(polled.is_pending());
     }
 }
