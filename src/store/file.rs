@@ -37,6 +37,7 @@ use self::owners::{Owner, Visit};
 use self::session::{Glance, Standing};
 use self::sweep::{Cursor, prune};
 use self::turns::{Tree, Turns};
+use super::told::{entry_left, unreadable};
 use super::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::error::{ConfigError, StoreError};
 use crate::record::{Record, Tombstone, TombstoneKind, Version};
@@ -147,11 +148,7 @@ impl FileStore {
     async fn retired(&self, owner: Option<Owner>, key: StoreKey, now: SystemTime) {
         let Some(owner) = owner else { return };
         if let Err(error) = prune(&self.turns, owner, key, now).await {
-            // The session has ended all the same; the entry goes when it is met.
-            tracing::debug!(
-                name: "session.owner.entry_left",
-                ?key, %error, "ended session not yet removed from its owner's list"
-            );
+            entry_left(&key, error);
         }
     }
 
@@ -187,10 +184,7 @@ impl SessionStore for FileStore {
             Glance::Unsure => self.turns.in_shard(shard, move |shard| session::settle(shard, &key, now)).await?,
         };
         if let Standing::Unreadable(why) = &standing {
-            tracing::warn!(
-                name: "session.record.unreadable",
-                ?key, why, "stored session cannot be read and counts as absent"
-            );
+            unreadable(&key, &**why);
         }
         Ok(standing.into())
     }

@@ -75,15 +75,6 @@ pub(super) fn decode(key: &StoreKey, bytes: &[u8], now: SystemTime) -> Found {
     }
 }
 
-/// Reports a value that cannot be read, which is absent.
-pub(super) fn unreadable(key: &StoreKey, why: &str) -> Loaded {
-    tracing::warn!(
-        name: "session.record.unreadable",
-        ?key, why, "stored session cannot be read and counts as absent"
-    );
-    Loaded::Absent
-}
-
 fn encode(key: &StoreKey, head: &Head, handle: &[u8; HANDLE_LEN], body: &[u8]) -> Vec<u8> {
     let owner = head.owner.as_deref().unwrap_or_default();
     let owner_len = head.owner.as_ref().map_or(0, |owner| owner.len() as u64 + 1);

@@ -31,6 +31,7 @@ use tokio::task::yield_now;
 use self::list::List;
 pub use self::map::{Entry, KeyValue};
 use super::format::{self, Found, HEADER_LEN};
+use super::told::{entry_left, unreadable};
 use super::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::error::StoreError;
 use crate::record::{Record, Tombstone, TombstoneKind, Version};
@@ -110,7 +111,7 @@ impl<M: KeyValue> KeyValueStore<M> {
                     }
                 }
                 Found::Ours(loaded) => return Ok((loaded, Some(revision))),
-                Found::Unreadable(why) => return Ok((format::unreadable(key, &why), Some(revision))),
+                Found::Unreadable(why) => return Ok((unreadable(key, &*why), Some(revision))),
             }
         }
     }
@@ -150,33 +151,37 @@ impl<M: KeyValue> KeyValueStore<M> {
             && let Some(owner) = record.owner()
             && let Err(error) = self.strike(owner, &[list::Entry::of(key, record)], now).await
         {
-            // The session has ended all the same; the entry goes when it is met.
-            tracing::debug!(
-                name: "session.owner.entry_left",
-                ?key, %error, "ended session not yet removed from its owner's list"
-            );
+            entry_left(key, error);
         }
         Ok(end)
     }
 
-    /// Puts another record in place of a live one; `false` where another was faster.
+    /// Puts another record in place of the live one, made of it; or answers at once.
     async fn replace(
         &self,
         key: &StoreKey,
-        standing: &Record,
-        revision: Option<&M::Revision>,
-        next: &Record,
+        make: impl Fn(&Record) -> Result<Arc<Record>, Updated>,
         now: SystemTime,
-    ) -> Result<bool, StoreError> {
-        // Then a map that counts time itself keeps what is written now for longer than it was told with the list. Below an
-        // hour, which is within the list's slack, two hosts may just differ.
-        let back = standing.seen().duration_since(now).unwrap_or_default();
-        let has_stepped_back = back > Duration::from_secs(60 * 60);
-        if let Some(owner) = next.owner().filter(|_| has_stepped_back || next.deadline() > standing.deadline()) {
-            let entry = list::Entry::of(key, next);
-            self.change(owner, now, |list| list.enter(entry) || has_stepped_back).await?;
+    ) -> Result<Updated, StoreError> {
+        loop {
+            let (Loaded::Live(standing), revision) = self.find(key, now).await? else { return Ok(Updated::Gone) };
+            let next = match make(&standing) {
+                Ok(next) => next,
+                Err(updated) => return Ok(updated),
+            };
+            // Then a map that counts time itself keeps what is written now for longer than it was told with the list.
+            // Below an hour, which is within the list's slack, two hosts may just differ.
+            let back = standing.seen().duration_since(now).unwrap_or_default();
+            let has_stepped_back = back > Duration::from_secs(60 * 60);
+            if let Some(owner) = next.owner().filter(|_| has_stepped_back || next.deadline() > standing.deadline()) {
+                let entry = list::Entry::of(key, &next);
+                self.change(owner, now, |list| list.enter(entry) || has_stepped_back).await?;
+            }
+            let value = (format::record(key, &next), next.deadline());
+            if self.swap(&session(key), revision.as_ref(), Some(value), now).await? {
+                return Ok(Updated::Done);
+            }
         }
-        self.swap(&session(key), revision, Some((format::record(key, next), next.deadline())), now).await
     }
 
     /// Changes an owner's list; the closure says whether there is anything to write. Returns the list as it then is.
@@ -247,10 +252,7 @@ impl<M: KeyValue> KeyValueStore<M> {
         let over: Vec<_> = list.over(now).take(4).collect();
         let Some(list::Entry { key, .. }) = over.first().copied() else { return };
         if let Err(error) = self.visit(owner, over, now).await {
-            tracing::debug!(
-                name: "session.owner.entry_left",
-                ?key, %error, "ended session not yet removed from its owner's list"
-            );
+            entry_left(&key, error);
         }
     }
 
@@ -334,19 +336,12 @@ impl<M: KeyValue> SessionStore for KeyValueStore<M> {
             }
         };
         self.bounded(next)?;
-        loop {
-            let (Loaded::Live(standing), revision) = self.find(&key, now).await? else { return Ok(Updated::Gone) };
-            if standing.version() == next.version() {
-                return Ok(Updated::Done);
-            }
-            if standing.version() != from {
-                return Ok(Updated::Conflict);
-            }
-            let next = deadline.apply(standing.deadline(), next.clone());
-            if self.replace(&key, &standing, revision.as_ref(), &next, now).await? {
-                return Ok(Updated::Done);
-            }
-        }
+        let make = |standing: &Record| match standing.version() {
+            version if version == next.version() => Err(Updated::Done),
+            version if version != from => Err(Updated::Conflict),
+            _ => Ok(deadline.apply(standing.deadline(), next.clone())),
+        };
+        self.replace(&key, make, now).await
     }
 
     async fn touch(
@@ -356,18 +351,15 @@ impl<M: KeyValue> SessionStore for KeyValueStore<M> {
         deadline: SystemTime,
         now: SystemTime,
     ) -> Result<Updated, StoreError> {
-        let key = token.key();
-        loop {
-            let (Loaded::Live(standing), revision) = self.find(&key, now).await? else { return Ok(Updated::Gone) };
+        let make = |standing: &Record| {
             if standing.version() != version {
-                return Ok(Updated::Conflict);
+                return Err(Updated::Conflict);
             }
-            let mut next = (*standing).clone();
+            let mut next = standing.clone();
             next.touch(deadline, now);
-            if self.replace(&key, &standing, revision.as_ref(), &next, now).await? {
-                return Ok(Updated::Done);
-            }
-        }
+            Ok(Arc::new(next))
+        };
+        self.replace(&token.key(), make, now).await
     }
 
     async fn delete(&self, token: &SessionToken, tombstone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {

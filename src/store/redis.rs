@@ -56,7 +56,8 @@ pub use self::connect::RedisSource;
 use self::link::{Failure, Link};
 use self::owners::Entry;
 use self::script::{Reply, Script, Scripts};
-use super::format::{self, Found, instant, unreadable};
+use super::format::{self, Found, instant};
+use super::told::{entry_left, unreadable};
 use super::{Change, Created, Deadline, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::error::StoreError;
 use crate::record::{Record, Tombstone, TombstoneKind, Version};
@@ -162,7 +163,7 @@ impl Inner {
         // replies that has slipped, it would be an error rather than absence.
         match self.step(&self.scripts.settle, key, &[&instant(now)]).await?.into_bytes() {
             Some(value) => Ok(read(key, &value, now)),
-            None => Ok(unreadable(key, &why)),
+            None => Ok(unreadable(key, &*why)),
         }
     }
 
@@ -189,11 +190,7 @@ impl Inner {
             && let Ok(owner) = str::from_utf8(owner)
             && let Err(error) = self.strike(owner, &[Entry { key: *key, handle: *handle }]).await
         {
-            // The session has ended all the same; the entry goes when it is met.
-            tracing::debug!(
-                name: "session.owner.entry_left",
-                ?key, %error, "ended session not yet removed from its owner's list"
-            );
+            entry_left(key, error);
         }
         Ok(reply)
     }
@@ -202,7 +199,7 @@ impl Inner {
 fn read(key: &StoreKey, value: &[u8], now: SystemTime) -> Loaded {
     match format::decode(key, value, now) {
         Found::Ours(loaded) => loaded,
-        Found::Unreadable(why) => unreadable(key, &why),
+        Found::Unreadable(why) => unreadable(key, &*why),
     }
 }
 
