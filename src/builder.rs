@@ -12,7 +12,9 @@ use cookie::SameSite;
 use crate::clock::Clock;
 use crate::cookie::{SessionCookie, SessionCookieBuilder};
 use crate::event::{Events, SessionEvent};
+use crate::layer::SessionLayer;
 use crate::random::Random;
+use crate::session::CacheHeaders;
 use crate::store::SessionStore;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -31,17 +33,6 @@ pub enum OnStoreFailure {
     /// Calls the inner service with a session that is empty, says [`is_unavailable`](crate::Session::is_unavailable)
     /// and refuses every change.
     Continue,
-}
-
-/// What to do about caches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum CacheHeaders {
-    /// `Vary: Cookie` where the session was accessed, and `Cache-Control: no-store` where a cookie is set.
-    #[default]
-    Automatic,
-    /// Nothing: the program does it, or no cache is on the way.
-    Off,
 }
 
 /// Collects the options of a [`SessionLayer`](crate::SessionLayer).
@@ -72,8 +63,24 @@ pub struct SessionLayerBuilder<S> {
     random: Random,
 }
 
+impl SessionLayer {
+    /// Keeps sessions in a store, with every option at its default.
+    ///
+    /// # Panics
+    ///
+    /// Never: a test shows that the defaults are valid.
+    pub fn new(store: impl SessionStore) -> Self {
+        Self::builder(store).build().expect("the defaults are a valid configuration")
+    }
+
+    /// Starts with every option at its default.
+    pub fn builder<S: SessionStore>(store: S) -> SessionLayerBuilder<S> {
+        SessionLayerBuilder::new(store)
+    }
+}
+
 impl<S: SessionStore> SessionLayerBuilder<S> {
-    pub(crate) fn new(store: S) -> Self {
+    fn new(store: S) -> Self {
         Self {
             store,
             cookie: SessionCookie::builder(),

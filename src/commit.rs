@@ -1,86 +1,62 @@
-//! From what a request did to what the store is asked: first a decision without I/O, then its execution.
+//! From the changes of a request to the calls of its store: first a decision without I/O, then its execution.
 
-mod attempt;
 mod execute;
-mod limit;
-mod overflow;
-mod plain;
-mod refusal;
-mod retreat;
-mod stamp;
-mod swap;
-mod watch;
+mod owner_limit;
+mod renewal;
+mod resume;
+mod span;
+mod successor;
+mod undo_renewal;
+mod write;
 
 use std::sync::Arc;
 
 use crate::error::{Error, Kind};
-use crate::layer::Shared;
 use crate::record::Record;
-use crate::session::{Base, Head, Intent, Live, Reply, Session, State, blank};
+use crate::session::{CookieAction, Intent, Live, Occasion, Outgoing, ResponseHead, Session, Shared, State, Stored};
 use crate::token::SessionToken;
 
-pub(crate) use self::attempt::Attempt;
-pub(crate) use self::execute::settle;
-pub(crate) use self::limit::Limit;
-pub(crate) use self::plain::{Plain, settle_plainly, waited};
-pub(crate) use self::watch::Met;
+pub(crate) use self::execute::{settle, waited};
+pub(crate) use self::successor::Successor;
 
-/// On what occasion a session is committed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ending {
-    /// The handler called `commit()`.
-    Explicit,
-    /// The handler called `reload()`.
-    Reload,
-    /// The handler answered.
-    Response { is_server_error: bool, is_not_modified: bool },
-    /// The inner service failed: there is no response to put a cookie on.
-    Failed,
-}
-
-impl Ending {
-    /// Whether the request ends with this.
-    fn is_last(self) -> bool {
-        matches!(self, Self::Response { .. } | Self::Failed)
-    }
-}
-
-/// What the store is to be asked.
+/// The request to the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Plan {
     Nothing,
     /// Moves the deadline there.
     Touch(u64),
-    /// Drops changes to a session that has ended.
+    /// Drops the changes to a session that has ended.
     Refuse,
-    /// Ends the session that was loaded.
+    /// Ends the loaded session.
     Destroy,
-    /// Begins a session, after ending the one that was loaded if the intent says so.
+    /// Begins a session, after ending the loaded one if the intent says so.
     Create,
-    /// Writes the session that was loaded, under a fresh token if that is asked, or removes it if nothing is left.
+    /// Writes the loaded session, under a fresh token if that was asked for, or removes it if nothing is left in it.
     Write,
 }
 
 /// Decides what to ask the store.
-fn plan(base: &Base, intent: &Intent, draft: &Record, refresh: Option<u64>) -> Plan {
-    match base {
-        Base::New if intent.is_change() && !draft.is_empty() => Plan::Create,
-        Base::Retired(Some(_)) if intent.destroy && (intent.renew.is_none() || draft.is_empty()) => Plan::Destroy,
-        // Whoever renews gets a session of its own where the one it knew has ended.
-        Base::Dead(_) | Base::Retired(_) if intent.renew.is_some() && !draft.is_empty() => Plan::Create,
-        Base::Dead(_) | Base::Retired(_) if intent.renew.is_none() && intent.edited => Plan::Refuse,
-        Base::New | Base::Dead(_) | Base::Retired(_) | Base::Unavailable => Plan::Nothing,
-        Base::Live(_) if intent.destroy && draft.is_empty() => Plan::Destroy,
-        Base::Live(_) if intent.destroy => Plan::Create,
-        Base::Live(_) if intent.is_change() => Plan::Write,
-        Base::Live(live) if live.outdated => Plan::Touch(refresh.unwrap_or(live.record.deadline)),
-        Base::Live(_) => refresh.map_or(Plan::Nothing, Plan::Touch),
+fn plan(stored: &Stored, intent: &Intent, draft: &Record, refresh: Option<u64>) -> Plan {
+    match stored {
+        Stored::New if intent.is_change() && !draft.is_empty() => Plan::Create,
+        Stored::EndedMeanwhile(Some(_)) if intent.destroy && (intent.renew.is_none() || draft.is_empty()) => {
+            Plan::Destroy
+        }
+        // A request that renews gets a session of its own if the one it knew has ended.
+        Stored::Dead(_) | Stored::EndedMeanwhile(_) if intent.renew.is_some() && !draft.is_empty() => Plan::Create,
+        Stored::Dead(_) | Stored::EndedMeanwhile(_) if intent.renew.is_none() && intent.edited => Plan::Refuse,
+        Stored::New | Stored::Dead(_) | Stored::EndedMeanwhile(_) | Stored::Unavailable => Plan::Nothing,
+        Stored::Live(_) if intent.destroy && draft.is_empty() => Plan::Destroy,
+        Stored::Live(_) if intent.destroy => Plan::Create,
+        Stored::Live(_) if intent.is_change() => Plan::Write,
+        Stored::Live(live) if live.outdated => Plan::Touch(refresh.unwrap_or(live.record.deadline)),
+        Stored::Live(_) => refresh.map_or(Plan::Nothing, Plan::Touch),
     }
 }
 
-/// What a commit works on, taken out of the session so that no lock is held meanwhile.
+/// The work of a commit, taken out of the session so that no lock is held meanwhile.
 struct Job {
-    base: Base,
+    stored: Stored,
     intent: Intent,
     draft: Arc<Record>,
     plan: Plan,
@@ -90,51 +66,56 @@ struct Job {
     replaces_token: bool,
     /// Whether a new token can still reach the client.
     can_send: bool,
-    /// Whether the draft has to be made anew, since a replay failed.
+    /// Whether the draft has to be made again, since a replay failed.
     is_stale: bool,
     /// Whether the request ends with this commit.
     is_last: bool,
-    /// Whether what an earlier commit may have stored is no longer wanted.
+    /// Whether a record that an earlier commit may have stored is no longer wanted.
     withdraws: bool,
     /// Microseconds since the Unix epoch.
     now: u64,
 }
 
 impl Job {
-    fn take(state: &mut State, shared: &Shared, ending: Ending, now: u64) -> Result<Self, Error> {
-        if ending == Ending::Explicit && std::mem::take(&mut state.dropped) {
-            return Err(if state.base.is_over() { Kind::Gone } else { Kind::Dropped }.into());
+    /// Takes the work out of the session. Without another clone (`is_alone`) the last commit takes it whole: nobody is left
+    /// who could read the draft, so it need not be copied.
+    fn take(state: &mut State, shared: &Shared, occasion: Occasion, is_alone: bool, now: u64) -> Result<Self, Error> {
+        if occasion == Occasion::Explicit && std::mem::take(&mut state.dropped) {
+            return Err(if state.stored.is_over() { Kind::Gone } else { Kind::Dropped }.into());
         }
-        let (mut intent, mut draft) = match &mut state.work {
-            Some(work) => (std::mem::take(&mut work.intent), Arc::clone(&work.draft)),
-            None => (Intent::default(), state.base.shared_record().unwrap_or_else(|| Arc::new(blank()))),
+        let is_last = occasion.is_last();
+        let is_stale = state.work.as_ref().is_some_and(|work| work.is_stale);
+        let (mut intent, mut draft) = match (state.work.take_if(|_| is_alone && is_last), &mut state.work) {
+            (Some(work), _) => (work.intent, work.draft),
+            (None, Some(work)) => (std::mem::take(&mut work.intent), Arc::clone(&work.draft)),
+            (None, None) => (Intent::default(), state.stored.record_or_blank()),
         };
-        let base = state.base.clone();
-        let drops_values = match ending {
-            Ending::Failed => true,
-            Ending::Response { is_server_error, .. } => is_server_error && !shared.save_on_server_error,
-            Ending::Explicit | Ending::Reload => false,
+        let stored = state.stored.clone();
+        let drops_values = match occasion {
+            Occasion::Failed => true,
+            Occasion::Response { is_server_error, .. } => is_server_error && !shared.save_on_server_error,
+            Occasion::Explicit | Occasion::Reload => false,
         };
         if drops_values {
-            let renew = intent.renew.filter(|_| ending != Ending::Failed && !intent.destroy);
+            let renew = intent.renew.filter(|_| occasion != Occasion::Failed && !intent.destroy);
             state.dropped |= intent.edited || renew != intent.renew;
             intent = Intent { destroy: intent.destroy, renew, pending: intent.pending, ..Intent::default() };
-            draft = if intent.destroy { None } else { base.shared_record() }.unwrap_or_else(|| Arc::new(blank()));
+            draft = if intent.destroy { Arc::new(Record::blank()) } else { stored.record_or_blank() };
             if let Some(secret) = intent.renew {
                 Arc::make_mut(&mut draft).csrf = secret;
             }
         }
-        let is_not_modified = matches!(ending, Ending::Response { is_not_modified: true, .. });
-        let can_send = state.head == Head::Open && !is_not_modified && ending != Ending::Failed;
+        let is_not_modified = matches!(occasion, Occasion::Response { is_not_modified: true, .. });
+        let can_send = state.head == ResponseHead::Open && !is_not_modified && occasion != Occasion::Failed;
         // A refresh is for requests that used the session, and goes with a cookie.
         let may_refresh = state.accessed && can_send;
-        let refresh = base.record().filter(|_| may_refresh).and_then(|record| shared.lifetime.refresh(record, now));
+        let refresh = stored.record().filter(|_| may_refresh).and_then(|record| shared.lifetime.refresh(record, now));
         // Explicit commits leave it to the end of the request, which always has a cookie to send.
         let replaces_token = may_refresh
-            && ending.is_last()
+            && is_last
             && !draft.is_empty()
-            && base.record().is_some_and(|record| shared.lifetime.is_renewal_due(record, now));
-        let mut plan = match plan(&base, &intent, &draft, refresh) {
+            && stored.record().is_some_and(|record| shared.lifetime.is_renewal_due(record, now));
+        let mut plan = match plan(&stored, &intent, &draft, refresh) {
             Plan::Nothing | Plan::Touch(_) if replaces_token => Plan::Write,
             plan => plan,
         };
@@ -147,7 +128,7 @@ impl Job {
             Plan::Nothing | Plan::Refuse => false,
         };
         if needs_cookie && !can_send {
-            if !ending.is_last() {
+            if !is_last {
                 if let Some(work) = &mut state.work {
                     work.intent.prepend(intent);
                 }
@@ -164,37 +145,50 @@ impl Job {
             plan = if intent.destroy { Plan::Destroy } else { Plan::Nothing };
         }
         if plan == Plan::Nothing
-            && matches!(base, Base::New)
+            && matches!(stored, Stored::New)
             && intent.sets_idle()
-            && !ending.is_last()
+            && !is_last
             && let Some(work) = &mut state.work
         {
-            // It holds for whatever the request may yet begin.
+            // The timeout is for the session that the request may yet begin.
             work.intent.prepend(std::mem::take(&mut intent));
         }
-        if ending.is_last() {
-            state.head = Head::Sent;
+        if is_last {
+            state.head = ResponseHead::Sent;
         }
-        let is_stale = state.work.as_ref().is_some_and(|work| work.is_stale) && !drops_values;
-        let (is_last, withdraws) = (ending.is_last(), drops_values || intent.destroy);
-        Ok(Self { base, intent, draft, plan, may_refresh, replaces_token, can_send, is_stale, is_last, withdraws, now })
+        let (is_stale, withdraws) = (is_stale && !drops_values, drops_values || intent.destroy);
+        Ok(Self {
+            stored,
+            intent,
+            draft,
+            plan,
+            may_refresh,
+            replaces_token,
+            can_send,
+            is_stale,
+            is_last,
+            withdraws,
+            now,
+        })
     }
 
-    /// Puts back what could not be committed, for another try; at the end of a request there is none.
-    fn give_back(self, state: &mut State, ending: Ending) {
-        let is_live = |base: &Base| matches!(base, Base::Live(_));
-        if is_live(&state.base) && (self.intent.destroy || !is_live(&self.base)) {
-            // The client is to forget the token even where the store could not be told.
-            state.reply = Reply::Remove;
+    /// Puts uncommitted changes back for another try; at the end of a request there is none.
+    fn give_back(self, state: &mut State) {
+        let is_live = |stored: &Stored| matches!(stored, Stored::Live(_));
+        if is_live(&state.stored) && (self.intent.destroy || !is_live(&self.stored)) {
+            // The client is to forget the token even if the store could not be told.
+            state.cookie = CookieAction::Remove;
         }
-        state.base = self.base;
+        state.stored = self.stored;
+        if self.is_last {
+            // The changes are dropped with the response; changes made meanwhile stay to be committed.
+            state.dropped |= self.intent.is_change();
+        }
         let Some(work) = &mut state.work else { return };
-        if !ending.is_last() {
+        if !self.is_last {
             work.intent.prepend(self.intent);
             return;
         }
-        // What the request did is dropped with its response; what came meanwhile stays to be committed.
-        state.dropped |= self.intent.is_change();
         work.is_stale = true;
         if work.intent.is_nothing() {
             state.work = None;
@@ -202,87 +196,73 @@ impl Job {
     }
 }
 
-/// What a commit came to.
+/// The result of a commit.
 struct Settled {
-    base: Base,
-    reply: Reply,
-    fate: Fate,
+    stored: Stored,
+    cookie: CookieAction,
+    outcome: Outcome,
 }
 
-/// What became of the changes.
+/// The fate of the changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
+enum Outcome {
     /// They are durable, or there were none.
     Stored,
     /// Dropped: the session had ended.
     Gone,
-    /// Dropped: the owner's sessions were revoked since the sign-in, or enough signed in after it.
+    /// Dropped: the owner's sessions were revoked since the sign-in, or enough sign-ins came after it.
     Refused,
     /// Dropped: they needed a cookie, at the end of a request that can send none.
     Unsent,
 }
 
 impl Settled {
-    /// The session is live; `is_news` to the client if its token or deadline changed.
+    /// The session is live. The client is sent its cookie if the token or deadline changed (`is_news`).
     fn live(token: SessionToken, record: Arc<Record>, is_news: bool) -> Self {
         let live = Live { token, record, outdated: false };
-        let reply = if is_news { Reply::set(&live, None) } else { Reply::Leave };
-        Self { base: Base::Live(live), reply, fate: Fate::Stored }
+        let cookie = if is_news { CookieAction::set(&live, None) } else { CookieAction::Leave };
+        Self { stored: Stored::Live(live), cookie, outcome: Outcome::Stored }
     }
 
-    fn unchanged(base: Base) -> Self {
-        Self { base, reply: Reply::Leave, fate: Fate::Stored }
+    fn unchanged(stored: Stored) -> Self {
+        Self { stored, cookie: CookieAction::Leave, outcome: Outcome::Stored }
     }
 
     fn gone(token: SessionToken) -> Self {
-        Self { base: Base::Retired(Some(token)), reply: Reply::Leave, fate: Fate::Gone }
+        Self { outcome: Outcome::Gone, ..Self::unchanged(Stored::EndedMeanwhile(Some(token))) }
     }
 
-    fn refused(base: Base) -> Self {
-        Self { fate: Fate::Refused, ..Self::unchanged(base) }
+    fn refused(stored: Stored) -> Self {
+        Self { outcome: Outcome::Refused, ..Self::unchanged(stored) }
     }
 }
 
-/// Decides the end of a request that needs no store, which most do not: `None` if it needs one.
+/// Finishes a request that needs no store, as most do; `None` if the request needs one.
 ///
 /// Afterwards no token can be sent.
 #[inline]
-pub(crate) fn finish_at_once(session: &mut Session, loaded_at: u64) -> Option<Finish> {
-    session.with_state(|shared, state| is_idle(shared, state, loaded_at).then(|| finish(state)))
+pub(crate) fn finish_at_once(session: &mut Session, loaded_at: u64) -> Option<Outgoing> {
+    session.with_state(|shared, state| is_idle(shared, state, loaded_at).then(|| state.finish()))
 }
 
 #[inline]
 fn is_idle(shared: &Shared, state: &State, loaded_at: u64) -> bool {
-    match (&state.work, &state.base) {
+    match (&state.work, &state.stored) {
         (Some(_), _) => false,
-        (None, Base::Live(live)) if state.accessed => {
+        (None, Stored::Live(live)) if state.accessed => {
             !live.outdated && !shared.lifetime.is_due(&live.record, loaded_at)
         }
         (None, _) => true,
     }
 }
 
-/// What the response has to show of the session.
-#[derive(Debug)]
-pub(crate) struct Finish {
-    pub(crate) reply: Reply,
-    pub(crate) accessed: bool,
-}
-
-/// Ends the request: no token can be sent from now on.
-#[inline]
-pub(crate) fn finish(state: &mut State) -> Finish {
-    state.head = Head::Sent;
-    Finish { reply: std::mem::take(&mut state.reply), accessed: state.accessed }
-}
-
-/// Whether the session asks for the end of another, its own from before or one of its owner's, which must not depend on a
-/// client that stays.
+/// Whether the session asks for the end of another one, its own predecessor or one of its owner's. Such an end must not
+/// depend on a client that stays.
 pub(crate) fn ends_another(session: &Session) -> bool {
-    let inner = session.inner();
-    let is_limited = inner.shared.max_sessions_per_owner.is_some();
-    let ends = |intent: &Intent| intent.destroy || (is_limited && intent.sign_in_stamp().is_some());
-    inner.lock().work.as_ref().is_some_and(|work| ends(&work.intent))
+    let cell = session.cell();
+    let is_limited = cell.shared.max_sessions_per_owner.is_some();
+    let ends = |intent: &Intent| intent.destroy || (is_limited && intent.sign_in_time().is_some());
+    cell.lock().work.as_ref().is_some_and(|work| ends(&work.intent))
 }
 
 #[cfg(test)]
@@ -291,10 +271,10 @@ mod tests {
     use crate::record::{Entry, Values};
 
     #[test]
-    fn the_plan_follows_from_base_and_intent() {
-        let filled = Record { values: Values::from_sorted(vec![Entry::new("a", "1")]), ..blank() };
+    fn the_plan_follows_from_stored_session_and_intent() {
+        let filled = Record { values: Values::from_sorted(vec![Entry::new("a", "1")]), ..Record::blank() };
         let live = |outdated| {
-            Base::Live(Live { token: SessionToken::from_random([0; 24]), record: filled.clone().into(), outdated })
+            Stored::Live(Live { token: SessionToken::from_random([0; 24]), record: filled.clone().into(), outdated })
         };
         let nothing = Intent::default;
         let edited = || Intent { edited: true, ..nothing() };
@@ -302,20 +282,27 @@ mod tests {
         let destroyed = || Intent { destroy: true, ..nothing() };
         let again = || Intent { destroy: true, ..renewed() };
         let one = || SessionToken::from_random([0; 24]);
-        let (full, empty) = (&filled, &blank());
-        for (what, base, intent, draft, refresh, expected) in [
-            ("an anonymous read", Base::New, nothing(), empty, None, Plan::Nothing),
-            ("a first write", Base::New, edited(), full, None, Plan::Create),
-            ("a first write undone", Base::New, edited(), empty, None, Plan::Nothing),
-            ("renewing nothing", Base::New, renewed(), empty, None, Plan::Nothing),
-            ("a late write", Base::Retired(None), edited(), full, None, Plan::Refuse),
-            ("a write with a dead token", Base::Dead(one()), edited(), full, None, Plan::Refuse),
-            ("a late write once more", Base::Retired(Some(one())), edited(), full, None, Plan::Refuse),
-            ("a late logout", Base::Retired(Some(one())), destroyed(), empty, None, Plan::Destroy),
-            ("a late logout and a write", Base::Retired(Some(one())), destroyed(), full, None, Plan::Destroy),
-            ("a late logout and a sign-in", Base::Retired(Some(one())), again(), full, None, Plan::Create),
-            ("a late logout and a renewal of nothing", Base::Retired(Some(one())), again(), empty, None, Plan::Destroy),
-            ("a late read", Base::Retired(None), nothing(), empty, None, Plan::Nothing),
+        let (full, empty) = (&filled, &Record::blank());
+        for (what, stored, intent, draft, refresh, expected) in [
+            ("an anonymous read", Stored::New, nothing(), empty, None, Plan::Nothing),
+            ("a first write", Stored::New, edited(), full, None, Plan::Create),
+            ("a first write undone", Stored::New, edited(), empty, None, Plan::Nothing),
+            ("renewing nothing", Stored::New, renewed(), empty, None, Plan::Nothing),
+            ("a late write", Stored::EndedMeanwhile(None), edited(), full, None, Plan::Refuse),
+            ("a write with a dead token", Stored::Dead(one()), edited(), full, None, Plan::Refuse),
+            ("a late write once more", Stored::EndedMeanwhile(Some(one())), edited(), full, None, Plan::Refuse),
+            ("a late logout", Stored::EndedMeanwhile(Some(one())), destroyed(), empty, None, Plan::Destroy),
+            ("a late logout and a write", Stored::EndedMeanwhile(Some(one())), destroyed(), full, None, Plan::Destroy),
+            ("a late logout and a sign-in", Stored::EndedMeanwhile(Some(one())), again(), full, None, Plan::Create),
+            (
+                "a late logout and a renewal of nothing",
+                Stored::EndedMeanwhile(Some(one())),
+                again(),
+                empty,
+                None,
+                Plan::Destroy,
+            ),
+            ("a late read", Stored::EndedMeanwhile(None), nothing(), empty, None, Plan::Nothing),
             ("a read", live(false), nothing(), full, None, Plan::Nothing),
             ("a read when a refresh is due", live(false), nothing(), full, Some(9), Plan::Touch(9)),
             ("a read of an outdated form", live(true), nothing(), full, None, Plan::Touch(0)),
@@ -326,9 +313,9 @@ mod tests {
             ("a renewal of a sealed session", live(false), renewed(), full, None, Plan::Write),
             ("a logout", live(false), destroyed(), empty, Some(9), Plan::Destroy),
             ("a logout and a new start", live(false), destroyed(), full, None, Plan::Create),
-            ("no store", Base::Unavailable, edited(), full, None, Plan::Nothing),
+            ("no store", Stored::Unavailable, edited(), full, None, Plan::Nothing),
         ] {
-            assert_eq!(plan(&base, &intent, draft, refresh), expected, "{what}");
+            assert_eq!(plan(&stored, &intent, draft, refresh), expected, "{what}");
         }
     }
 }

@@ -41,7 +41,8 @@ use self::secret::Keys;
 use self::setting::{Nist, OrOff, Outlives, Size};
 pub use self::store::ConfiguredStore;
 use self::table::{Fill, Table as _, settings};
-use crate::builder::{CacheHeaders, OnStoreFailure};
+use crate::builder::OnStoreFailure;
+use crate::session::CacheHeaders;
 
 settings! {
     /// A layer and its store as a configuration file or the environment has them: every option that is data.

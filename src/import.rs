@@ -24,8 +24,7 @@ use crate::cookie::{SessionCookie, values};
 use crate::error::{Error, Kind, StoreError};
 use crate::event::Operation;
 use crate::respond::{self, EmptyBody, Protocol};
-use crate::session::{Carrier, Op, Scope, Session, SignIn};
-use crate::store::Boxed;
+use crate::session::{Boxed, Carrier, Op, Scope, Session, SignIn};
 
 /// Lets people who are signed in with another library's cookie go on with a session of this one.
 ///
@@ -209,7 +208,9 @@ where
             return ImportFuture::inner(self.inner.call(request), Removal::Never);
         }
         let protocol = Protocol::of(request.headers());
-        let Some(scope) = Scope::of(request.extensions()).filter(|scope| scope.cookie() != import.cookie.name()) else {
+        let Some(scope) =
+            Scope::of(request.extensions()).filter(|scope| scope.shared().cookie.name() != import.cookie.name())
+        else {
             tracing::error!(
                 name: "session.import.misplaced",
                 cookie = import.cookie.name(),
@@ -245,7 +246,7 @@ enum Course {
 
 impl Import {
     fn course(&self, scope: Scope, request: &HeaderMap) -> Course {
-        let (shared, carrier) = scope.origin();
+        let (shared, carrier) = (Arc::clone(scope.shared()), scope.carrier());
         // A client that carries its token in a header keeps no cookies.
         if carrier == Carrier::Header || shared.clock.now() >= self.valid_until {
             return Course::Pass(Removal::Never);
@@ -254,7 +255,7 @@ impl Import {
         let has_token = !shared.candidates(request, carrier).is_empty();
         match scope {
             Scope::Loaded(session) if has_token => {
-                let is_live = session.inner().lock().base.record().is_some();
+                let is_live = session.cell().lock().stored.record().is_some();
                 Course::Pass(if is_live { Removal::now(&session, &self.cookie) } else { Removal::Never })
             }
             Scope::Lazy(lazy) if has_token => Course::Pass(Removal::if_live(lazy, &self.cookie)),
@@ -268,7 +269,7 @@ impl Import {
             Scope::Loaded(session) => session,
             Scope::Lazy(lazy) => lazy.load().await?,
         };
-        let shared = &session.inner().shared;
+        let shared = &session.cell().shared;
         for value in values {
             let imported = within(shared.store_timeout, (self.importer)(value)).await;
             if let Some(imported) = imported.inspect_err(|error| shared.events.failed(Operation::Import, error))? {
@@ -280,7 +281,7 @@ impl Import {
 
     /// Makes the session durable before anybody sees it, whatever the handler will answer.
     async fn begin(&self, session: &Session, imported: Imported) -> Result<bool, Error> {
-        let shared = &session.inner().shared;
+        let shared = &session.cell().shared;
         if let Err(error) = fill(session, imported) {
             shared.events.failed(Operation::Import, &error);
             return if error.is_too_large() { Ok(false) } else { Err(error) };
@@ -300,17 +301,17 @@ impl Import {
 
 /// Puts all that was imported into a session, or nothing.
 fn fill(session: &Session, imported: Imported) -> Result<(), Error> {
-    let shared = &session.inner().shared;
+    let shared = &session.cell().shared;
     let (entries, flash, owner) = imported.into_parts();
     let mut ops: Vec<_> = entries.into_iter().map(Op::Insert).chain(flash.into_iter().map(Op::Flash)).collect();
     if let Some((owner, signed_in)) = owner {
-        let (stamp, handle) = (shared.stamp(), shared.random.handle()?);
+        let (time, handle) = (shared.sign_in_time(), shared.random.handle()?);
         // Zero is who never signed in.
         // A time to come is a mistake, as milliseconds taken for seconds are: it makes no recent sign-in.
-        let signed_in = if signed_in > stamp { 1 } else { signed_in.max(1) };
-        ops.push(Op::SignIn(SignIn { owner, stamp, signed_in, handle, begins_anew: false }));
+        let signed_in = if signed_in > time { 1 } else { signed_in.max(1) };
+        ops.push(Op::SignIn(SignIn { owner, time, signed_in, handle, begins_anew: false }));
     }
-    let mut state = session.inner().lock();
+    let mut state = session.cell().lock();
     let before = state.work.clone();
     let work = state.work_mut()?;
     let filled = ops.into_iter().try_for_each(|op| work.apply(op, shared.max_record_len));

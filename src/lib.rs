@@ -82,57 +82,60 @@
 #[cfg(test)]
 extern crate self as tower_session_layer;
 
-// The map, in the order in which a request meets the modules.
+// The floors, from the top: a module uses only those below it. `ARCHITECTURE.md` has the way of a request through them.
 //
-// The layer, and what its services share.
-mod layer;
-// Its options and their validation.
+// A layer out of a configuration file or the environment.
+#[cfg(feature = "config")]
+mod config;
+// Pages of documentation.
+pub mod guide;
+// A layer's options and their validation.
 mod builder;
+// Sessions that another library began.
+#[cfg(feature = "import")]
+mod import;
+// The layer.
+mod layer;
 // A request on its way in.
 mod service;
 // Load, inner service, commit.
 mod future;
+// Any store behind one type.
+mod backend;
 // A response on its way out.
 mod respond;
-// What the handler holds.
-mod session;
-// From what it did to what the store is asked.
+// From a request's changes to the calls of its store.
 mod commit;
-// Name, attributes and parsing of the cookie.
-mod cookie;
-// What the client holds, and what of it may leave the process.
-mod token;
-// What a store keeps.
-mod record;
-// When a session ends.
-mod lifetime;
-// Sessions that another library began.
-mod import;
-// What happened, for the log and for whoever listens.
-mod event;
-// Where tokens come from.
-mod random;
-// Where the time comes from.
-mod clock;
-// What can go wrong.
-mod error;
-// All of it out of a configuration.
-#[cfg(feature = "config")]
-mod config;
-// The trait, and the stores.
-pub mod store;
-
-pub mod guide;
-
+// Sessions as axum extractors.
 #[cfg(feature = "axum")]
 mod axum;
+// The session as a handler sees it.
+mod session;
+// The trait, and the stores.
+pub mod store;
+// Name, attributes and parsing of the cookie.
+mod cookie;
+// Events for the log and for a program's hook.
+mod event;
+// The source of tokens.
+mod random;
+// Errors.
+mod error;
+// When a session ends.
+mod lifetime;
+// The record that a store keeps.
+mod record;
+// The source of time.
+mod clock;
+// The client's token, and the key that leaves the process.
+mod token;
 
 pub use ::cookie::SameSite;
 
 #[cfg(feature = "axum")]
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 pub use self::axum::Owner;
-pub use self::builder::{CacheHeaders, OnStoreFailure, SessionLayerBuilder};
+pub use self::builder::{OnStoreFailure, SessionLayerBuilder};
 pub use self::clock::{Clock, ManualClock, SystemClock};
 #[cfg(feature = "config")]
 #[cfg_attr(docsrs, doc(cfg(feature = "config")))]
@@ -141,12 +144,16 @@ pub use self::cookie::{SessionCookie, SessionCookieBuilder};
 pub use self::error::{ConfigError, Error, StoreError};
 pub use self::event::{KeyPrefix, Operation, Refusal, SessionEvent};
 pub use self::future::ResponseFuture;
+#[cfg(feature = "import")]
+#[cfg_attr(docsrs, doc(cfg(feature = "import")))]
 pub use self::import::{CookieSignature, ImportFuture, ImportLayer, ImportService, Imported};
-pub use self::layer::{Owners, SessionLayer};
+pub use self::layer::SessionLayer;
 pub use self::record::SessionHandle;
 pub use self::respond::EmptyBody;
 pub use self::service::SessionService;
-pub use self::session::{LazySession, Readable, Session, SessionKey, SessionView, TypedSession};
+pub use self::session::{
+    CacheHeaders, LazySession, Owners, Readable, Session, SessionKey, SessionView, TypedSession, ValueOf,
+};
 #[cfg(feature = "cached")]
 #[cfg_attr(docsrs, doc(cfg(feature = "cached")))]
 pub use self::store::cached::{CachedStore, CachedStoreBuilder};

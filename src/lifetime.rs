@@ -63,7 +63,7 @@ impl Lifetime {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::blank;
+
     use proptest::prelude::*;
 
     const LIFETIME: Lifetime =
@@ -71,7 +71,7 @@ mod tests {
 
     fn born(at: u64) -> Record {
         let mut record =
-            Record { created: at, seen: at, deadline: 0, absolute: LIFETIME.absolute_deadline(at), ..blank() };
+            Record { created: at, seen: at, deadline: 0, absolute: LIFETIME.absolute_deadline(at), ..Record::blank() };
         record.deadline = LIFETIME.deadline(&record, at);
         record
     }

@@ -71,6 +71,9 @@ impl Version {
 pub struct SessionHandle([u8; 16]);
 
 impl SessionHandle {
+    /// Stands in a session that has no handle yet.
+    pub(crate) const NONE: Self = Self([0; 16]);
+
     /// Makes a handle of its bytes.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
@@ -161,6 +164,26 @@ pub struct Record {
 pub(crate) const CSRF_LEN: usize = 24;
 
 impl Record {
+    /// Makes a session without content. The commit fills in the fields that a new session needs.
+    pub(crate) fn blank() -> Self {
+        Self {
+            created: 0,
+            seen: 0,
+            deadline: 0,
+            absolute: 0,
+            idle: 0,
+            signed_in: 0,
+            renewed: 0,
+            version: Version::after(None),
+            handle: SessionHandle::NONE,
+            owner: None,
+            csrf: [0; CSRF_LEN],
+            pinned: false,
+            flash: Values::default(),
+            values: Values::default(),
+        }
+    }
+
     /// Returns when the session began.
     pub fn created(&self) -> SystemTime {
         time(self.created)

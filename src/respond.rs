@@ -1,16 +1,14 @@
-//! What a response shows of the session: the cookie, the cache headers, and the layer's own answers.
+//! The session's part of a response: the cookie, the cache headers, and the layer's own answers.
 
 use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, Entry, HeaderMap, HeaderName, HeaderValue, VARY};
 use http::{Response, StatusCode};
 
-use crate::builder::CacheHeaders;
 use crate::clock::micros;
-use crate::commit::Finish;
 use crate::cookie::header_value;
 use crate::error::Error;
-use crate::session::{Carrier, Inner, Reply};
+use crate::session::{CacheHeaders, Carrier, CookieAction, Outgoing, Session};
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
@@ -20,10 +18,10 @@ const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 const INTERNAL: &str = "13";
 const UNAVAILABLE: &str = "14";
 
-/// A response body that can be empty, for the answers that the layer gives by itself: every type with a [`Default`].
+/// A response body that can be made empty, for the answers that the layer gives by itself: every type with a [`Default`].
 ///
-/// The bodies of axum, tonic and http-body-util are. One that is not, as what hyper's client returns, is mapped before it
-/// meets the layer.
+/// The bodies of axum, tonic and http-body-util are such types. Another body, such as the one that hyper's client returns,
+/// is mapped before it meets the layer.
 ///
 /// # Examples
 ///
@@ -38,7 +36,7 @@ const UNAVAILABLE: &str = "14";
 /// }
 /// assert_eq!(unauthorized::<axum::body::Body>().status(), 401);
 /// ```
-// A trait of its own, so that the compiler says why a `Default` is asked for.
+// A trait of its own, so that the compiler's message says why a `Default` is needed.
 #[diagnostic::on_unimplemented(
     message = "the response body `{Self}` cannot be made empty, as `SessionLayer` must when the session store fails",
     label = "the layer answers 503 by itself, with `{Self}::default()`, and there is none",
@@ -50,7 +48,7 @@ pub trait EmptyBody: Default {}
 #[diagnostic::do_not_recommend]
 impl<B: Default> EmptyBody for B {}
 
-/// How the client wants to hear of failures.
+/// The protocol in which the client is told of failures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Http,
@@ -81,52 +79,54 @@ impl Protocol {
     }
 }
 
-/// The answer where the store cannot be read.
+/// Makes the answer for a store that cannot be read.
 pub(crate) fn unavailable<B: EmptyBody>(protocol: Protocol) -> Response<B> {
     protocol.answer(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE)
 }
 
-/// The answer where two layers use one cookie name.
+/// Makes the answer for two layers that use one cookie name.
 pub(crate) fn misconfigured<B: EmptyBody>(protocol: Protocol) -> Response<B> {
     protocol.answer(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL)
 }
 
-/// The answer in place of the handler's, whose changes could not be committed. What is gone is a sign-in that was
-/// refused: trying again may help, as it does where the store could not be reached.
+/// Makes the answer for a handler whose changes could not be committed.
+///
+/// A refused sign-in is 503, like a store that could not be reached: trying again may help.
 pub(crate) fn failed<B: EmptyBody>(protocol: Protocol, error: &Error) -> Response<B> {
     if error.is_unavailable() || error.is_gone() { unavailable(protocol) } else { misconfigured(protocol) }
 }
 
-/// Whether the handler failed: its changes are half done more often than not.
+/// Whether the handler failed: its changes are then half done more often than not.
 pub(crate) fn is_server_error<B>(response: &Response<B>) -> bool {
     let grpc_status = response.headers().get(GRPC_STATUS);
     response.status().is_server_error() || grpc_status.is_some_and(|status| status != "0")
 }
 
-/// Writes the cookie, or the header in its place, and what caches must know.
+/// Writes the cookie, or the token's header in its place, and the headers for caches.
 #[inline]
-pub(crate) fn write<B>(response: &mut Response<B>, session: &Inner, finish: Finish) {
-    let (headers, shared) = (response.headers_mut(), &*session.shared);
+pub(crate) fn write<B>(response: &mut Response<B>, session: &Session, outgoing: Outgoing) {
+    let (headers, cell) = (response.headers_mut(), session.cell());
+    let shared = &*cell.shared;
     let automatic = shared.cache_headers == CacheHeaders::Automatic;
-    if finish.accessed && automatic {
+    if outgoing.accessed && automatic {
         shared.vary.iter().for_each(|name| vary_by(headers, name));
     }
-    let header = shared.token_header.as_ref().filter(|_| session.carrier == Carrier::Header);
-    match (finish.reply, header) {
-        (Reply::Leave, _) => return,
-        (Reply::Set { token, .. }, Some(header)) => {
+    let header = shared.token_header.as_ref().filter(|_| cell.carrier == Carrier::Header);
+    match (outgoing.cookie, header) {
+        (CookieAction::Leave, _) => return,
+        (CookieAction::Set { token, .. }, Some(header)) => {
             headers.insert(&header.name, header_value(&token));
         }
-        (Reply::Set { token, deadline, remembered, as_of }, None) => {
+        (CookieAction::Set { token, deadline, remembered, as_of }, None) => {
             let now = as_of.unwrap_or_else(|| micros(shared.clock.now()));
             let left = Duration::from_micros(deadline.saturating_sub(now));
             let max_age = (remembered || !shared.browser_session).then_some(left);
             shared.cookie.append(headers, shared.shape, &token, max_age);
         }
-        (Reply::Remove, Some(header)) => {
+        (CookieAction::Remove, Some(header)) => {
             headers.insert(&header.name, HeaderValue::from_static(""));
         }
-        (Reply::Remove, None) => {
+        (CookieAction::Remove, None) => {
             shared.cookie.append_removal(headers, shared.shape);
             if shared.clear_site_data {
                 headers.insert(CLEAR_SITE_DATA, HeaderValue::from_static(r#""cache", "cookies", "storage""#));
@@ -160,8 +160,9 @@ fn vary_by(headers: &mut HeaderMap, by: &HeaderValue) {
     }
 }
 
-/// Makes sure of `no-store`, keeping only such directives of the handler as forbid more. What speaks to a CDN alone would
-/// outweigh that there (RFC 9213), and goes.
+/// Makes sure of `no-store`, and keeps only those directives of the handler that forbid more.
+///
+/// Headers for CDNs alone are removed: a CDN would follow them instead (RFC 9213).
 pub(crate) fn forbid_storing(headers: &mut HeaderMap) {
     // Comparing the few names of a response is cheaper than looking two rare ones up.
     if headers.keys().any(|name| name == CDN_CACHE_CONTROL || name == SURROGATE_CONTROL) {

@@ -8,13 +8,9 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use crate::clock::micros;
-use crate::error::{Error, StoreError};
-use crate::event::Operation;
-use crate::future::{Answering, Arrival, ResponseFuture};
-use crate::layer::Shared;
+use crate::future::{LostOnDrop, RequestContext, ResponseFuture};
 use crate::respond::{self, EmptyBody, Protocol};
-use crate::session::{Base, LazySession, Scope, Session, find};
-use crate::store::Answer;
+use crate::session::{Answer, LazySession, Scope, Session, Shared, Stored};
 
 /// The service that a [`SessionLayer`](crate::SessionLayer) makes of another.
 ///
@@ -62,7 +58,7 @@ where
         let shared = &self.shared;
         let protocol = Protocol::of(request.headers());
         let outer = Scope::take(request.extensions_mut());
-        if outer.as_ref().is_some_and(|outer| find(outer, shared.cookie.name()).is_some()) {
+        if outer.as_ref().is_some_and(|outer| outer.find(shared.cookie.name()).is_some()) {
             tracing::error!(
                 name: "session.layer.doubled",
                 cookie = shared.cookie.name(),
@@ -78,33 +74,33 @@ where
         if shared.is_lazy {
             let lazy = LazySession::new(Arc::clone(shared), candidates, outer, carrier);
             request.extensions_mut().insert(lazy.clone());
-            return ResponseFuture::lazy(self.inner.call(request), Answering::new(lazy), protocol);
+            return ResponseFuture::lazy(self.inner.call(request), LostOnDrop::new(lazy), protocol);
         }
         let (session, loaded_at) = if candidates.is_empty() {
-            (Session::new(Arc::clone(shared), Base::New, outer, carrier), 0)
+            (Session::new(Arc::clone(shared), Stored::New, outer, carrier), 0)
         } else {
             let now = shared.clock.now();
             let loaded_at = micros(now);
-            let base = match shared.store.open(&mut candidates, now, loaded_at) {
+            let stored = match shared.store.load(&mut candidates, now, loaded_at) {
                 Answer::Ready(Ok(opened)) => opened.with(&mut candidates),
-                Answer::Ready(Err(error)) => match base(shared, Err(error.into())) {
-                    Ok(base) => base,
+                Answer::Ready(Err(error)) => match shared.go_on_with(Err(error.into())) {
+                    Ok(stored) => stored,
                     Err(_) => return ResponseFuture::refused(respond::unavailable(protocol)),
                 },
                 Answer::Later(loading) => {
-                    // The service that is ready goes into the future, and its clone stays.
+                    // The service that is ready moves into the future, and its clone stays.
                     let clone = self.inner.clone();
                     let ready = std::mem::replace(&mut self.inner, clone);
                     let shared = Arc::clone(shared);
-                    let arrival = Arrival { outer, carrier, protocol, loaded_at };
-                    return ResponseFuture::load(loading, ready, request, shared, arrival);
+                    let context = RequestContext { outer, carrier, protocol, loaded_at };
+                    return ResponseFuture::load(loading, ready, request, shared, context);
                 }
             };
-            (Session::new(Arc::clone(shared), base, outer, carrier), loaded_at)
+            (Session::new(Arc::clone(shared), stored, outer, carrier), loaded_at)
         };
         request.extensions_mut().insert(session.clone());
-        let session = Answering::new(session);
-        // Called here, since a request is large and each function it is handed to may move it.
+        let session = LostOnDrop::new(session);
+        // Called here, since a request is large and each function that takes it may move it.
         ResponseFuture::inner(self.inner.call(request), session, protocol, loaded_at)
     }
 }
@@ -114,15 +110,3 @@ impl<S: fmt::Debug> fmt::Debug for SessionService<S> {
         f.debug_struct("SessionService").field("inner", &self.inner).field("store", &self.shared.store).finish()
     }
 }
-
-/// What a request goes on with; an error if it must not.
-#[inline]
-pub(crate) fn base(shared: &Shared, loaded: Result<Base, Error>) -> Result<Base, Error> {
-    loaded.or_else(|error| {
-        shared.events.failed(Operation::Load, &error);
-        if shared.goes_on_without_store { Ok(Base::Unavailable) } else { Err(error) }
-    })
-}
-
-/// A load that is under way.
-pub(crate) type Loading = crate::store::Boxed<Result<Base, StoreError>>;

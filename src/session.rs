@@ -1,16 +1,38 @@
 //! The session as a handler sees it.
 
-mod alone;
-mod changes;
-mod fields;
-mod gate;
-mod key;
-mod lazy;
-mod log;
-mod state;
+// In floor order: each file imports only from below.
+//
+// A struct of the program as the session.
 mod typed;
+// Keys that know the type of their value.
+mod key;
+// Reading, writing and flash values.
 mod values;
+// An owner's sessions.
+mod owners;
+// Loading on demand.
+mod lazy;
+// Reading and changing what all clones share.
+mod cell;
+// The time limit of store calls.
+mod deadline;
+// `Session`, `LazySession`, and the layer and store behind them.
+mod request;
+// A layer's settings with rules of their own.
+mod settings;
+// What session and store say to each other.
+mod port;
+// A snapshot that cannot write.
 mod view;
+// Stored session, draft, and the cookie's instruction.
+mod state;
+// Closures that change their own session.
+mod reentry;
+// Values to and from JSON.
+mod json;
+// The log of changes.
+mod changes;
+mod log;
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,78 +42,32 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use subtle::ConstantTimeEq as _;
 
-pub(crate) use self::changes::{Intent, Op, SignIn, fits};
-pub use self::key::{Readable, SessionKey};
-pub use self::lazy::LazySession;
-pub(crate) use self::lazy::{Scope, find};
-pub(crate) use self::state::{Base, Carrier, Head, Inner, Live, Reply, State, Work, blank};
+pub(crate) use self::changes::{Attempt, Intent, Op, SignIn, fits};
+pub(crate) use self::deadline::StoreDeadline;
+#[cfg(feature = "import")]
+pub(crate) use self::json::{decode, encode};
+pub use self::key::{Readable, SessionKey, ValueOf};
+pub use self::owners::Owners;
+pub(crate) use self::port::{Answer, Boxed, Occasion, Opened, poll_once};
+pub use self::request::{LazySession, Session};
+pub(crate) use self::request::{Scope, SessionCell, Shared, StorePort};
+pub use self::settings::CacheHeaders;
+pub(crate) use self::settings::{Carrier, SignInTimes, TokenHeader};
+pub(crate) use self::state::{CookieAction, Live, Outgoing, ResponseHead, State, Stored};
 pub use self::typed::TypedSession;
-pub(crate) use self::values::{decode, encode};
 pub use self::view::SessionView;
 use crate::clock::{micros, span};
-use crate::commit::Ending;
 use crate::error::{Error, Kind};
-use crate::layer::{Owners, Shared};
 use crate::record::{CSRF_LEN, Record, SessionHandle};
 
-/// A request's session: read and change it here, and the layer commits it when the handler has answered.
-///
-/// Clones are cheap and mean the same session. Reading and changing are synchronous, since the data is there already;
-/// nothing reaches the store before the end of the request or [`commit`](Self::commit), and then all changes are one
-/// write. Two requests that change one session at the same time both land: the later one plays its changes again on
-/// what the earlier one stored.
-///
-/// Every method that reveals or changes something is an *access*: it makes the response `Vary: Cookie` and lets the
-/// idle timeout start anew. Obtaining the handle is none.
-///
-/// # Examples
-///
-/// ```
-/// use tower_session_layer::{Error, Session};
-///
-/// fn visit(session: &Session) -> Result<u64, Error> {
-///     session.update("visits", |visits: Option<u64>| Some(visits.unwrap_or(0) + 1))?;
-///     Ok(session.get("visits")?.unwrap_or_default())
-/// }
-/// ```
-///
-#[doc = include_str!("session/examples.md")]
-#[derive(Clone)]
-pub struct Session(Arc<Inner>);
-
 impl Session {
-    #[inline]
-    pub(crate) fn new(shared: Arc<Shared>, base: Base, outer: Option<Scope>, carrier: Carrier) -> Self {
-        Self(Arc::new(Inner::new(shared, base, outer, carrier)))
-    }
-
-    #[inline]
-    pub(crate) fn inner(&self) -> &Inner {
-        &self.0
-    }
-
-    /// Works on the state, without a lock where nobody else holds the session.
-    #[inline]
-    pub(crate) fn with_state<R>(&mut self, work: impl FnOnce(&Shared, &mut State) -> R) -> R {
-        match self.alone() {
-            Some((shared, state)) => work(shared, state),
-            None => work(&self.0.shared, &mut self.0.lock()),
-        }
-    }
-
-    /// The state, where nobody else holds the session.
-    #[inline]
-    pub(crate) fn alone(&mut self) -> Option<(&Shared, &mut State)> {
-        Arc::get_mut(&mut self.0).map(Inner::parts)
-    }
-
-    /// Returns the session of a request, where there is no extractor to do it.
+    /// Returns the session of a request, for programs without axum's extractors.
     ///
     /// # Errors
     ///
     /// The request did not come through a [`SessionLayer`](crate::SessionLayer) ([`Error::is_no_layer`]), or the layer is
-    /// [lazy](crate::SessionLayerBuilder::lazy) and [`LazySession`] is to be asked ([`Error::is_not_loaded`]); the error says
-    /// which line to add, and so does the log.
+    /// [lazy](crate::SessionLayerBuilder::lazy) and the program has to load a [`LazySession`] ([`Error::is_not_loaded`]). The
+    /// error and the log name the line to add.
     ///
     /// # Examples
     ///
@@ -115,12 +91,12 @@ impl Session {
 
     /// Replaces the token, keeping the values: call it whenever privileges change.
     ///
-    /// The new record is durable before the old token dies. Whoever knew the old one, as after session fixation, is
-    /// left with nothing (OWASP ASVS 7.2.4).
+    /// The new record is durable before the old token dies. An attacker who knows the old token, as after session
+    /// fixation, then has nothing (OWASP ASVS 7.2.4).
     ///
     /// # Errors
     ///
-    /// No randomness, or the session is unavailable.
+    /// The system has no randomness, or the session is unavailable.
     pub fn renew(&self) -> Result<(), Error> {
         let secret = self.0.shared.random.bytes()?;
         self.0.write(|work| {
@@ -130,22 +106,22 @@ impl Session {
         })
     }
 
-    /// Ends the session, record and cookie. What is set afterwards belongs to a new session with a new token.
+    /// Ends the session, record and cookie. Values set afterwards belong to a new session with a new token.
     ///
-    /// Where it has ended already, by another request or by [`Owners`](crate::Owners), the cookie is left alone: the client may
-    /// have been given a newer one since.
+    /// If another request or [`Owners`] has ended the session already, the cookie is left alone: the client may have been
+    /// given a newer one since.
     ///
     /// # Errors
     ///
     /// The session is unavailable.
     pub fn destroy(&self) -> Result<(), Error> {
-        // A commit that is under way on another handle may be about to store what is to be destroyed.
+        // A commit under way on another clone may be about to store the session that is to be destroyed.
         let mut state = self.0.lock();
-        let commits = self.0.gate.is_closed();
-        let is_live = commits || matches!(state.base, Base::Live(_) | Base::Retired(Some(_)));
+        let commits = self.0.commit_lock.try_lock().is_err();
+        let is_live = commits || matches!(state.stored, Stored::Live(_) | Stored::EndedMeanwhile(Some(_)));
         let work = state.work_mut()?;
-        work.draft = Arc::new(blank());
-        // What an unanswered commit may have stored is to go as well.
+        work.draft = Arc::new(Record::blank());
+        // An unanswered commit may have stored a record, which has to go as well.
         let pending = work.intent.pending.take();
         work.intent = Intent { destroy: is_live || pending.is_some(), pending, ..Intent::default() };
         work.edits += 1;
@@ -156,17 +132,17 @@ impl Session {
 
     /// Signs a person in: replaces the token and makes `owner` the session's owner.
     ///
-    /// Whatever another owner had in this session is cleared first. The owner's sessions can be listed and revoked
+    /// If the session has another owner, its values are cleared first. The owner's sessions can be listed and revoked
     /// through [`Owners`].
     ///
-    /// Where the owner's sessions are revoked before the sign-in is committed, it is refused: [`commit`](Self::commit) is
-    /// an error that [`is_gone`](Error::is_gone), and at the end of the request the answer is 503 in place of the
-    /// handler's. The same happens once where the revocation bears the time of a clock that ran ahead of this one;
-    /// signing in again then succeeds.
+    /// A sign-in is refused if the owner's sessions are revoked before it is committed: [`commit`](Self::commit) returns an
+    /// error that [`is_gone`](Error::is_gone), and at the end of the request the response is 503 instead of the handler's.
+    /// The same happens once if the revocation's time comes from a clock that was ahead of this one; the next sign-in then
+    /// succeeds.
     ///
     /// # Errors
     ///
-    /// An empty `owner`, no randomness, too large, or the session is unavailable.
+    /// `owner` is empty, the session would become too large, the system has no randomness, or the session is unavailable.
     ///
     /// # Examples
     ///
@@ -194,11 +170,11 @@ impl Session {
         }
         let shared = &self.0.shared;
         let (secret, handle) = (shared.random.bytes()?, shared.random.handle()?);
-        let stamp = shared.stamp();
+        let time = shared.sign_in_time();
         let owner: Arc<str> = owner.into();
         self.0.write(|work| {
             let begins_anew = work.draft.owner.as_ref().is_some_and(|before| *before != owner);
-            let sign_in = SignIn { owner, stamp, signed_in: stamp, handle, begins_anew };
+            let sign_in = SignIn { owner, time, signed_in: time, handle, begins_anew };
             work.apply(Op::SignIn(sign_in), shared.max_record_len)?;
             work.intent.renew = Some(secret);
             work.draft_mut().csrf = secret;
@@ -206,30 +182,31 @@ impl Session {
         })
     }
 
-    /// Returns who signed in.
+    /// Returns the owner, who was named by the last sign-in; `None` if nobody is signed in.
     pub fn owner(&self) -> Option<Arc<str>> {
         self.0.read(|record, _| record.and_then(|record| record.owner.clone()))
     }
 
-    /// Returns when the owner signed in, to ask for the password again before something grave (ASVS 7.5). Nothing but
-    /// [`sign_in`](Self::sign_in) moves it.
+    /// Returns the time of the owner's sign-in, so that a program can ask for the password again before a critical action
+    /// (ASVS 7.5). Only [`sign_in`](Self::sign_in) changes it.
     pub fn signed_in_at(&self) -> Option<SystemTime> {
         self.0.read(|record, _| record.and_then(Record::signed_in))
     }
 
-    /// Returns the session's public name among its owner's, once it is stored or somebody signed in.
+    /// Returns the session's handle, its public name among its owner's sessions, once it is stored or somebody signed in.
     pub fn handle(&self) -> Option<SessionHandle> {
-        self.0.read(|record, _| record.map(Record::handle).filter(|handle| *handle != blank().handle))
+        self.0.read(|record, _| record.map(Record::handle).filter(|handle| *handle != SessionHandle::NONE))
     }
 
-    /// Returns the token to put into forms: 32 base64url characters, the same for as long as the session's token is
-    /// not replaced (NIST 800-63B, 5.1).
+    /// Returns the token to put into forms: 32 base64url characters, which stay the same until the session's token is
+    /// replaced (NIST 800-63B, 5.1).
     ///
-    /// A new session is stored for it; not where the client's token is dead, whose forms last as long as its tombstone.
+    /// A visitor without a session gets one, so that the token can be checked later. A client whose token is dead gets a
+    /// token derived from it instead, valid for as long as the tombstone (60 s).
     ///
     /// # Errors
     ///
-    /// No randomness, or the session is unavailable.
+    /// The system has no randomness, or the session is unavailable.
     pub fn csrf_token(&self) -> Result<String, Error> {
         let known = self.0.read(|_, state| state.csrf());
         let secret = if let Some(secret) = known {
@@ -237,7 +214,7 @@ impl Session {
         } else {
             let secret = self.0.shared.random.bytes()?;
             self.0.write(|work| {
-                work.apply(Op::Pin(secret), usize::MAX)?;
+                work.apply(Op::KeepCsrf(secret), usize::MAX)?;
                 Ok(work.draft.csrf)
             })?
         };
@@ -252,39 +229,40 @@ impl Session {
         known.is_some_and(|secret| is_whole && secret.ct_eq(&sent).into())
     }
 
-    /// Returns when the session began; now, if it is new.
+    /// Returns the time at which the session began; for a new session, the present time.
     pub fn created_at(&self) -> SystemTime {
         self.view().created_at()
     }
 
-    /// Returns when the session ends unless it is used again; for a new one, when it would.
+    /// Returns the time at which the session ends unless it is used again. A new session has the deadline that it would
+    /// be stored with.
     pub fn expires_at(&self) -> SystemTime {
         self.view().expires_at()
     }
 
-    /// Returns whether the client brought no live session.
+    /// Returns whether the request came without a live session.
     pub fn is_new(&self) -> bool {
-        self.0.read(|_, state| !matches!(state.base, Base::Live(_)))
+        self.0.read(|_, state| !matches!(state.stored, Stored::Live(_)))
     }
 
-    /// Returns whether there is something to commit.
+    /// Returns whether the session has changes that are not committed.
     pub fn is_changed(&self) -> bool {
         self.0.read(|_, state| state.work.as_ref().is_some_and(|work| work.intent.is_change()))
     }
 
-    /// Returns whether the store could not be read and the layer was told to go on without it: then the session is
-    /// empty and every change an error.
+    /// Returns whether the store could not be read and the layer went on without it
+    /// ([`OnStoreFailure::Continue`](crate::OnStoreFailure::Continue)). The session is then empty and refuses every change.
     pub fn is_unavailable(&self) -> bool {
-        self.0.read(|_, state| matches!(state.base, Base::Unavailable))
+        self.0.read(|_, state| matches!(state.stored, Stored::Unavailable))
     }
 
-    /// Gives this session an idle timeout of its own ("remember me"), kept with it and counted from now.
+    /// Gives this session an idle timeout of its own ("remember me"), which is kept with the session and counts from now.
     ///
-    /// Under `browser_session()` such a session gets a `Max-Age` again.
+    /// Under [`browser_session`](crate::SessionLayerBuilder::browser_session) the cookie of such a session has a `Max-Age`.
     ///
     /// # Errors
     ///
-    /// Zero, or longer than the layer's absolute timeout ([`Error::is_idle_timeout`]).
+    /// The timeout is zero, or longer than the layer's absolute timeout ([`Error::is_idle_timeout`]).
     pub fn set_idle_timeout(&self, idle: Duration) -> Result<(), Error> {
         let longest = self.0.shared.lifetime.absolute;
         if span(idle) == 0 || idle > longest {
@@ -293,12 +271,12 @@ impl Session {
         self.apply(Op::Idle(span(idle)))
     }
 
-    /// Returns a read-only snapshot, which later changes do not reach.
+    /// Returns a read-only snapshot. Later changes to the session do not change it.
     pub fn view(&self) -> SessionView {
         self.0.read(|record, state| {
             let shared = &self.0.shared;
             let now = shared.clock.now();
-            let mut record = record.cloned().unwrap_or_else(blank);
+            let mut record = record.cloned().unwrap_or_else(Record::blank);
             let sets_idle = state.work.as_ref().is_some_and(|work| work.intent.sets_idle());
             if record.created == 0 {
                 record.created = micros(now);
@@ -311,46 +289,42 @@ impl Session {
         })
     }
 
-    /// Returns the session of an outer layer with this cookie name, or this one if it is its own.
+    /// Returns the session of this cookie name: this one, or one of an outer layer.
     ///
-    /// That of a [lazy](crate::SessionLayerBuilder::lazy) layer is there once it is loaded; [`LazySession::named`] finds it
-    /// before.
+    /// The session of a [lazy](crate::SessionLayerBuilder::lazy) layer is found once it is loaded. [`LazySession::named`]
+    /// finds it earlier.
     pub fn named(&self, cookie: &str) -> Option<Self> {
         if self.0.shared.cookie.name() == cookie {
             return Some(self.clone());
         }
-        find(self.0.outer.as_ref()?, cookie)?.loaded()
-    }
-
-    /// Returns what lists and revokes an owner's sessions.
-    pub fn owners(&self) -> Owners {
-        Owners::new(Arc::clone(&self.0.shared))
+        self.0.outer.as_ref()?.find(cookie)?.loaded()
     }
 
     /// Makes all changes so far durable now, instead of at the end of the request.
     ///
-    /// After this, what was committed stays whatever the handler answers. Once the response's head is out, as in SSE
-    /// and WebSocket handlers, this is the only way, and a change that needs a new token or idle timeout is an error.
+    /// Committed changes stay, whatever the handler answers later. Once the response's head is out, as in SSE and WebSocket
+    /// handlers, this is the only way to store changes, and a change that needs a new token or idle timeout is an error.
     ///
     /// # Errors
     ///
-    /// The session was destroyed, renewed or revoked meanwhile or has expired ([`Error::is_gone`]): the changes are
-    /// dropped. The response's head is sent and the change needs a cookie ([`Error::is_response_sent`]). What was
-    /// changed before the response was dropped with it ([`Error::is_dropped`]): what was changed since waits for another
-    /// call. The store failed or took too long: the changes remain to be committed; whether they were stored after all is
-    /// found out first, unless another request has written since.
+    /// - [`Error::is_gone`]: the session was destroyed, renewed or revoked meanwhile, or has expired. The changes are
+    ///   dropped.
+    /// - [`Error::is_response_sent`]: the response's head is sent, and the change needs a cookie.
+    /// - [`Error::is_dropped`]: changes made before the response were dropped with it. Changes made since wait for another
+    ///   call.
+    /// - [`Error::is_unavailable`]: the store failed or took too long. The changes remain to be committed. The next commit
+    ///   first asks the store whether they were stored after all, unless another request has written since.
     ///
     /// # Cancel safety
     ///
-    /// A commit that has begun goes on to its end.
+    /// A commit that has begun goes on to its end even if this future is dropped.
     pub async fn commit(&self) -> Result<(), Error> {
-        let shared = Arc::clone(&self.0.shared);
-        shared.store.commit(self, Ending::Explicit, None).wait().await
+        self.0.shared.store.commit(self, Occasion::Explicit, false).wait().await
     }
 
-    /// Loads the session anew, and puts this request's changes on top of what others have stored meanwhile.
+    /// Loads the session again, and plays this request's changes on top of the changes that others have stored meanwhile.
     ///
-    /// With a store whose token is the session there is nothing newer to find, only that it has ended: by its time, or by
+    /// A client-side store has nothing newer to load. It can only report that the session has ended: by its deadline, or by
     /// a list of revocations.
     ///
     /// # Errors
@@ -359,20 +333,9 @@ impl Session {
     ///
     /// # Cancel safety
     ///
-    /// The session is as it was, or reloaded.
+    /// Dropping the future leaves the session as it was, or reloaded.
     pub async fn reload(&self) -> Result<(), Error> {
-        let shared = Arc::clone(&self.0.shared);
-        shared.store.commit(self, Ending::Reload, None).wait().await
-    }
-
-    /// Whether the owner signs in again: then what is stored has another public name than the session will have.
-    pub(crate) fn signs_in_again(&self) -> bool {
-        self.0.read(|record, state| {
-            let stored = state.base.record().map(|stored| (&stored.owner, stored.handle));
-            record
-                .zip(stored)
-                .is_some_and(|(record, (owner, handle))| record.owner == *owner && record.handle != handle)
-        })
+        self.0.shared.store.commit(self, Occasion::Reload, false).wait().await
     }
 
     fn apply(&self, op: Op) -> Result<(), Error> {

@@ -3,14 +3,8 @@
 //! Everything that an implementation of [`SessionStore`] names is here; a program that uses sessions finds all it
 //! names at the crate's root.
 
-// What a store that panics leaves in the log.
-mod alarm;
 // What was found expired where the store itself cannot remember it.
 mod ended;
-// The layer's view of any store, with its type erased.
-mod erased;
-// Which session a request is given.
-mod open;
 // What a revocation ends, and what it leaves behind.
 mod revocation;
 
@@ -54,8 +48,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-pub(crate) use self::erased::{Answer, Boxed, Erased, ErasedStore, poll_once};
-pub(crate) use self::open::{Led, led_on};
+pub(crate) use self::ended::Ended;
 pub use self::revocation::{Revocation, RevocationMark, Revoke};
 #[doc(no_inline)]
 pub use crate::cookie::SessionCookie;

@@ -6,13 +6,15 @@ use std::sync::atomic::AtomicU64;
 use http::header::{self, HeaderName, HeaderValue};
 
 use super::{DAY, OnStoreFailure, SessionLayerBuilder};
+use crate::backend::Backend;
 use crate::clock::{SystemClock, micros, span};
 use crate::cookie::MAX_AGE;
 use crate::error::ConfigError;
-use crate::layer::{SessionLayer, Shared, Stamps, TokenHeader};
+use crate::layer::SessionLayer;
 use crate::lifetime::Lifetime;
 use crate::record::GRACE;
-use crate::store::{Erased, SessionStore};
+use crate::session::{Shared, SignInTimes, TokenHeader};
+use crate::store::SessionStore;
 
 /// In how many queues commits wait after a conflict.
 const QUEUES: usize = 256;
@@ -53,7 +55,8 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
         if self.max_sessions_per_owner.is_some() && self.store.token_shape().is_sealed() {
             return Err(ConfigError::ClientSideStore("max_sessions_per_owner"));
         }
-        let stamps = self.clock.as_ref().map_or(Stamps::OfTheSystem, |_| Stamps::Own(AtomicU64::new(0)));
+        let sign_in_times =
+            self.clock.as_ref().map_or(SignInTimes::OfTheSystem, |_| SignInTimes::Own(AtomicU64::new(0)));
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
         let cookie = self.cookie.build()?;
         self.store.bind(&cookie);
@@ -66,7 +69,7 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
             is_immediate: self.store.is_immediate(),
             max_record_len: self.max_record_bytes.min(self.store.max_record_len().unwrap_or(usize::MAX)),
             max_sessions_per_owner: self.max_sessions_per_owner,
-            store: Box::new(Erased::new(self.store, Arc::clone(&clock), self.events.clone(), micros(self.not_before))),
+            store: Box::new(Backend::new(self.store, Arc::clone(&clock), self.events.clone(), micros(self.not_before))),
             cookie,
             token_header,
             vary,
@@ -82,7 +85,7 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
             clock,
             random: self.random,
             queues: (0..QUEUES).map(|_| tokio::sync::Mutex::new(())).collect(),
-            stamps,
+            sign_in_times,
         };
         Ok(SessionLayer { shared: Arc::new(shared) })
     }

@@ -1,193 +1,127 @@
 //! The store calls of a commit, in the order that loses nothing.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tracing::Instrument as _;
 
-use super::limit::Limit;
-use super::stamp::stamp;
-use super::watch::{Met, Watch};
-use super::{Attempt, Ending, Fate, Job, Plan, Settled, refusal};
+use super::span::CommitSpan;
+use super::{Job, Outcome, Plan, Settled, Successor};
 use crate::clock::{micros, span, time};
 use crate::error::{Error, Kind, StoreError};
 use crate::event::Operation;
-use crate::layer::Shared;
-use crate::record::{Record, TOMBSTONE, Tombstone, TombstoneKind};
-use crate::session::{Base, Inner, Intent, Live, Reply, Session, blank};
-use crate::store::{Created, Deadline, Deleted, Led, Loaded, RevocationMark, SessionStore, Updated, led_on};
+use crate::record::{CSRF_LEN, Record, SessionHandle, TOMBSTONE, Tombstone, TombstoneKind};
+use crate::session::{Attempt, CookieAction, Intent, Live, Occasion, SessionCell, Shared, StoreDeadline, Stored, fits};
+use crate::store::{Created, Deadline, Deleted, Loaded, RevocationMark, SessionStore, Updated};
 use crate::token::SessionToken;
 
-/// How many fresh tokens are tried. One collision in 2^192 is a wonder, eight are a broken store.
+/// The number of fresh tokens that are tried. One collision in 2^192 is a wonder, eight are a broken store.
 const MAX_TRIES: usize = 8;
 
-/// Commits a session, going on from what its first write has `met` if that was sent already. The caller has closed its
-/// gate.
+const HANDLE_LEN: usize = 16;
+
+/// Commits a session, or reloads it.
+///
+/// The caller holds the session's commit lock. `is_alone` says that no handler holds a clone of the session any more.
 pub(crate) async fn settle<S: SessionStore>(
     store: &Arc<S>,
-    session: &Session,
-    ending: Ending,
-    met: Option<Box<Met>>,
+    cell: &SessionCell,
+    occasion: Occasion,
+    is_alone: bool,
 ) -> Result<(), Error> {
-    let inner = session.inner();
-    let shared = &*inner.shared;
+    let shared = &*cell.shared;
     let now = micros(shared.clock.now());
-    if ending == Ending::Reload {
-        return Box::pin(reload(store, session, now)).await;
+    if occasion == Occasion::Reload {
+        return Box::pin(reload(&**store, cell, now)).await;
     }
-    let job = Job::take(&mut inner.lock(), shared, ending, now)?;
-    let (met, watch) = match met.map(|met| *met) {
-        Some(Met { answer, watch }) => (Some(answer), watch),
-        None => (None, Watch::of(&job, ending)),
-    };
-    let span = watch.span();
-    let commit = Commit {
-        limit: Limit::new(shared),
-        store,
-        shared,
-        job,
-        met,
-        conflicts: 0,
-        attempt: None,
-        resumed: Reply::Leave,
-        watch,
-    };
-    carry_out(commit, inner, ending).instrument(span).await
-}
-
-async fn carry_out<S: SessionStore>(mut commit: Commit<'_, S>, inner: &Inner, ending: Ending) -> Result<(), Error> {
-    let (shared, now) = (commit.shared, commit.job.now);
-    // A closure that panics takes its commit down, and nothing else of the session.
-    let mut unwound = Unwound { inner, intent: (ending == Ending::Explicit).then(|| commit.job.intent.clone()) };
-    // Asked before, since what an earlier try stored after all is taken out of the log.
-    let has_signed_in = commit.job.intent.sign_in_stamp().is_some();
-    let mut done = commit.run().await;
-    unwound.intent = None;
-    let signs_in = commit.job.intent.sign_in_stamp().is_some();
-    if has_signed_in
-        && shared.max_sessions_per_owner.is_some()
-        && let Ok(settled) = done
-    {
-        done = Ok(Box::pin(commit.end_overflow(settled)).await);
-    }
-    if let Ok(Settled { base: Base::Live(live), .. }) = &done {
-        commit.watch.live(&live.token);
-    }
-    commit.watch.end(done.as_ref().ok().map(|settled| settled.fate), commit.conflicts);
-    match done.map(|settled| commit.with_resumed(settled)) {
-        Ok(Settled { base, mut reply, fate }) => {
-            match (ending, &mut reply) {
-                (Ending::Response { is_not_modified: true, .. }, reply) => *reply = Reply::Leave,
-                (Ending::Response { .. }, Reply::Set { as_of, .. }) => *as_of = Some(now),
-                _ => {}
-            }
-            inner.rebase(base, reply);
-            match fate {
-                Fate::Stored => Ok(()),
-                // A late write may be dropped in silence; an answer that says "welcome" without a session may not.
-                Fate::Refused if signs_in => Err(Kind::Refused.into()),
-                _ if ending == Ending::Explicit => Err(Kind::Gone.into()),
-                _ => {
-                    inner.lock().dropped = true;
-                    Ok(())
-                }
-            }
-        }
-        Err(error) => {
-            report(shared, &error);
-            commit.leave_unanswered();
-            let resumed = std::mem::take(&mut commit.resumed);
-            let mut state = inner.lock();
-            state.reply = resumed.or_keep(std::mem::take(&mut state.reply));
-            commit.job.give_back(&mut state, ending);
-            Err(error)
-        }
+    let job = Job::take(&mut cell.lock(), shared, occasion, is_alone, now)?;
+    let span = CommitSpan::of(&job, occasion);
+    let traced = span.get();
+    let deadline = StoreDeadline::new(shared);
+    let commit =
+        Commit { store, shared, deadline, job, conflicts: 0, attempt: None, resumed: CookieAction::Leave, span };
+    match traced {
+        None => commit.carry_out(cell, occasion).await,
+        Some(traced) => Box::pin(commit.carry_out(cell, occasion)).instrument(traced).await,
     }
 }
 
-/// A collision that chance does not explain: the randomness or the store is broken.
-pub(super) fn warn_of_taken(fresh: &SessionToken) {
-    tracing::warn!(name: "session.token.taken", key = ?fresh.key(), "a fresh session token was taken");
-}
-
-pub(super) fn report(shared: &Shared, error: &Error) {
-    // A refusal was reported where it was met.
-    if !error.is_gone() {
-        shared.events.failed(Operation::Commit, error);
-    }
-}
-
-async fn reload<S: SessionStore>(store: &Arc<S>, session: &Session, now: u64) -> Result<(), Error> {
-    let inner = session.inner();
-    let shared = &*inner.shared;
-    let base = {
-        let mut state = inner.lock();
-        // Whether the session is still there is an answer too.
-        state.accessed = true;
-        state.base.clone()
-    };
-    let live = match base {
-        Base::Live(live) => live,
-        Base::New => return Ok(()),
-        Base::Dead(_) | Base::Retired(_) => return Err(Kind::Gone.into()),
-        Base::Unavailable => return Err(Kind::Unavailable.into()),
-    };
-    let limit = Limit::new(shared);
-    let told = |error: &Error| shared.events.failed(Operation::Load, error);
-    let base = match limit.wait(store.load(&live.token, time(now))).await.inspect_err(told)? {
-        Loaded::Live(record) => Base::Live(Live { record, ..live }),
-        Loaded::Outdated(record) => Base::Live(Live { record, outdated: true, ..live }),
-        Loaded::Tombstone(stone) if stone.kind() == TombstoneKind::Emptied => Base::New,
-        Loaded::Tombstone(stone) => {
-            match limit.wait(led_on(&**store, &stone, &live.token, time(now))).await.inspect_err(told)? {
-                Led::To(successor) => Base::Live(successor),
-                Led::ToEmptied(_) => Base::New,
-                Led::Nowhere => Base::Retired(Some(live.token)),
-            }
-        }
-        Loaded::Absent => Base::Retired(Some(live.token)),
-    };
-    let is_gone = base.is_over();
-    inner.rebase(base, Reply::Leave);
-    if is_gone { Err(Kind::Gone.into()) } else { Ok(()) }
-}
-
-/// Gives the changes back where a closure of the program panics while they are played again.
-struct Unwound<'a> {
-    inner: &'a Inner,
-    intent: Option<Intent>,
-}
-
-impl Drop for Unwound<'_> {
-    fn drop(&mut self) {
-        if let (Some(intent), Some(work)) = (self.intent.take(), &mut self.inner.lock().work) {
-            work.intent.prepend(intent);
-            work.is_stale = true;
-        }
-    }
+/// The error of a store that promised not to wait.
+pub(crate) fn waited() -> StoreError {
+    StoreError::new("a store that is said to be immediate did not answer at once")
 }
 
 pub(super) struct Commit<'a, S> {
     pub(super) store: &'a Arc<S>,
     pub(super) shared: &'a Shared,
-    pub(super) limit: Limit,
+    pub(super) deadline: StoreDeadline,
     pub(super) job: Job,
-    /// The answer to the first write, if it was sent already.
-    pub(super) met: Option<Updated>,
-    /// How many writes came too late.
+    /// The number of writes that met another request's.
     pub(super) conflicts: usize,
-    /// What the store was asked and has not answered.
+    /// The write that the store was asked for and has not answered.
     pub(super) attempt: Option<Attempt>,
-    /// What an earlier try has to tell the client.
-    pub(super) resumed: Reply,
-    pub(super) watch: Watch,
+    /// The instruction for the cookie that an earlier, unanswered write turned out to need.
+    pub(super) resumed: CookieAction,
+    pub(super) span: CommitSpan,
 }
 
 impl<S: SessionStore> Commit<'_, S> {
+    async fn carry_out(mut self, cell: &SessionCell, occasion: Occasion) -> Result<(), Error> {
+        // A closure that panics takes its commit down, and nothing else of the session.
+        let mut unwound = Unwound { cell, intent: (occasion == Occasion::Explicit).then(|| self.job.intent.clone()) };
+        // Looked up before, since changes that an earlier try stored after all are taken out of the log.
+        let has_signed_in = self.job.intent.sign_in_time().is_some();
+        let mut done = self.run().await;
+        unwound.intent = None;
+        let signs_in = self.job.intent.sign_in_time().is_some();
+        if has_signed_in
+            && self.shared.max_sessions_per_owner.is_some()
+            && let Ok(settled) = done
+        {
+            done = Ok(Box::pin(self.end_overflow(settled)).await);
+        }
+        if let Ok(Settled { stored: Stored::Live(live), .. }) = &done {
+            self.span.name_session(&live.token);
+        }
+        self.span.end(done.as_ref().ok().map(|settled| settled.outcome), self.conflicts);
+        match done.map(|settled| self.with_resumed(settled)) {
+            Ok(Settled { stored, mut cookie, outcome }) => {
+                match (occasion, &mut cookie) {
+                    (Occasion::Response { is_not_modified: true, .. }, cookie) => *cookie = CookieAction::Leave,
+                    (Occasion::Response { .. }, CookieAction::Set { as_of, .. }) => *as_of = Some(self.job.now),
+                    _ => {}
+                }
+                cell.rebase(stored, cookie);
+                match outcome {
+                    Outcome::Stored => Ok(()),
+                    // A late write may be dropped in silence; an answer that says "welcome" without a session may not.
+                    Outcome::Refused if signs_in => Err(Kind::Refused.into()),
+                    _ if occasion == Occasion::Explicit => Err(Kind::Gone.into()),
+                    _ => {
+                        cell.lock().dropped = true;
+                        Ok(())
+                    }
+                }
+            }
+            Err(error) => {
+                // A refusal was reported where it was met.
+                if !error.is_gone() {
+                    self.shared.events.failed(Operation::Commit, &error);
+                }
+                self.leave_unanswered();
+                let resumed = std::mem::take(&mut self.resumed);
+                let mut state = cell.lock();
+                state.cookie = resumed.or_keep(std::mem::take(&mut state.cookie));
+                self.job.give_back(&mut state);
+                Err(error)
+            }
+        }
+    }
+
     async fn run(&mut self) -> Result<Settled, Error> {
-        if let Some(stamp) = self.job.intent.sign_in_stamp() {
-            // A store keeps the mark of a revocation only so long.
-            if self.job.now.saturating_sub(stamp) >= span(RevocationMark::LIFETIME) {
+        if let Some(began) = self.job.intent.sign_in_time() {
+            // A store keeps the mark of a revocation for this long only.
+            if self.job.now.saturating_sub(began) >= span(RevocationMark::LIFETIME) {
                 return Err(Kind::Stale.into());
             }
         }
@@ -197,60 +131,60 @@ impl<S: SessionStore> Commit<'_, S> {
             return Ok(settled);
         }
         if self.job.is_stale {
-            let on = self.job.base.record().filter(|_| !self.job.intent.destroy).cloned();
-            self.job.draft = Arc::new(self.replay(&on.unwrap_or_else(blank))?);
+            let on = self.job.stored.record().filter(|_| !self.job.intent.destroy).cloned();
+            self.replay(&on.unwrap_or_else(Record::blank))?;
         }
-        let live = match &self.job.base {
-            Base::Live(live) => Some(live.clone()),
-            _ => None,
-        };
-        if let Base::Retired(Some(token)) = &self.job.base
+        if let Stored::EndedMeanwhile(Some(token)) = &self.job.stored
             && self.job.intent.destroy
         {
-            Box::pin(self.destroy(token.clone(), Base::Retired(None))).await?;
+            Box::pin(self.destroy(token.clone(), Stored::EndedMeanwhile(None))).await?;
             if self.job.plan == Plan::Destroy {
-                let fate = if self.job.intent.edited { Fate::Gone } else { Fate::Stored };
-                return Ok(Settled { fate, ..Settled::unchanged(Base::Retired(None)) });
+                let outcome = if self.job.intent.edited { Outcome::Gone } else { Outcome::Stored };
+                return Ok(Settled { outcome, ..Settled::unchanged(Stored::EndedMeanwhile(None)) });
             }
         }
+        let live = match &self.job.stored {
+            Stored::Live(live) => Some(live.clone()),
+            _ => None,
+        };
         match (self.job.plan, live) {
-            (Plan::Destroy, Some(live)) => {
-                let reply = Box::pin(self.destroy(live.token, Base::New)).await?;
-                Ok(Settled { reply, ..Settled::unchanged(Base::New) })
-            }
+            (Plan::Write, Some(live)) => self.write(live).await,
+            (Plan::Create, None) => self.create().await,
             (Plan::Create, Some(live)) => {
-                let reply = Box::pin(self.destroy(live.token, Base::New)).await?;
-                let created = self.create(Arc::clone(&self.job.draft)).await?;
-                Ok(Settled { reply: created.reply.or_keep(reply), ..created })
+                let cookie = Box::pin(self.destroy(live.token, Stored::New)).await?;
+                let created = self.create().await?;
+                Ok(Settled { cookie: created.cookie.or_keep(cookie), ..created })
             }
-            (Plan::Create, None) => self.create(Arc::clone(&self.job.draft)).await,
-            (Plan::Write, Some(live)) => self.change(live).await,
+            (Plan::Destroy, Some(live)) => {
+                let cookie = Box::pin(self.destroy(live.token, Stored::New)).await?;
+                Ok(Settled { cookie, ..Settled::unchanged(Stored::New) })
+            }
             (Plan::Touch(deadline), Some(live)) => Ok(Box::pin(self.touch(live, deadline)).await),
             (Plan::Refuse, _) => {
                 tracing::debug!(name: "session.changes.refused", "changes to a session that has ended are dropped");
-                Ok(Settled { fate: Fate::Gone, ..Settled::unchanged(self.job.base.clone()) })
+                Ok(Settled { outcome: Outcome::Gone, ..Settled::unchanged(self.job.stored.clone()) })
             }
-            _ => Ok(Settled::unchanged(self.job.base.clone())),
+            _ => Ok(Settled::unchanged(self.job.stored.clone())),
         }
     }
 
     /// Begins a session under a token that the client has never seen.
-    pub(super) async fn create(&mut self, mut record: Arc<Record>) -> Result<Settled, Error> {
+    pub(super) async fn create(&mut self) -> Result<Settled, Error> {
         if !self.job.can_send {
-            return self.cannot_send(self.job.base.clone());
+            return self.cannot_send(self.job.stored.clone());
         }
-        self.stamp(Arc::make_mut(&mut record), None)?;
-        Ok(match self.insert(&record).await? {
+        self.prepare(None)?;
+        Ok(match self.insert().await? {
             Some(token) => {
                 self.shared.events.began(&token);
-                Settled::live(token, record, true)
+                Settled::live(token, Arc::clone(&self.job.draft), true)
             }
-            None => Settled::refused(self.job.base.clone()),
+            None => Settled::refused(self.job.stored.clone()),
         })
     }
 
-    /// A new token is needed where no cookie can be sent: an error for who can handle it, a warning at the end.
-    pub(super) fn cannot_send(&self, base: Base) -> Result<Settled, Error> {
+    /// Drops changes that need a new token where no cookie can be sent: with an error for a handler, else with a warning.
+    pub(super) fn cannot_send(&self, stored: Stored) -> Result<Settled, Error> {
         if !self.job.is_last {
             return Err(Kind::ResponseSent.into());
         }
@@ -258,30 +192,49 @@ impl<S: SessionStore> Commit<'_, S> {
             name: "session.changes.unsent",
             "a response that carries no session cookie cannot begin or renew a session: changes are dropped"
         );
-        Ok(Settled { fate: Fate::Unsent, ..Settled::unchanged(base) })
+        Ok(Settled { outcome: Outcome::Unsent, ..Settled::unchanged(stored) })
     }
 
-    /// Stores a record under a fresh token; `None` if its owner's sessions were revoked meanwhile.
-    pub(super) async fn insert(&mut self, record: &Arc<Record>) -> Result<Option<SessionToken>, Error> {
-        // One that was tried already, and taken, is among them.
-        let tried = usize::from(self.met.take().is_some());
-        for _ in tried..MAX_TRIES {
+    /// Stores the draft under a fresh token; `None` if its owner's sessions were revoked meanwhile.
+    pub(super) async fn insert(&mut self) -> Result<Option<SessionToken>, Error> {
+        for _ in 0..MAX_TRIES {
             let fresh = self.shared.random.token()?;
-            self.attempt(&fresh, record.version, true);
-            let asked = self.wait(self.store.create(&fresh, record, self.now())).await;
-            let created = asked.map_err(|error| error.naming(record))?;
+            self.attempt(&fresh, true);
+            let asked = self.wait(self.store.create(&fresh, &self.job.draft, self.now())).await;
+            let created = asked.map_err(|error| error.naming(&self.job.draft))?;
             self.attempt = None;
             match created {
                 Created::Stored => return Ok(Some(fresh)),
                 Created::Instead(token) => return Ok(Some(token)),
-                Created::Taken => warn_of_taken(&fresh),
+                // Chance does not explain a collision: the randomness or the store is broken.
+                Created::Taken => tracing::warn!(
+                    name: "session.token.taken",
+                    key = ?fresh.key(), "a fresh session token was taken"
+                ),
                 Created::Revoked(mark) => {
-                    refusal::heed(self.shared, &mark, self.job.now);
+                    self.heed(&mark);
                     return Ok(None);
                 }
             }
         }
         Err(StoreError::new("every fresh token is taken").into())
+    }
+
+    /// Reports a sign-in that a revocation refused, and takes the revocation's time over: the next sign-in then comes
+    /// after it, whatever this clock says.
+    ///
+    /// Otherwise nobody whose sessions were revoked by a clock that ran ahead could sign in before this clock has caught up.
+    pub(super) fn heed(&self, mark: &RevocationMark) {
+        self.shared.sign_in_times.learn(mark.before());
+        match mark.before().saturating_sub(self.job.now) {
+            0 => came_too_late(),
+            ahead => tracing::warn!(
+                name: "session.sign_in.refused",
+                ahead = ?Duration::from_micros(ahead),
+                "a sign-in was refused by a revocation that is ahead of this clock, which has stepped back or is behind \
+                 another server's"
+            ),
+        }
     }
 
     /// Moves the deadline. A failure costs the client nothing but a little of its time.
@@ -290,10 +243,10 @@ impl<S: SessionStore> Commit<'_, S> {
         let token = match self.wait(asked).await {
             Ok(Updated::Done) => live.token,
             Ok(Updated::Instead(token)) => token,
-            Ok(Updated::Conflict | Updated::Gone) => return Settled::unchanged(Base::Live(live)),
+            Ok(Updated::Conflict | Updated::Gone) => return Settled::unchanged(Stored::Live(live)),
             Err(error) => {
                 self.shared.events.failed(Operation::Touch, &error);
-                return Settled::unchanged(Base::Live(live));
+                return Settled::unchanged(Stored::Live(live));
             }
         };
         self.shared.events.refreshed(&token);
@@ -302,33 +255,60 @@ impl<S: SessionStore> Commit<'_, S> {
         Settled::live(token, record, true)
     }
 
-    /// Ends a session, and whatever it was renewed to meanwhile.
+    /// Ends a session, and any session that it was renewed to meanwhile.
     ///
-    /// Where another request had ended it already, the client's cookie is left alone: it may be that of a sign-in since.
-    async fn destroy(&mut self, mut token: SessionToken, left: Base) -> Result<Reply, Error> {
+    /// If another request has ended it already, the client's cookie is left alone: it may belong to a later sign-in.
+    async fn destroy(&mut self, mut token: SessionToken, left: Stored) -> Result<CookieAction, Error> {
         let has_ended = loop {
             let found = self.wait(self.store.delete(&token, TOMBSTONE, self.now())).await?;
             let Deleted::Retired(stone) = found else { break found == Deleted::Done };
             let Some(successor) = stone.successor(&token) else {
-                // Its own tombstone, where the store sent the call again.
+                // The session's own tombstone, if the store sent the call again.
                 break stone == self.tombstone(TombstoneKind::Destroyed);
             };
             token = successor;
         };
         self.shared.events.destroyed(&token, has_ended);
         self.job.intent.destroy = false;
-        self.job.base = left;
-        Ok(if has_ended || self.shared.is_sealed() { Reply::Remove } else { Reply::Leave })
+        self.job.stored = left;
+        Ok(if has_ended || self.shared.is_sealed() { CookieAction::Remove } else { CookieAction::Leave })
     }
 
-    pub(super) fn replay(&self, on: &Record) -> Result<Record, Error> {
-        self.job.intent.replay(on, self.shared.max_record_len).map(|(record, _)| record)
+    /// Makes the draft anew, by playing the log again on another record.
+    pub(super) fn replay(&mut self, on: &Record) -> Result<(), Error> {
+        let (record, _) = self.job.intent.replay(on, self.shared.max_record_len)?;
+        self.job.draft = Arc::new(record);
+        Ok(())
     }
 
-    /// Gives a record that is about to be stored what it needs, and says what becomes of the stored deadline.
-    pub(super) fn stamp(&self, record: &mut Record, before: Option<&Record>) -> Result<Deadline, Error> {
-        let (lifetime, now) = (&self.shared.lifetime, self.job.now);
-        if stamp(record, before.map(Record::version), self.shared, now)? {
+    /// Gives the draft its version and time, and the parts that a new session lacks. Returns the change to the stored
+    /// deadline.
+    ///
+    /// # Errors
+    ///
+    /// The record is too large, or there is no randomness.
+    pub(super) fn prepare(&mut self, before: Option<&Record>) -> Result<Deadline, Error> {
+        let (random, lifetime, now) = (&self.shared.random, &self.shared.lifetime, self.job.now);
+        let record = Arc::make_mut(&mut self.job.draft);
+        fits(record, self.shared.max_record_len)?;
+        let (lacks_handle, lacks_csrf) = (record.handle == SessionHandle::NONE, record.csrf == [0; CSRF_LEN]);
+        if lacks_handle || lacks_csrf {
+            // One draw costs hardly more than a short one.
+            let bytes: [u8; HANDLE_LEN + CSRF_LEN] = random.bytes()?;
+            if let (true, Some(handle)) = (lacks_handle, bytes.first_chunk()) {
+                record.handle = SessionHandle::from_bytes(*handle);
+            }
+            if let (true, Some(secret)) = (lacks_csrf, bytes.last_chunk()) {
+                record.csrf = *secret;
+            }
+        }
+        record.version = random.version(before.map(Record::version))?;
+        record.seen = record.seen.max(now);
+        if record.created == 0 {
+            // Zero stands for a session that did not begin yet, and a clock that was never set shows it too.
+            record.created = now.max(1);
+            record.absolute = lifetime.absolute_deadline(now);
+            record.deadline = lifetime.deadline(record, now);
             return Ok(Deadline::Set);
         }
         if self.job.intent.sets_idle() {
@@ -349,6 +329,66 @@ impl<S: SessionStore> Commit<'_, S> {
     }
 
     pub(super) async fn wait<T>(&self, asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, Error> {
-        self.limit.wait(asked).await
+        self.deadline.wait(asked).await
+    }
+}
+
+/// Reports a refusal that shows in a record which was ended before anybody else knew it.
+pub(super) fn came_too_late() {
+    tracing::info!(
+        name: "session.sign_in.revoked",
+        "a sign-in came too late: its owner's sessions were revoked meanwhile"
+    );
+}
+
+async fn reload(store: &impl SessionStore, cell: &SessionCell, now: u64) -> Result<(), Error> {
+    let shared = &*cell.shared;
+    let stored = {
+        let mut state = cell.lock();
+        // The answer reveals whether the session is still there.
+        state.accessed = true;
+        state.stored.clone()
+    };
+    let live = match stored {
+        Stored::Live(live) => live,
+        Stored::New => return Ok(()),
+        Stored::Dead(_) | Stored::EndedMeanwhile(_) => return Err(Kind::Gone.into()),
+        Stored::Unavailable => return Err(Kind::Unavailable.into()),
+    };
+    let deadline = StoreDeadline::new(shared);
+    let report = |error: &Error| shared.events.failed(Operation::Load, error);
+    let stored = match deadline.wait(store.load(&live.token, time(now))).await.inspect_err(report)? {
+        Loaded::Live(record) => Stored::Live(Live { record, ..live }),
+        Loaded::Outdated(record) => Stored::Live(Live { record, outdated: true, ..live }),
+        Loaded::Tombstone(stone) if stone.kind() == TombstoneKind::Emptied => Stored::New,
+        Loaded::Tombstone(stone) => {
+            let finding = Successor::find(store, &stone, &live.token, time(now));
+            match deadline.wait(finding).await.inspect_err(report)? {
+                Successor::Live(successor) => Stored::Live(successor),
+                Successor::Emptied(_) => Stored::New,
+                Successor::None => Stored::EndedMeanwhile(Some(live.token)),
+            }
+        }
+        Loaded::Absent => Stored::EndedMeanwhile(Some(live.token)),
+    };
+    let is_gone = stored.is_over();
+    cell.rebase(stored, CookieAction::Leave);
+    if is_gone { Err(Kind::Gone.into()) } else { Ok(()) }
+}
+
+/// Gives the changes back if a closure of the program panics while they are played again.
+struct Unwound<'a> {
+    cell: &'a SessionCell,
+    intent: Option<Intent>,
+}
+
+impl Drop for Unwound<'_> {
+    fn drop(&mut self) {
+        if let Some(intent) = self.intent.take()
+            && let Some(work) = &mut self.cell.lock().work
+        {
+            work.intent.prepend(intent);
+            work.is_stale = true;
+        }
     }
 }

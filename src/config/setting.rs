@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 use cookie::SameSite;
 
 use super::units;
-use crate::builder::{CacheHeaders, OnStoreFailure};
+use crate::builder::OnStoreFailure;
+use crate::session::CacheHeaders;
 
 /// A value as it was found. Environment variables are texts.
 #[derive(Debug, Clone)]

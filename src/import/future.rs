@@ -10,13 +10,10 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::builder::CacheHeaders;
 use crate::cookie::SessionCookie;
 use crate::error::Error;
-use crate::layer::Shared;
 use crate::respond::{self, EmptyBody, Protocol};
-use crate::session::{LazySession, Reply, Session};
-use crate::store::Boxed;
+use crate::session::{Boxed, CacheHeaders, CookieAction, LazySession, Session, Shared};
 
 pin_project! {
     /// The response of an [`ImportService`](crate::ImportService).
@@ -66,7 +63,7 @@ pub(super) enum Removal {
 
 impl Removal {
     pub(super) fn now(session: &Session, cookie: &SessionCookie) -> Self {
-        Self::Leftover(cookie.removal(), Arc::clone(&session.inner().shared))
+        Self::Leftover(cookie.removal(), Arc::clone(&session.cell().shared))
     }
 
     pub(super) fn if_live(lazy: LazySession, cookie: &SessionCookie) -> Self {
@@ -79,7 +76,7 @@ impl Removal {
             Self::Due(removal) => (removal, None),
             Self::Leftover(removal, shared) => (removal, Some(Arc::clone(shared))),
             Self::IfLive(removal, lazy) => match lazy.loaded().filter(was_live) {
-                Some(session) => (removal, Some(Arc::clone(&session.inner().shared))),
+                Some(session) => (removal, Some(Arc::clone(&session.cell().shared))),
                 None => return,
             },
         };
@@ -98,8 +95,8 @@ impl Removal {
 
 /// Whether the client came with a live session, which the handler may have ended.
 fn was_live(session: &Session) -> bool {
-    let state = session.inner().lock();
-    state.base.record().is_some() || matches!(state.reply, Reply::Remove)
+    let state = session.cell().lock();
+    state.stored.record().is_some() || matches!(state.cookie, CookieAction::Remove)
 }
 
 impl<S, ReqBody> ImportFuture<S, ReqBody>

@@ -1,52 +1,52 @@
-//! What a request does to its session, as a log that can be played again on a newer record.
+//! The changes that a request makes to its session, as a log that can be played again on a newer record.
 
 use std::fmt;
 use std::sync::Arc;
 
 use super::log::Log;
-use crate::commit::Attempt;
 use crate::error::{Error, Kind};
-use crate::record::{CSRF_LEN, Entry, Record, SessionHandle, Values};
+use crate::record::{CSRF_LEN, Entry, Record, SessionHandle, Values, Version};
+use crate::token::SessionToken;
 
 /// One change. `Entry` and `Arc` make a copy cheap.
 #[derive(Clone)]
 pub(crate) enum Op {
     Insert(Entry),
     Remove(Arc<str>),
-    /// Removes what was taken, and nothing that took its place meanwhile.
+    /// Removes the entry that was taken, but not a newer entry in its place.
     Take(Entry),
     Update(Arc<str>, Arc<Closure>),
-    /// Several keys at once, as the fields of a `TypedSession`.
+    /// Changes several keys at once, as a `TypedSession` does.
     Edit(Arc<Edit>),
     Clear,
     Flash(Entry),
     TakeFlash(Entry),
     Idle(u64),
     SignIn(SignIn),
-    /// The CSRF secret was handed out: this one, if the session had none yet.
-    Pin([u8; CSRF_LEN]),
+    /// Keeps the CSRF secret, since it was handed out: the session's own, or this one if it has none yet.
+    KeepCsrf([u8; CSRF_LEN]),
 }
 
 /// The closure of an `update`: JSON in, JSON out, `None` for absence.
 pub(crate) type Closure = dyn Fn(Option<&str>) -> Result<Option<Entry>, Error> + Send + Sync;
 
-/// The closure of a `TypedSession::update`: what it makes of these values, as inserts and removals.
+/// The closure of a `TypedSession::update`: values in, inserts and removals out.
 pub(crate) type Edit = dyn Fn(&Values) -> Result<Vec<Op>, Error> + Send + Sync;
 
 #[derive(Clone)]
 pub(crate) struct SignIn {
     pub(crate) owner: Arc<str>,
-    /// When it began, which orders it among revocations that are under way.
-    pub(crate) stamp: u64,
-    /// When the owner proved who it is: the same, but for a session that began elsewhere.
+    /// The time at which it began (microseconds), which orders it among revocations that are under way.
+    pub(crate) time: u64,
+    /// The time at which the owner proved their identity: the same, except for a session that began elsewhere.
     pub(crate) signed_in: u64,
     pub(crate) handle: SessionHandle,
-    /// Whether the session was another person's: then what the request changed before was that person's too.
+    /// Whether the session was another person's: then the request's earlier changes were that person's too.
     pub(crate) begins_anew: bool,
 }
 
 impl Op {
-    /// Applies the change and tells whether it made a difference. Runs user code only for `Update` and `Edit`.
+    /// Applies the change and returns whether it made a difference. Runs user code only for `Update` and `Edit`.
     pub(crate) fn apply(&self, to: &mut Record) -> Result<bool, Error> {
         Ok(match self {
             Self::Insert(entry) => put(&mut to.values, entry),
@@ -75,7 +75,7 @@ impl Op {
                 sign_in.apply(to);
                 true
             }
-            Self::Pin(secret) => {
+            Self::KeepCsrf(secret) => {
                 if to.csrf == [0; CSRF_LEN] {
                     to.csrf = *secret;
                 }
@@ -83,13 +83,22 @@ impl Op {
             }
         })
     }
+
+    /// Returns the most bytes that the change can add.
+    pub(super) fn growth(&self) -> usize {
+        match self {
+            Self::Insert(entry) | Self::Flash(entry) => 8 + entry.key().len() + entry.json().len(),
+            Self::SignIn(sign_in) => sign_in.owner.len(),
+            _ => 0,
+        }
+    }
 }
 
 impl SignIn {
     fn apply(&self, to: &mut Record) {
         if to.owner.as_ref().is_some_and(|before| *before != self.owner) {
-            // Another person's session begins: nothing of the one before may show (CVE-2014-0482). The zero makes
-            // the commit give it a lifetime of its own.
+            // Another person's session begins, and nothing of the one before may show (CVE-2014-0482). The zero in
+            // `created` makes the commit give it a lifetime of its own.
             (to.values, to.flash) = (Values::default(), Values::default());
             (to.created, to.renewed, to.idle, to.pinned) = (0, 0, 0, false);
         }
@@ -113,18 +122,30 @@ fn take(values: &mut Values, taken: &Entry) -> bool {
     values.get(taken.key()).is_some_and(|present| present.equals(taken)) && values.remove(taken.key()).is_some()
 }
 
-/// What a request wants done and has not yet committed.
+/// The changes that a request has asked for and not yet committed.
 #[derive(Clone, Default)]
 pub(crate) struct Intent {
-    /// The session that was loaded is to be destroyed; the rest belongs to a new one.
+    /// Whether the loaded session is to be destroyed; the other changes then belong to a new session.
     pub(crate) destroy: bool,
-    /// The token is to be replaced, and the CSRF secret by this one.
+    /// The new CSRF secret, if the token is to be replaced.
     pub(crate) renew: Option<[u8; CSRF_LEN]>,
     /// Whether any change in the log made a difference.
     pub(crate) edited: bool,
     pub(crate) log: Log,
-    /// An earlier try whose answer was lost.
+    /// An earlier write whose answer was lost.
     pub(crate) pending: Option<Box<Attempt>>,
+}
+
+/// A write that the store was asked for and has not answered.
+#[derive(Clone)]
+pub(crate) struct Attempt {
+    pub(crate) token: SessionToken,
+    pub(crate) version: Version,
+    /// The number of logged changes that the written record holds.
+    pub(crate) ops: usize,
+    pub(crate) renew: Option<[u8; CSRF_LEN]>,
+    /// Whether the client has to be sent the token.
+    pub(crate) is_news: bool,
 }
 
 impl Intent {
@@ -137,25 +158,19 @@ impl Intent {
         self.destroy || self.renew.is_some() || self.edited
     }
 
-    /// Whether it is nothing but changes to values, which need no new token and no new deadline.
-    pub(crate) fn is_plain(&self) -> bool {
-        let is_other = |op: &Op| matches!(op, Op::Idle(_) | Op::SignIn(_));
-        self.edited && !self.destroy && self.renew.is_none() && self.pending.is_none() && !self.log.iter().any(is_other)
-    }
-
     pub(crate) fn sets_idle(&self) -> bool {
         self.log.iter().any(|op| matches!(op, Op::Idle(_)))
     }
 
-    /// When the sign-in began that this would commit.
-    pub(crate) fn sign_in_stamp(&self) -> Option<u64> {
+    /// Returns the time at which the sign-in began that this would commit.
+    pub(crate) fn sign_in_time(&self) -> Option<u64> {
         self.log.iter().rev().find_map(|op| match op {
-            Op::SignIn(sign_in) => Some(sign_in.stamp),
+            Op::SignIn(sign_in) => Some(sign_in.time),
             _ => None,
         })
     }
 
-    /// Plays the log again on another record, and tells whether it made a difference.
+    /// Plays the log again on another record, and returns whether it made a difference.
     ///
     /// # Errors
     ///
@@ -163,7 +178,7 @@ impl Intent {
     pub(crate) fn replay(&self, on: &Record, limit: usize) -> Result<(Record, bool), Error> {
         let mut record = on.clone();
         let mut edited = false;
-        // The record may have no owner by now, since that person's session has ended: the changes must not outlive it.
+        // That person's session may have ended, so that the record has no owner: the person's changes must not outlive it.
         let anew = |op: &Op| matches!(op, Op::SignIn(sign_in) if sign_in.begins_anew);
         let theirs = self.log.iter().rev().position(anew).map_or(0, |last| self.log.len() - 1 - last);
         for op in self.log.iter().skip(theirs) {
@@ -176,10 +191,10 @@ impl Intent {
         Ok((record, edited))
     }
 
-    /// Puts what a failed commit could not do in front of what was asked for since.
+    /// Puts the changes of a failed commit in front of the changes made since.
     pub(crate) fn prepend(&mut self, mut earlier: Self) {
         if self.destroy {
-            // What came before a `destroy` has no effect, except that it may have been a `destroy` too.
+            // Changes before a `destroy` have no effect.
             return;
         }
         self.pending = earlier.pending;
@@ -202,7 +217,7 @@ impl fmt::Debug for Intent {
     }
 }
 
-/// Refuses a record that is larger than `limit` bytes, naming the value to look at first.
+/// Refuses a record that is larger than `limit` bytes, and names the largest value.
 pub(crate) fn fits(record: &Record, limit: usize) -> Result<(), Error> {
     let actual = record.encoded_len();
     if actual <= limit {

@@ -1,16 +1,16 @@
 //! Keys that know the type of their value.
 
-use std::borrow::Borrow;
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde_core::de::DeserializeOwned;
 use serde_core::{Deserialize, Serialize};
 
-use super::{Session, SessionView};
+use super::request::Session;
+use super::view::SessionView;
 use crate::error::Error;
 
-/// A key whose values are `T`s: name and type stand once, in a constant.
+/// A key whose values are `T`s. A constant of this type states name and type once.
 ///
 /// # Examples
 ///
@@ -40,7 +40,7 @@ pub struct SessionKey<T> {
 }
 
 impl<T> SessionKey<T> {
-    /// Names a key.
+    /// Makes a key of this name.
     pub const fn new(name: &'static str) -> Self {
         Self { name, value: PhantomData }
     }
@@ -50,7 +50,7 @@ impl<T> SessionKey<T> {
         self.name
     }
 
-    /// Removes the value and tells whether there was one; see [`Session::remove`].
+    /// Removes the value, and returns whether there was one; see [`Session::remove`].
     pub fn remove(&self, session: &Session) -> Result<bool, Error> {
         session.remove(self.name)
     }
@@ -63,7 +63,7 @@ impl<T> SessionKey<T> {
         session.read(self.name)
     }
 
-    /// Removes the value and returns it; see [`Session::take`].
+    /// Removes the value, and returns it; see [`Session::take`].
     pub fn take(&self, session: &Session) -> Result<Option<T>, Error>
     where
         T: for<'de> Deserialize<'de>,
@@ -71,24 +71,20 @@ impl<T> SessionKey<T> {
         session.take(self.name)
     }
 
-    /// Sets the value, a `T` or what a `T` can be borrowed as, such as a `str` for a `String`; see [`Session::insert`].
+    /// Sets the value: a `T`, a `&T`, or a `&str` or slice for a `String` or `Vec`; see [`Session::insert`].
     ///
     /// ```compile_fail
     /// # use tower_session_layer::{Session, SessionKey};
     /// const COUNTRY: SessionKey<String> = SessionKey::new("countryCode");
     /// fn wrong(session: &Session) {
-    ///     COUNTRY.insert(session, &49); // a number is no country
+    ///     COUNTRY.insert(session, 49); // a number is no country
     /// }
     /// ```
-    pub fn insert<Q>(&self, session: &Session, value: &Q) -> Result<(), Error>
-    where
-        T: Borrow<Q>,
-        Q: Serialize + ?Sized,
-    {
+    pub fn insert(&self, session: &Session, value: impl ValueOf<T>) -> Result<(), Error> {
         session.insert(self.name, value)
     }
 
-    /// Changes the value by what it is; see [`Session::update`].
+    /// Computes the value from its present value; see [`Session::update`].
     pub fn update<F>(&self, session: &Session, change: F) -> Result<(), Error>
     where
         T: Serialize + for<'de> Deserialize<'de>,
@@ -112,7 +108,20 @@ impl<T> fmt::Debug for SessionKey<T> {
     }
 }
 
-/// What a [`SessionKey`] can be read from: [`Session`] and [`SessionView`].
+/// A value that a [`SessionKey<T>`](SessionKey) can be set to: a `T`, a `&T`, or the borrowed form of a `String` or `Vec`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no value of a `SessionKey<{T}>`",
+    label = "expected a `{T}` or a reference to one"
+)]
+pub trait ValueOf<T>: Serialize {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize> ValueOf<T> for T {}
+impl<T: Serialize> ValueOf<T> for &T {}
+impl ValueOf<String> for &str {}
+impl<T: Serialize> ValueOf<Vec<T>> for &[T] {}
+
+/// A session that a [`SessionKey`] can be read from: [`Session`] or [`SessionView`].
 #[diagnostic::on_unimplemented(
     message = "a `SessionKey` cannot be read from `{Self}`",
     label = "expected a `Session` or a `SessionView`",

@@ -1,66 +1,45 @@
-//! A request's session between load and commit: what was loaded apart from what was changed.
+//! A request's session between load and commit: the stored session apart from what was changed.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use super::Scope;
 use super::changes::{Intent, Op, fits};
-use super::gate::Gate;
 use crate::error::{Error, Kind};
-use crate::layer::Shared;
-use crate::record::{CSRF_LEN, Record, SessionHandle, Values, Version};
+use crate::record::{CSRF_LEN, Record};
 use crate::token::SessionToken;
 
-/// What all handles of one request's session share.
-pub(crate) struct Inner {
-    pub(crate) shared: Arc<Shared>,
-    /// The session of the layer around this one.
-    pub(crate) outer: Option<Scope>,
-    pub(crate) carrier: Carrier,
-    state: Mutex<State>,
-    pub(crate) gate: Gate,
-}
-
 pub(crate) struct State {
-    pub(crate) base: Base,
+    pub(crate) stored: Stored,
     /// Whether the handler looked at the session: then the response varies with the cookie.
     pub(crate) accessed: bool,
-    pub(crate) head: Head,
-    /// Whether changes were dropped with the response, of which nobody was told yet.
+    pub(crate) head: ResponseHead,
+    /// Whether changes were dropped with the response and no `commit()` has reported it yet.
     pub(crate) dropped: bool,
     /// Made at the first change.
     pub(crate) work: Option<Work>,
-    /// What the response's cookie has to say so far.
-    pub(crate) reply: Reply,
-}
-
-/// What brings tokens from the client and to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Carrier {
-    Cookie,
-    /// A header of the layer's own, for clients without cookies.
-    Header,
+    /// The instruction for the client's cookie so far.
+    pub(crate) cookie: CookieAction,
 }
 
 /// Whether a new token can still reach the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Head {
+pub(crate) enum ResponseHead {
     Open,
     /// The response has been decided.
     Sent,
-    /// There will be no response, since the request was dropped; with how many changes it had until then.
+    /// The request was dropped and gets no response; with the number of changes it had until then.
     Lost(u64),
 }
 
-/// What the store holds, as far as this request knows.
+/// The session that the store holds, as far as this request knows.
 #[derive(Debug, Clone)]
-pub(crate) enum Base {
+pub(crate) enum Stored {
     New,
     Live(Live),
     /// The token was dead when it came: only a `renew` of this request itself may begin a session.
     Dead(SessionToken),
-    /// The session ended under this request, and its token is as dead. Where it is known, a `destroy` ends whatever it was
-    /// renewed to.
-    Retired(Option<SessionToken>),
+    /// The session ended under this request, and its token is as dead. With a known token, a `destroy` also ends the
+    /// session that it was renewed to.
+    EndedMeanwhile(Option<SessionToken>),
     /// The store could not be read, and the layer was told to go on.
     Unavailable,
 }
@@ -69,8 +48,8 @@ pub(crate) enum Base {
 pub(crate) struct Live {
     pub(crate) token: SessionToken,
     pub(crate) record: Arc<Record>,
-    /// Whether the client is to be sent another token although nothing changed: it was sealed with an old key, or the one
-    /// that came leads on to this one.
+    /// Whether the client needs another token although nothing changed: its token was sealed with an old key, or leads on
+    /// to this one.
     pub(crate) outdated: bool,
 }
 
@@ -80,15 +59,15 @@ pub(crate) struct Work {
     /// Shared only while a commit is under way.
     pub(crate) draft: Arc<Record>,
     pub(crate) intent: Intent,
-    /// Counts changes, so that a commit sees what came while it was under way.
+    /// Counts changes, so that a commit sees which of them came while it was under way.
     pub(crate) edits: u64,
-    /// Whether the draft is not what the intent makes of the base.
+    /// Whether the draft differs from what the intent makes of the stored session.
     pub(crate) is_stale: bool,
 }
 
-/// What the response does to the client's cookie. A later answer replaces an earlier one, except by `Leave`.
+/// The response's instruction for the client's cookie. A later instruction replaces an earlier one, except for `Leave`.
 #[derive(Debug, Clone, Default)]
-pub(crate) enum Reply {
+pub(crate) enum CookieAction {
     #[default]
     Leave,
     Set {
@@ -96,14 +75,14 @@ pub(crate) enum Reply {
         deadline: u64,
         /// Whether the session has an idle timeout of its own ("remember me").
         remembered: bool,
-        /// When that was decided, if the response follows at once.
+        /// The time of the decision, if the response follows at once.
         as_of: Option<u64>,
     },
     Remove,
 }
 
-impl Reply {
-    /// The cookie of a live session, decided at `as_of` if the response follows at once.
+impl CookieAction {
+    /// Sets the cookie of a live session, decided at `as_of` if the response follows at once.
     pub(crate) fn set(live: &Live, as_of: Option<u64>) -> Self {
         let remembered = live.record.idle > 0;
         Self::Set { token: live.token.clone(), deadline: live.record.deadline, remembered, as_of }
@@ -114,112 +93,58 @@ impl Reply {
     }
 }
 
-impl Inner {
-    #[inline]
-    pub(crate) fn new(shared: Arc<Shared>, base: Base, outer: Option<Scope>, carrier: Carrier) -> Self {
-        let state = State { base, accessed: false, head: Head::Open, dropped: false, work: None, reply: Reply::Leave };
-        Self { shared, outer, carrier, state: Mutex::new(state), gate: Gate::default() }
-    }
-
-    /// Never held while user code runs or across an await; a panic elsewhere left the state whole.
-    #[inline]
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    #[inline]
-    pub(crate) fn parts(&mut self) -> (&Shared, &mut State) {
-        (&self.shared, self.state.get_mut().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Reads the session as the handler sees it; `None` where there is none yet. This is an access.
-    pub(crate) fn read<R>(&self, look: impl FnOnce(Option<&Record>, &State) -> R) -> R {
-        let mut state = self.lock();
-        state.accessed = true;
-        look(state.current(), &state)
-    }
-
-    /// Changes the session as the handler sees it.
-    pub(crate) fn write<R>(&self, change: impl FnOnce(&mut Work) -> Result<R, Error>) -> Result<R, Error> {
-        let mut state = self.lock();
-        let work = state.work_mut()?;
-        let result = change(work)?;
-        work.edits += 1;
-        drop(state);
-        self.id().disturb();
-        Ok(result)
-    }
-
-    /// Ends a request whose response will never be sent.
-    pub(crate) fn lose(&self) {
-        let mut state = self.lock();
-        let edits = state.work.as_ref().map_or(0, |work| work.edits);
-        state.head = Head::Lost(edits);
-    }
-
-    /// Installs what a commit or reload brought, with what was changed meanwhile on top.
-    pub(crate) fn rebase(&self, base: Base, reply: Reply) {
-        let mut state = self.lock();
-        if base.is_over() && matches!(state.reply, Reply::Set { .. }) {
-            // The cookie of a session that has ended must not replace that of whatever came after it.
-            state.reply = Reply::Leave;
-        }
-        state.base = base;
-        state.reply = reply.or_keep(std::mem::take(&mut state.reply));
-        while let Some(work) = state.work.take() {
-            if work.intent.is_nothing() {
-                return;
-            }
-            let on = if work.intent.destroy { None } else { state.base.record().cloned() };
-            let mut stale = work.clone();
-            stale.is_stale = true;
-            state.work = Some(stale);
-            // Closures are user code: they run outside the lock, and again if yet another change came meanwhile.
-            drop(state);
-            let replayed = work.intent.replay(&on.unwrap_or_else(blank), usize::MAX);
-            // A closure that cannot read the newer value fails again in the commit, which reports it.
-            let Ok((draft, edited)) = replayed else { return };
-            state = self.lock();
-            if let Some(latest) = state.work.as_mut().filter(|latest| latest.edits == work.edits) {
-                latest.draft = Arc::new(draft);
-                latest.intent.edited = edited;
-                latest.is_stale = false;
-                return;
-            }
-        }
-    }
+/// The session's part of the response.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) cookie: CookieAction,
+    pub(crate) accessed: bool,
 }
 
 impl State {
-    /// The record that the handler sees.
-    pub(crate) fn current(&self) -> Option<&Record> {
-        self.work.as_ref().map(|work| &*work.draft).or_else(|| self.base.record())
+    #[inline]
+    pub(super) fn new(stored: Stored) -> Self {
+        let cookie = CookieAction::Leave;
+        Self { stored, accessed: false, head: ResponseHead::Open, dropped: false, work: None, cookie }
     }
 
-    /// The CSRF secret that forms hold: the session's, once it was handed out. A dead token, for which nothing can be
-    /// stored, has one of its own, so that the sign-in form works for whoever was signed out elsewhere.
+    /// Ends the request: no token can be sent from now on.
+    #[inline]
+    pub(crate) fn finish(&mut self) -> Outgoing {
+        self.head = ResponseHead::Sent;
+        Outgoing { cookie: std::mem::take(&mut self.cookie), accessed: self.accessed }
+    }
+
+    /// Returns the record that the handler sees.
+    pub(crate) fn current(&self) -> Option<&Record> {
+        self.work.as_ref().map(|work| &*work.draft).or_else(|| self.stored.record())
+    }
+
+    /// Returns the CSRF secret that forms hold, once it was handed out.
+    ///
+    /// Nothing can be stored for a dead token, so its secret is derived from it: the sign-in form then works for a person
+    /// who was signed out elsewhere.
     pub(crate) fn csrf(&self) -> Option<[u8; CSRF_LEN]> {
         let renews = self.work.as_ref().is_some_and(|work| work.intent.renew.is_some());
-        match (self.current().filter(|record| record.pinned), &self.base) {
+        match (self.current().filter(|record| record.pinned), &self.stored) {
             (Some(record), _) => Some(record.csrf),
-            (None, Base::Dead(token)) if !renews => Some(token.derive(b"tower-session-layer csrf of the dead v1")),
+            (None, Stored::Dead(token)) if !renews => Some(token.derive(b"tower-session-layer csrf of the dead v1")),
             (None, _) => None,
         }
     }
 
     pub(crate) fn work_mut(&mut self) -> Result<&mut Work, Error> {
         self.accessed = true;
-        if matches!(self.base, Base::Unavailable) {
+        if matches!(self.stored, Stored::Unavailable) {
             return Err(Kind::Unavailable.into());
         }
         Ok(self.work.get_or_insert_with(|| {
-            let draft = Arc::new(self.base.record().cloned().unwrap_or_else(blank));
+            let draft = Arc::new(self.stored.record().cloned().unwrap_or_else(Record::blank));
             Work { draft, intent: Intent::default(), edits: 0, is_stale: false }
         }))
     }
 }
 
-impl Base {
+impl Stored {
     pub(crate) fn record(&self) -> Option<&Record> {
         match self {
             Self::Live(live) => Some(&live.record),
@@ -227,16 +152,17 @@ impl Base {
         }
     }
 
-    pub(crate) fn shared_record(&self) -> Option<Arc<Record>> {
+    /// Returns the stored record, or a blank one.
+    pub(crate) fn record_or_blank(&self) -> Arc<Record> {
         match self {
-            Self::Live(live) => Some(Arc::clone(&live.record)),
-            _ => None,
+            Self::Live(live) => Arc::clone(&live.record),
+            _ => Arc::new(Record::blank()),
         }
     }
 
-    /// Whether the token is dead, so that what the request changes has nowhere to go.
+    /// Whether the token is dead, so that the request's changes have nowhere to go.
     pub(crate) fn is_over(&self) -> bool {
-        matches!(self, Self::Dead(_) | Self::Retired(_))
+        matches!(self, Self::Dead(_) | Self::EndedMeanwhile(_))
     }
 }
 
@@ -252,7 +178,7 @@ impl Work {
         Ok(())
     }
 
-    /// Applies changes, all or none, and logs another, which a replay is to do in their place.
+    /// Applies changes, all or none, and logs another change for replays to make instead.
     pub(crate) fn apply_as(&mut self, ops: &[Op], logged: Op, limit: usize) -> Result<(), Error> {
         let edited = self.make(ops, limit)?;
         self.log(logged, edited);
@@ -285,55 +211,5 @@ impl Work {
     pub(crate) fn log(&mut self, op: Op, edited: bool) {
         self.intent.log.push(op);
         self.intent.edited |= edited;
-    }
-}
-
-impl Op {
-    /// At most how many bytes the change adds.
-    fn growth(&self) -> usize {
-        match self {
-            Self::Insert(entry) | Self::Flash(entry) => 8 + entry.key().len() + entry.json().len(),
-            Self::SignIn(sign_in) => sign_in.owner.len(),
-            _ => 0,
-        }
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let known = match state.head {
-            // A request that ends by itself without an answer drops its changes, as it should.
-            Head::Open => return,
-            Head::Sent => 0,
-            Head::Lost(edits) => edits,
-        };
-        if state.work.as_ref().is_some_and(|work| work.intent.is_change() && work.edits > known) {
-            tracing::warn!(
-                name: "session.changes.lost",
-                cookie = self.shared.cookie.name(),
-                "a session was changed after the response was committed, and the change is lost: call `commit()`"
-            );
-        }
-    }
-}
-
-/// A session that nothing was done to yet. The commit fills in what a new one needs.
-pub(crate) fn blank() -> Record {
-    Record {
-        created: 0,
-        seen: 0,
-        deadline: 0,
-        absolute: 0,
-        idle: 0,
-        signed_in: 0,
-        renewed: 0,
-        version: Version::after(None),
-        handle: SessionHandle::from_bytes([0; 16]),
-        owner: None,
-        csrf: [0; 24],
-        pinned: false,
-        flash: Values::default(),
-        values: Values::default(),
     }
 }

@@ -1,13 +1,17 @@
 //! A struct of the program as the session.
 
+mod fields;
+
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
 use serde_core::{Deserialize, Serialize};
 
-use super::fields::{Edited, again, edit, read};
-use super::{Op, Session, SessionView};
+use self::fields::{Edited, again, edit, read};
+use super::changes::Op;
+use super::request::Session;
+use super::view::SessionView;
 use crate::error::Error;
 use crate::record::Values;
 
@@ -92,7 +96,7 @@ impl<T> TypedSession<T> {
     }
 
     fn values(&self) -> Values {
-        self.session.inner().read(|record, _| record.map(|record| record.values.clone())).unwrap_or_default()
+        self.session.cell().read(|record, _| record.map(|record| record.values.clone())).unwrap_or_default()
     }
 
     /// Returns the struct, with the changes of this request.
@@ -123,8 +127,8 @@ impl<T> TypedSession<T> {
         T: Serialize + for<'de> Deserialize<'de>,
     {
         let Edited { ops, removed, result, .. } = edit(&self.values(), change)?;
-        let limit = self.session.inner().shared.max_record_len;
-        self.session.inner().write(|work| {
+        let limit = self.session.cell().shared.max_record_len;
+        self.session.cell().write(|work| {
             if removed.is_empty() {
                 return work.apply_all(ops, limit);
             }
@@ -150,14 +154,14 @@ impl<T> TypedSession<T> {
         T: Serialize + for<'de> Deserialize<'de>,
         F: Fn(&mut T) + Send + Sync + 'static,
     {
-        let id = self.session.inner().id();
-        let edit = Arc::new(move |values: &Values| id.alone(|| edit(values, |fields: &mut T| change(fields))));
+        let id = self.session.cell().id();
+        let edit = Arc::new(move |values: &Values| id.run_alone(|| edit(values, |fields: &mut T| change(fields))));
         let again = {
             let edit = Arc::clone(&edit);
             Arc::new(move |values: &Values| edit(values).map(|edited| edited.ops))
         };
-        let limit = self.session.inner().shared.max_record_len;
-        self.session.inner().change(
+        let limit = self.session.cell().shared.max_record_len;
+        self.session.cell().change(
             |record| record.map(|record| record.values.clone()).unwrap_or_default(),
             |before| edit(before),
             |work, before, Edited { ops, fields, .. }| {

@@ -1,32 +1,34 @@
-//! A session's values, flash values included.
+//! Reading and writing a session's values, flash values included.
 
 use std::sync::Arc;
 
 use serde_core::de::DeserializeOwned;
 use serde_core::{Deserialize, Serialize};
 
-use super::{Op, Session};
+use super::changes::Op;
+use super::json::{decode, encode};
+use super::request::Session;
 use crate::error::{Error, Kind};
 use crate::record::{Entry, Record};
 
 impl Session {
-    /// Returns the value of a key; `None` where there is none.
+    /// Returns the value of a key; `None` if the key has no value.
     ///
     /// # Errors
     ///
-    /// The value is not a `T` ([`Error::is_decode`]). It stays.
+    /// The value is not a `T` ([`Error::is_decode`]). The value stays.
     pub fn get<T: for<'de> Deserialize<'de>>(&self, key: &str) -> Result<Option<T>, Error> {
         self.entry(key).map(|entry| decode(entry.key(), entry.json())).transpose()
     }
 
     /// Sets the value of a key.
     ///
-    /// A value equal to the present one is no change, and a request without a change writes nothing.
+    /// Setting a value equal to the present one is no change, and a request without changes writes nothing.
     ///
     /// # Errors
     ///
-    /// The value cannot be written as JSON ([`Error::is_encode`]), the session would become larger than the layer or
-    /// its store allows ([`Error::is_too_large`]), or it is unavailable. Nothing was changed.
+    /// The value cannot be written as JSON ([`Error::is_encode`]), the session would become larger than the layer or its
+    /// store allows ([`Error::is_too_large`]), or the session is unavailable. After an error nothing is changed.
     ///
     /// # Examples
     ///
@@ -52,7 +54,7 @@ impl Session {
         self.apply(op)
     }
 
-    /// Removes a key and tells whether it was there.
+    /// Removes a key, and returns whether it had a value.
     ///
     /// # Errors
     ///
@@ -66,26 +68,26 @@ impl Session {
         })
     }
 
-    /// Removes a key and returns its value.
+    /// Removes a key, and returns its value.
     ///
-    /// Played again on a newer record, this removes only the value that it returned.
+    /// If another request has written the key meanwhile, the commit removes only the value that was returned here.
     ///
     /// # Errors
     ///
-    /// The value is not a `T`: it stays. Or the session is unavailable.
+    /// The value is not a `T`, and stays; or the session is unavailable.
     pub fn take<T: for<'de> Deserialize<'de>>(&self, key: &str) -> Result<Option<T>, Error> {
         self.take_with(|record| record.values.get(key), Op::Take)
     }
 
-    /// Changes the value of a key by what it is: `None` stands for absence on both sides.
+    /// Computes the value of a key from its present value. `None` stands for absence, as argument and as result.
     ///
-    /// The closure runs now, and again on the newer value for each conflict with another request; what this handler
-    /// sees may differ from what lands. It must not have effects of its own. It never runs under a lock.
+    /// The closure runs now, and again on the newer value for each conflict with another request, so the stored value may
+    /// differ from the one that this handler sees. The closure must have no side effects. It never runs under a lock.
     ///
     /// # Errors
     ///
-    /// The value is not a `T`, or the new one cannot be written, is too large, or the session is unavailable; or the
-    /// closure has itself changed this session, which stays changed. If a newer value is not a `T`, the commit fails (500).
+    /// The present value is not a `T`, the new one cannot be written or is too large, the session is unavailable, or the
+    /// closure itself has changed this session (that change stays). If a newer value is not a `T`, the commit fails (500).
     ///
     /// # Examples
     ///
@@ -108,7 +110,7 @@ impl Session {
         let closure = {
             let (key, id) = (Arc::clone(&key), self.0.id());
             Arc::new(move |json: Option<&str>| {
-                id.alone(|| {
+                id.run_alone(|| {
                     let value = json.map(|json| decode(&key, json)).transpose()?;
                     change(value).map(|value| encode(&key, &value)).transpose()
                 })
@@ -134,24 +136,24 @@ impl Session {
         self.entry(key).is_some()
     }
 
-    /// Returns the keys, sorted. Flash values are not among them.
+    /// Returns the keys, sorted, without those of flash values.
     pub fn keys(&self) -> Vec<String> {
         self.view().keys()
     }
 
-    /// Returns how many keys there are, without flash values.
+    /// Returns the number of keys, without those of flash values.
     pub fn len(&self) -> usize {
         self.0.read(|record, _| record.map_or(0, |record| record.values.entries().len()))
     }
 
-    /// Returns whether there is no key.
+    /// Returns whether the session has no key.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Removes all values and flash values; the owner stays signed in.
     ///
-    /// A session that a request leaves without value, flash or owner is removed, cookie and record.
+    /// A session that ends a request without value, flash value and owner is removed, cookie and record.
     ///
     /// # Errors
     ///
@@ -160,11 +162,11 @@ impl Session {
         self.apply(Op::Clear)
     }
 
-    /// Leaves a value for [`take_flash`](Self::take_flash) to find, usually in the request after a redirect.
+    /// Sets a flash value: one that [`take_flash`](Self::take_flash) returns once, usually in the request after a redirect.
     ///
     /// # Errors
     ///
-    /// As for [`insert`](Self::insert).
+    /// The same as for [`insert`](Self::insert).
     ///
     /// # Examples
     ///
@@ -183,11 +185,11 @@ impl Session {
         self.apply(op)
     }
 
-    /// Removes a flash value and returns it: each is shown once.
+    /// Removes a flash value, and returns it.
     ///
     /// # Errors
     ///
-    /// As for [`take`](Self::take).
+    /// The same as for [`take`](Self::take).
     pub fn take_flash<T: for<'de> Deserialize<'de>>(&self, key: &str) -> Result<Option<T>, Error> {
         self.take_with(|record| record.flash.get(key), Op::TakeFlash)
     }
@@ -196,7 +198,7 @@ impl Session {
         self.0.read(|record, _| record.and_then(|record| record.values.get(key).cloned()))
     }
 
-    /// Parses outside the lock, then removes what was parsed, unless it changed in between.
+    /// Parses the entry outside the lock, then removes it, unless it changed in between.
     fn take_with<T: DeserializeOwned>(
         &self,
         find: impl Fn(&Record) -> Option<&Entry>,
@@ -218,67 +220,5 @@ impl Session {
                 return Ok(Some(value));
             }
         }
-    }
-}
-
-pub(crate) fn decode<T: DeserializeOwned>(key: &str, json: &str) -> Result<T, Error> {
-    serde_json::from_str(json).map_err(|source| {
-        let source = without_value(&source);
-        Kind::Decode { key: key.to_owned(), wanted: std::any::type_name::<T>(), source }.into()
-    })
-}
-
-/// What serde expected, without the value that it found and quotes: errors end up in logs.
-pub(super) fn without_value(error: &serde_json::Error) -> serde_json::Error {
-    const QUOTING: [&str; 5] =
-        ["invalid type: ", "invalid value: ", "invalid length ", "unknown variant ", "unknown field "];
-    let text = error.to_string();
-    let (line, column) = (error.line(), error.column());
-    let kept = match text.rsplit_once(", expected ") {
-        Some((_, expected)) if QUOTING.iter().any(|start| text.starts_with(start)) => format!("expected {expected}"),
-        _ if text.starts_with("missing field `") => text,
-        _ => format!("unexpected value at line {line} column {column}"),
-    };
-    serde_core::de::Error::custom(kept)
-}
-
-pub(crate) fn encode(key: &str, value: &impl Serialize) -> Result<Entry, Error> {
-    Entry::encode(key, value).map_err(|source| Kind::Encode { key: key.to_owned(), source }.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde::Deserialize;
-
-    #[derive(Debug, Deserialize)]
-    #[serde(deny_unknown_fields)]
-    #[expect(dead_code, reason = "only read into")]
-    struct Strict {
-        name: u32,
-    }
-
-    fn reason<T: DeserializeOwned + std::fmt::Debug>(json: &str) -> String {
-        std::error::Error::source(&decode::<T>("key", json).unwrap_err()).unwrap().to_string()
-    }
-
-    #[test]
-    fn reason_says_what_was_expected_and_not_what_was_there() {
-        assert_eq!(reason::<u32>(r#""secret""#), "expected u32 at line 1 column 8");
-        assert_eq!(reason::<Strict>(r#"{"secret": 1}"#), "expected `name` at line 1 column 9");
-        assert_eq!(reason::<Strict>("{}"), "missing field `name` at line 1 column 2");
-    }
-
-    #[test]
-    fn message_of_anothers_own_making_is_not_repeated() {
-        #[derive(Debug)]
-        struct Picky;
-        impl<'de> Deserialize<'de> for Picky {
-            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(from)?;
-                Err(serde::de::Error::custom(format!("I met {text}, expected better")))
-            }
-        }
-        assert_eq!(reason::<Picky>(r#""secret""#), "unexpected value");
     }
 }

@@ -5,15 +5,15 @@ use std::time::SystemTime;
 
 use serde_core::Deserialize;
 
-use super::state::{Base, State};
-use super::values::decode;
+use super::json::decode;
+use super::state::{State, Stored};
 use crate::clock::time;
 use crate::error::Error;
 use crate::record::{Record, SessionHandle, Values};
 
-/// A read-only snapshot of a session, for code that shows it and must not change it.
+/// A read-only snapshot of a session, for code that displays the session and must not change it.
 ///
-/// Later changes do not reach it, and there is no method that could write:
+/// Later changes to the session do not change the snapshot, and it has no method that writes:
 ///
 /// ```compile_fail
 /// fn show(view: &tower_session_layer::SessionView) {
@@ -55,8 +55,8 @@ impl SessionView {
     pub(super) fn new(record: Record, state: &State) -> Self {
         Self {
             record,
-            is_new: !matches!(state.base, Base::Live(_)),
-            is_unavailable: matches!(state.base, Base::Unavailable),
+            is_new: !matches!(state.stored, Stored::Live(_)),
+            is_unavailable: matches!(state.stored, Stored::Unavailable),
         }
     }
 
@@ -64,7 +64,7 @@ impl SessionView {
         &self.record.values
     }
 
-    /// Returns the value of a key; `None` where there is none.
+    /// Returns the value of a key; `None` if the key has no value.
     ///
     /// # Errors
     ///
@@ -78,47 +78,49 @@ impl SessionView {
         self.record.values.get(key).is_some()
     }
 
-    /// Returns the keys, sorted. Flash values are not among them.
+    /// Returns the keys, sorted, without those of flash values.
     pub fn keys(&self) -> Vec<String> {
         self.record.values.entries().iter().map(|entry| entry.key().to_owned()).collect()
     }
 
-    /// Returns how many keys there are, without flash values.
+    /// Returns the number of keys, without those of flash values.
     pub fn len(&self) -> usize {
         self.record.values.entries().len()
     }
 
-    /// Returns whether there is no key.
+    /// Returns whether the session has no key.
     pub fn is_empty(&self) -> bool {
         self.record.values.is_empty()
     }
 
-    /// Returns who signed in.
+    /// Returns the owner, who was named by the last sign-in; `None` if nobody is signed in.
     pub fn owner(&self) -> Option<Arc<str>> {
         self.record.owner.clone()
     }
 
-    /// Returns when the owner signed in, to ask for the password again before something grave (ASVS 7.5).
+    /// Returns the time of the owner's sign-in, so that a program can ask for the password again before a critical action
+    /// (ASVS 7.5).
     pub fn signed_in_at(&self) -> Option<SystemTime> {
         self.record.signed_in()
     }
 
-    /// Returns the session's public name among its owner's, once it is stored or somebody signed in.
+    /// Returns the session's handle, its public name among its owner's sessions, once it is stored or somebody signed in.
     pub fn handle(&self) -> Option<SessionHandle> {
-        Some(self.record.handle).filter(|handle| *handle != super::blank().handle)
+        Some(self.record.handle).filter(|handle| *handle != SessionHandle::NONE)
     }
 
-    /// Returns when the session began; when the snapshot was taken, if it was new.
+    /// Returns the time at which the session began; for a new session, the time of the snapshot.
     pub fn created_at(&self) -> SystemTime {
         time(self.record.created)
     }
 
-    /// Returns when the session ends unless it is used again; for a new one, when it would.
+    /// Returns the time at which the session ends unless it is used again. A new session has the deadline that it would
+    /// be stored with.
     pub fn expires_at(&self) -> SystemTime {
         time(self.record.deadline)
     }
 
-    /// Returns whether the client brought no live session.
+    /// Returns whether the request came without a live session.
     pub fn is_new(&self) -> bool {
         self.is_new
     }

@@ -137,8 +137,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::record::Record;
     use crate::record::{SessionHandle, TombstoneKind};
-    use crate::session::blank;
     use crate::token::SessionToken;
 
     fn key() -> StoreKey {
@@ -148,7 +148,7 @@ mod tests {
     fn sample() -> Record {
         let version = Version::new(0x0102_0304_0506_0708).unwrap();
         let handle = SessionHandle::from_bytes([9; 16]);
-        Record { version, handle, deadline: 0x11, seen: 0x10, owner: Some("ada".into()), ..blank() }
+        Record { version, handle, deadline: 0x11, seen: 0x10, owner: Some("ada".into()), ..Record::blank() }
     }
 
     #[test]

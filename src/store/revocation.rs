@@ -180,10 +180,15 @@ impl RevocationMark {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::blank;
+    use crate::record::Record;
 
     fn signed_in(handle: u8, at: u64) -> Record {
-        Record { signed_in: at, handle: SessionHandle::from_bytes([handle; 16]), owner: Some("ada".into()), ..blank() }
+        Record {
+            signed_in: at,
+            handle: SessionHandle::from_bytes([handle; 16]),
+            owner: Some("ada".into()),
+            ..Record::blank()
+        }
     }
 
     #[test]

@@ -230,7 +230,7 @@ fn cipher(token: &SessionToken) -> XChaCha20Poly1305 {
 
 /// The longest record that takes at most `max` bytes once it is sealed, whatever its owner's name.
 fn longest_record(max: usize) -> usize {
-    let shell = Record { values: Values::from_sorted(vec![Entry::new(KEY, "\"\"")]), ..crate::session::blank() };
+    let shell = Record { values: Values::from_sorted(vec![Entry::new(KEY, "\"\"")]), ..Record::blank() };
     // Four characters carry three bytes.
     let bytes = max.saturating_sub(shell.encoded_len()) / 4 * 3;
     bytes.saturating_sub(NONCE_LEN + TAG_LEN + BLOCK)

@@ -181,8 +181,8 @@ impl Drop for Revoking<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Record;
     use crate::record::Values;
-    use crate::session::blank;
     use crate::token::SessionToken;
 
     #[test]
@@ -190,7 +190,7 @@ mod tests {
         let front = Front::new(1_000, 100_000);
         let json = format!("\"{}\"", "x".repeat(2_000));
         let values = Values::from_sorted(vec![Entry::new("text", &json)]);
-        let live = Loaded::Live(Record { deadline: 1_000, values, ..blank() }.into());
+        let live = Loaded::Live(Record { deadline: 1_000, values, ..Record::blank() }.into());
         for n in 0..1_000_u64 {
             let token = SessionToken::from_random(std::array::from_fn(|at| n.to_be_bytes()[at % 8]));
             let Found::Unknown(asked) = front.find(token.key(), 0) else { panic!("known before it was asked for") };

@@ -8,7 +8,6 @@ use std::time::{Duration, SystemTime};
 use crate::clock::micros;
 use crate::error::StoreError;
 use crate::record::{Record, Version};
-use crate::session::blank;
 use crate::store::{Created, Loaded, SessionStore};
 use crate::token::SessionToken;
 
@@ -50,8 +49,8 @@ impl Revocations {
             seen: now_micros,
             deadline: until,
             absolute: until,
-            version: Version::new(u64::from_be_bytes(number)).unwrap_or(blank().version),
-            ..blank()
+            version: Version::new(u64::from_be_bytes(number)).unwrap_or(Record::blank().version),
+            ..Record::blank()
         };
         match self.0.create(&id(session), &note.into(), now).await? {
             Created::Stored => Ok(true),

@@ -1,19 +1,19 @@
-//! Taking a renewal back that could not be finished.
+//! Takes back a renewal that could not be finished.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::error::StoreError;
-use crate::layer::Shared;
 use crate::record::Record;
-use crate::store::{Answer, Change, Deadline, Loaded, SessionStore, Updated};
+use crate::session::{Answer, Shared, poll_once};
+use crate::store::{Change, Deadline, Loaded, SessionStore, Updated};
 use crate::token::SessionToken;
 
-/// Lets the old token go on and removes the new record; answers whether it was too late for that, so that the new
+/// Lets the old token go on and removes the new record. The answer says whether it was too late for that, so that the new
 /// token is the one that lives.
 ///
-/// It runs whether the answer is waited for or not, and for no longer than the store's timeout.
-pub(super) fn retreat<S: SessionStore>(
+/// It runs even if nobody waits for the answer, and for no longer than the store's timeout.
+pub(super) fn undo_renewal<S: SessionStore>(
     store: &Arc<S>,
     shared: &Shared,
     old: &SessionToken,
@@ -25,8 +25,8 @@ pub(super) fn retreat<S: SessionStore>(
     let old = old.clone();
     let version = shared.random.version(Some(from.version));
     let undo = async move {
-        // The retiring of the old record may have been applied although its answer never came, or may yet be. Writing
-        // the old record once more, by compare-and-swap, settles which: only if it was not may the new one go.
+        // The old record may have been retired although the answer never came, or may yet be. Writing the old record once
+        // more, by compare-and-swap, settles it: the new record may go only if the old one was not retired.
         let Ok(version) = version else { return Ok(false) };
         let fence = Change::Replace(Record { version, ..(*from).clone() }.into(), Deadline::Keep);
         let is_retired = match store.update(&old, from.version, &fence, now).await? {
@@ -39,7 +39,7 @@ pub(super) fn retreat<S: SessionStore>(
         Ok::<_, StoreError>(is_retired)
     };
     if shared.is_immediate {
-        return Answer::Ready(matches!(crate::store::poll_once(undo), Some(Ok(true))));
+        return Answer::Ready(matches!(poll_once(undo), Some(Ok(true))));
     }
     let Ok(runtime) = tokio::runtime::Handle::try_current() else { return Answer::Ready(false) };
     let timeout = shared.store_timeout;
@@ -56,17 +56,17 @@ pub(super) fn retreat<S: SessionStore>(
     Answer::Later(Box::pin(async move { undoing.await.unwrap_or(false) }))
 }
 
-/// Whether what is left of the old token says that this one took over.
+/// Whether the tombstone of the old token names this one as its successor.
 pub(super) fn is_successor(found: &Loaded, old: &SessionToken, fresh: &SessionToken) -> bool {
     matches!(found, Loaded::Tombstone(stone) if stone.successor(old).is_some_and(|successor| successor == *fresh))
 }
 
-/// Removes a record that was stored, if it was, under a token that nobody will ever know.
-pub(super) fn abandon<S: SessionStore>(store: &Arc<S>, shared: &Shared, fresh: SessionToken, now: SystemTime) {
+/// Removes a record that may have been stored under a token which nobody will ever know.
+pub(super) fn remove_unknown<S: SessionStore>(store: &Arc<S>, shared: &Shared, fresh: SessionToken, now: SystemTime) {
     let store = Arc::clone(store);
     let removing = async move { store.delete(&fresh, Duration::ZERO, now).await };
     if shared.is_immediate {
-        let _ = crate::store::poll_once(removing);
+        let _ = poll_once(removing);
     } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         runtime.spawn(tokio::time::timeout(shared.store_timeout, removing));
     }

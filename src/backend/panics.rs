@@ -1,4 +1,4 @@
-//! Panics that pass through a load or a commit: the panic hook's text reaches neither metrics nor an alarm on the log.
+//! Reports a store that panics: the panic hook's text reaches neither metrics nor an alarm on the log.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -15,17 +15,17 @@ impl Drop for Alarm<'_> {
     }
 }
 
-/// Tells of a panic as of another failure; it goes on to whoever called, as the one of a handler does.
+/// Reports a panic as a failure of the store. The panic goes on to the caller, as a handler's does.
 #[inline]
-pub(super) fn alarmed<R>(events: &Events, operation: Operation, work: impl FnOnce() -> R) -> R {
+pub(super) fn reported<R>(events: &Events, operation: Operation, work: impl FnOnce() -> R) -> R {
     let alarm = Alarm(events, operation);
     let result = work();
     std::mem::forget(alarm);
     result
 }
 
-/// The same for a future: between its polls nothing of it runs, so that a panic then is another's.
+/// Reports the panics of a future. Between its polls nothing of it runs, so a panic then has another cause.
 pub(super) async fn watched<F: Future>(events: &Events, operation: Operation, future: F) -> F::Output {
     let mut future = pin!(future);
-    poll_fn(|context| alarmed(events, operation, || future.as_mut().poll(context))).await
+    poll_fn(|context| reported(events, operation, || future.as_mut().poll(context))).await
 }

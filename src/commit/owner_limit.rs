@@ -1,22 +1,22 @@
-//! No more sessions of an owner than the layer allows, after a sign-in.
+//! Ends an owner's surplus sessions after a sign-in.
 
 use std::cmp::Reverse;
 
 use super::execute::Commit;
-use super::{Fate, Settled};
+use super::{Outcome, Settled};
 use crate::clock::{micros, time};
 use crate::error::Error;
 use crate::event::Operation;
 use crate::record::{Record, SessionHandle, TOMBSTONE};
-use crate::session::{Base, Reply};
+use crate::session::{CookieAction, Stored};
 use crate::store::{OwnedSession, Revocation, Revoke, SessionStore};
 
 impl<S: SessionStore> Commit<'_, S> {
-    /// Ends what a sign-in leaves over. The sign-in is durable, so a failure here is told to nobody but the log, and made
-    /// good by the owner's next sign-in.
+    /// Ends the sessions that a sign-in makes surplus. The sign-in is durable, so a failure here is only logged; the owner's
+    /// next sign-in makes up for it.
     pub(super) async fn end_overflow(&mut self, settled: Settled) -> Settled {
-        let (Some(most), Base::Live(live), Fate::Stored) =
-            (self.shared.max_sessions_per_owner, &settled.base, settled.fate)
+        let (Some(most), Stored::Live(live), Outcome::Stored) =
+            (self.shared.max_sessions_per_owner, &settled.stored, settled.outcome)
         else {
             return settled;
         };
@@ -29,8 +29,8 @@ impl<S: SessionStore> Commit<'_, S> {
                     most, "a sign-in came too late: as many of its owner as may be came after it"
                 );
                 // A dead token on the response could replace that of a sign-in which lives.
-                self.resumed = Reply::Leave;
-                Settled { fate: Fate::Refused, ..Settled::gone(live.token.clone()) }
+                self.resumed = CookieAction::Leave;
+                Settled { outcome: Outcome::Refused, ..Settled::gone(live.token.clone()) }
             }
             Err(error) => {
                 let source = std::error::Error::source(&error);
@@ -50,7 +50,7 @@ impl<S: SessionStore> Commit<'_, S> {
         let overflow = Overflow::of(listed, signed_in, most);
         let mut ended = 0;
         for handle in &overflow.handles {
-            let revocation = Revocation::new(Revoke::One(*handle), time(self.shared.stamp()), TOMBSTONE);
+            let revocation = Revocation::new(Revoke::One(*handle), time(self.shared.sign_in_time()), TOMBSTONE);
             ended += self.wait(self.store.revoke(owner, &revocation, self.now())).await?;
         }
         if ended > 0 {
@@ -58,26 +58,26 @@ impl<S: SessionStore> Commit<'_, S> {
         }
         if let Some(latest) = overflow.overtaken_by {
             // Where another server's clock is ahead, signing in again comes after what it stored.
-            self.shared.learn(latest);
+            self.shared.sign_in_times.learn(latest);
         }
         Ok(overflow.overtaken_by.is_some())
     }
 }
 
-/// What is too much.
+/// The sessions that exceed the limit.
 #[derive(Debug, PartialEq, Eq)]
 struct Overflow {
     handles: Vec<SessionHandle>,
-    /// The time of the latest sign-in, where the one that asks must go itself.
+    /// The time of the latest sign-in, if the calling sign-in itself is surplus.
     overtaken_by: Option<u64>,
 }
 
 impl Overflow {
-    /// Sign-ins that began later than this one are left to judge for themselves: were each to spare itself alone, two
-    /// at once could end each other. So it is the order in which they began that counts, in whichever order they were stored,
-    /// and the last to begin always lives. What began earlier is ended in the order of its last use.
+    /// Sign-ins count in the order in which they began, whatever the order in which they were stored, and the last one to
+    /// begin always stays. If each spared itself alone, two at once could end each other. Sessions that began earlier are
+    /// ended in the order of their last use.
     fn of(mut listed: Vec<OwnedSession>, own: &Record, most: usize) -> Self {
-        // While a session is being renewed it is there twice.
+        // A session that is being renewed is listed twice.
         listed.sort_unstable_by_key(|session| (session.handle, Reverse(session.last_seen)));
         listed.dedup_by_key(|session| session.handle);
         let order = |session: &OwnedSession| (session.signed_in, session.handle);
@@ -89,7 +89,7 @@ impl Overflow {
         let mut earlier: Vec<_> = listed.into_iter().filter(|session| order(session) < present).collect();
         earlier.sort_unstable_by_key(|session| Reverse((session.last_seen, session.signed_in, session.handle)));
         let mut handles: Vec<_> = earlier.into_iter().skip(kept).map(|session| session.handle).collect();
-        // Where it stops half-way, the oldest are gone.
+        // The oldest come first, so that they are gone if the work stops half-way.
         handles.reverse();
         handles.extend(is_overtaken.then(|| own.handle()));
         Self { handles, overtaken_by: latest.filter(|_| is_overtaken).map(micros) }
@@ -99,13 +99,13 @@ impl Overflow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::blank;
+    use crate::record::Record;
 
     /// A session that signed in and was last used at these times.
     fn session(signed_in: u64, seen: u64) -> Record {
         let mut handle = [0; 16];
         handle[0] = u8::try_from(signed_in).unwrap();
-        Record { signed_in, seen, handle: SessionHandle::from_bytes(handle), ..blank() }
+        Record { signed_in, seen, handle: SessionHandle::from_bytes(handle), ..Record::blank() }
     }
 
     #[test]

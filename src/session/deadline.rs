@@ -1,28 +1,28 @@
-//! The one time limit of a commit.
+//! The time limit that all store calls of one operation share.
 
 use std::time::{Duration, Instant};
 
+use super::request::Shared;
 use crate::error::{Error, Kind, StoreError};
-use crate::layer::Shared;
 
-/// How long all store calls of one commit may take together.
-pub(crate) struct Limit {
+/// Limits how long the store calls of one commit, listing or revocation may take together.
+pub(crate) struct StoreDeadline {
     timeout: Duration,
-    /// When the first conflict was met, after which a loop of calls could go on.
+    /// The time of the first conflict. From then on a loop of calls could go on without end.
     contended: Option<Instant>,
-    /// None for an immediate store, which needs no timer.
+    /// `None` for an immediate store, which needs no timer.
     deadline: Option<tokio::time::Instant>,
 }
 
-impl Limit {
+impl StoreDeadline {
     pub(crate) fn new(shared: &Shared) -> Self {
         let timeout = shared.store_timeout;
         let deadline = (!shared.is_immediate).then(|| tokio::time::Instant::now() + timeout);
         Self { timeout, contended: None, deadline }
     }
 
-    /// Ends a loop of calls that are answered at once, each in time and all together too late.
-    pub(super) fn check(&mut self) -> Result<(), Error> {
+    /// Ends a loop of calls that are each answered in time and all together too late.
+    pub(crate) fn check(&mut self) -> Result<(), Error> {
         if self.contended.get_or_insert_with(Instant::now).elapsed() > self.timeout {
             return Err(Kind::TimedOut(self.timeout).into());
         }

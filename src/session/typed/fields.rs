@@ -9,10 +9,10 @@ use serde_core::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, MapA
 use serde_core::{Serialize, forward_to_deserialize_any};
 use serde_json::value::RawValue;
 
-use super::Op;
-use super::values::{encode, without_value};
 use crate::error::{Error, Kind};
 use crate::record::{Entry, Values, equal_json};
+use crate::session::changes::Op;
+use crate::session::json::{encode, without_value};
 
 /// What a closure made of a struct.
 pub(super) struct Edited<T, R> {

@@ -1,0 +1,104 @@
+//! Any store behind one type, so that the layer has no type parameter.
+
+mod load;
+mod panics;
+mod sweeper;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tracing::Instrument as _;
+
+use self::load::{Admission, load};
+use self::panics::{reported, watched};
+use self::sweeper::Sweeper;
+use crate::clock::Clock;
+use crate::commit::{ends_another, settle, waited};
+use crate::cookie::Candidates;
+use crate::error::{Error, StoreError};
+use crate::event::{Events, Operation};
+use crate::session::{Answer, Boxed, Occasion, Opened, Session, StorePort, Stored, poll_once};
+use crate::store::{Ended, OwnedSession, Revocation, SessionStore};
+
+/// A store that loads and commits sessions.
+#[derive(Debug)]
+pub(crate) struct Backend<S> {
+    store: Arc<S>,
+    is_immediate: bool,
+    admission: Arc<Admission>,
+    sweeper: Sweeper,
+}
+
+impl<S: SessionStore> Backend<S> {
+    pub(crate) fn new(store: S, clock: Arc<dyn Clock>, events: Events, not_before: u64) -> Self {
+        let is_immediate = store.is_immediate();
+        let admission = Arc::new(Admission { events, not_before, ended: Ended::default() });
+        Self { store: Arc::new(store), is_immediate, admission, sweeper: Sweeper::new(clock) }
+    }
+}
+
+impl<S: SessionStore> StorePort for Backend<S> {
+    fn load(
+        &self,
+        candidates: &mut Candidates,
+        now: SystemTime,
+        micros: u64,
+    ) -> Answer<Result<Opened, StoreError>, Result<Stored, StoreError>> {
+        self.sweeper.start(&self.store, &self.admission.events);
+        if self.is_immediate {
+            let loading = load(&*self.store, &self.admission, candidates, now, micros);
+            let answer = reported(&self.admission.events, Operation::Load, || poll_once(loading));
+            return Answer::Ready(answer.unwrap_or_else(|| Err(waited())));
+        }
+        let (store, admission) = (Arc::clone(&self.store), Arc::clone(&self.admission));
+        let mut candidates = std::mem::take(candidates);
+        Answer::Later(Box::pin(async move {
+            let loading = load(&*store, &admission, &candidates, now, micros);
+            Ok(watched(&admission.events, Operation::Load, loading).await?.with(&mut candidates))
+        }))
+    }
+
+    fn commit(&self, session: &Session, occasion: Occasion, is_alone: bool) -> Answer<Result<(), Error>> {
+        self.sweeper.start(&self.store, &self.admission.events);
+        let operation = if occasion == Occasion::Reload { Operation::Load } else { Operation::Commit };
+        if self.is_immediate {
+            // The boxed future below waits for a commit of the same session on another thread.
+            if let Ok(_held) = session.cell().commit_lock.try_lock() {
+                let settling = settle(&self.store, session.cell(), occasion, is_alone);
+                let answer = reported(&self.admission.events, operation, || poll_once(settling));
+                return Answer::Ready(answer.unwrap_or_else(|| Err(waited().into())));
+            }
+        }
+        // A `destroy` may be asked for while this commit waits for another.
+        let is_queued = session.cell().commit_lock.try_lock().is_err();
+        let must_finish = occasion == Occasion::Explicit || is_queued || ends_another(session);
+        let (store, session) = (Arc::clone(&self.store), session.clone());
+        let committing = async move {
+            let cell = session.cell();
+            let _held = cell.commit_lock.lock().await;
+            watched(&cell.shared.events, operation, settle(&store, cell, occasion, is_alone)).await
+        };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) if must_finish => {
+                let task = runtime.spawn(committing.in_current_span());
+                Answer::Later(Box::pin(async move {
+                    task.await.unwrap_or_else(|error| match error.try_into_panic() {
+                        Ok(panic) => std::panic::resume_unwind(panic),
+                        Err(_) => Err(StoreError::new("the runtime is shutting down").into()),
+                    })
+                }))
+            }
+            _ => Answer::Later(Box::pin(committing)),
+        }
+    }
+
+    fn owned(&self, owner: String, now: SystemTime) -> Boxed<Result<Vec<OwnedSession>, StoreError>> {
+        let store = Arc::clone(&self.store);
+        Box::pin(async move { store.owned(&owner, now).await })
+    }
+
+    fn revoke(&self, owner: String, revocation: Revocation, now: SystemTime) -> Boxed<Result<usize, StoreError>> {
+        let store = Arc::clone(&self.store);
+        Box::pin(async move { store.revoke(&owner, &revocation, now).await })
+    }
+}

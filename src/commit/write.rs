@@ -1,0 +1,194 @@
+//! Writes a live session: compare-and-swap, and a replay on the record that another request stored first.
+
+use std::sync::Arc;
+
+use tokio::sync::MutexGuard;
+
+use super::execute::Commit;
+use super::renewal::Fresh;
+use super::undo_renewal::{is_successor, undo_renewal};
+use super::{Settled, Successor};
+use crate::error::Error;
+use crate::event::Operation;
+use crate::record::{Record, TombstoneKind};
+use crate::session::{CookieAction, Live, Stored};
+use crate::store::{Change, Deadline, Loaded, SessionStore, Updated};
+
+/// A write under way.
+struct Writing<'a> {
+    /// The session as it was last found in the store.
+    live: Live,
+    /// The record of a renewal, under a token that nobody knows yet.
+    fresh: Option<Fresh>,
+    /// The turn in the session's queue, from the first conflict on.
+    queue: Option<MutexGuard<'a, ()>>,
+}
+
+impl<'a, S: SessionStore> Commit<'a, S> {
+    /// Writes a live session, under a fresh token if it is to be renewed.
+    pub(super) async fn write(&mut self, live: Live) -> Result<Settled, Error> {
+        let mut writing = Writing { live, fresh: None, queue: None };
+        let result = self.swap(&mut writing).await;
+        let Writing { live, fresh, .. } = writing;
+        if self.conflicts > 0 {
+            self.shared.events.conflicted(&live.token, self.conflicts);
+        }
+        if let (Err(_), Some(Fresh { token: fresh, record, is_retiring })) = (&result, fresh) {
+            let undoing = undo_renewal(self.store, self.shared, &live.token, fresh.clone(), live.record, self.now());
+            // The answer is worth waiting for only if the old token may have died: the client needs the token that lives.
+            if is_retiring && undoing.wait().await {
+                return Ok(Settled::live(fresh, record, true));
+            }
+        }
+        match result {
+            // A failed renewal by age changes nothing for the client, and the next request tries again.
+            Err(error) if self.job.replaces_token && !self.job.intent.is_change() => {
+                self.shared.events.failed(Operation::Renew, &error);
+                self.leave_unanswered();
+                Ok(Settled::unchanged(self.job.stored.clone()))
+            }
+            result => result,
+        }
+    }
+
+    /// Writes by compare-and-swap until the draft is stored or the session has ended.
+    ///
+    /// For a renewal the new record is durable before the old one becomes a tombstone, by compare-and-swap as well:
+    /// changes that others commit until then are carried over.
+    async fn swap(&mut self, writing: &mut Writing<'a>) -> Result<Settled, Error> {
+        loop {
+            let rule = self.prepare(Some(&writing.live.record))?;
+            // The rare ways are boxed, or every commit would have to move what they might need.
+            if (self.renews() || writing.fresh.is_some())
+                && let Some(settled) = Box::pin(self.prepare_renewal(&writing.live, &mut writing.fresh)).await?
+            {
+                return Ok(settled);
+            }
+            let change = match &mut writing.fresh {
+                Some(fresh) => self.retire(&writing.live.token, fresh)?,
+                None if self.job.draft.is_empty() => Change::Retire(self.tombstone(TombstoneKind::Emptied)),
+                None => {
+                    self.attempt(&writing.live.token, rule != Deadline::Keep || writing.live.outdated);
+                    Change::Replace(Arc::clone(&self.job.draft), rule)
+                }
+            };
+            let Live { token, record: from, .. } = &writing.live;
+            let asked = self.wait(self.store.update(token, from.version, &change, self.now())).await;
+            let updated = asked.map_err(|error| error.naming(&self.job.draft))?;
+            self.attempt = None;
+            if updated != Updated::Conflict {
+                // Hearing of the outcome may take its time, and holds nobody up.
+                writing.queue = None;
+            }
+            let found = match updated {
+                Updated::Done => return Ok(self.done(writing, rule)),
+                Updated::Instead(token) => {
+                    self.shared.events.committed(&token, self.job.intent.renew.is_some());
+                    return Ok(Settled::live(token, Arc::clone(&self.job.draft), true));
+                }
+                Updated::Conflict => Box::pin(self.reread(writing)).await?,
+                Updated::Gone => self.wait(self.store.load(token, self.now())).await?,
+            };
+            if let Some(settled) = Box::pin(self.go_on_from(found, writing)).await? {
+                return Ok(settled);
+            }
+        }
+    }
+
+    fn done(&self, writing: &mut Writing<'_>, rule: Deadline) -> Settled {
+        let live = &writing.live;
+        if self.job.draft.is_empty() {
+            self.shared.events.removed(&live.token);
+            return Settled { cookie: CookieAction::Remove, ..Settled::unchanged(Stored::New) };
+        }
+        let is_same = writing.fresh.is_none() && rule == Deadline::Keep && !live.outdated;
+        let renewed = writing.fresh.take().map(|fresh| fresh.token);
+        let is_renewed = renewed.is_some();
+        let token = renewed.unwrap_or_else(|| live.token.clone());
+        self.shared.events.committed(&token, is_renewed);
+        Settled::live(token, Arc::clone(&self.job.draft), !is_same)
+    }
+
+    /// Loads after a conflict. From the first conflict on, commits of one session queue, lest some starve.
+    async fn reread(&mut self, writing: &mut Writing<'a>) -> Result<Loaded, Error> {
+        let token = &writing.live.token;
+        self.conflicts += 1;
+        tracing::debug!(name: "session.conflict", key = ?token.key(), "two requests changed one session at once");
+        if let Some(fresh) = &mut writing.fresh {
+            fresh.is_retiring = false;
+        }
+        // An immediate store must not wait here: its future is polled once.
+        if writing.queue.is_none() && !self.shared.is_immediate {
+            let waiting = self.shared.queue(token).lock();
+            writing.queue = Some(self.wait(async { Ok(waiting.await) }).await?);
+        }
+        self.wait(self.store.load(token, self.now())).await
+    }
+
+    /// Goes on from the record that another request stored, or from the end of the session. `None` means that the write is
+    /// tried again.
+    async fn go_on_from(&mut self, found: Loaded, writing: &mut Writing<'a>) -> Result<Option<Settled>, Error> {
+        let mut found = match found {
+            Loaded::Live(newer) | Loaded::Outdated(newer) => {
+                self.deadline.check()?;
+                self.replay(&newer)?;
+                writing.live.record = newer;
+                return Ok(None);
+            }
+            found => found,
+        };
+        // The store sent the retiring again, since its first answer was lost.
+        let token = &writing.live.token;
+        if let Some(fresh) = writing.fresh.take_if(|fresh| is_successor(&found, token, &fresh.token)) {
+            return Ok(Some(Settled::live(fresh.token, fresh.record, true)));
+        }
+        if let Some(successor) = self.follow(writing, &mut found).await? {
+            // Another request has replaced the token because of its age, and this one goes on with the new token.
+            self.job.replaces_token = false;
+            writing.live = successor;
+            if !self.job.intent.is_change() {
+                self.drop_fresh(&mut writing.fresh).await?;
+                return Ok(Some(Settled::live(writing.live.token.clone(), Arc::clone(&writing.live.record), true)));
+            }
+            self.replay(&writing.live.record)?;
+            return Ok(None);
+        }
+        self.drop_fresh(&mut writing.fresh).await?;
+        self.begin_anew(&writing.live, &found).await.map(Some)
+    }
+
+    /// Finds the session that the token of an ended session leads on to. If that one was left empty, its tombstone
+    /// replaces the one that was `found`.
+    async fn follow(&mut self, writing: &Writing<'a>, found: &mut Loaded) -> Result<Option<Live>, Error> {
+        let Loaded::Tombstone(stone) = &*found else { return Ok(None) };
+        let finding = Successor::find(&**self.store, stone, &writing.live.token, self.now());
+        match self.wait(finding).await? {
+            Successor::Live(successor) => {
+                self.deadline.check()?;
+                // If this commit fails from here on, its changes belong to the new token, which others know.
+                self.job.stored = Stored::Live(successor.clone());
+                return Ok(Some(successor));
+            }
+            Successor::Emptied(stone) => *found = Loaded::Tombstone(stone),
+            Successor::None => {}
+        }
+        Ok(None)
+    }
+
+    /// The session ended under this request. A request that renews, or that meets a session which another request left
+    /// empty, begins anew with its own changes alone; any other drops its changes.
+    async fn begin_anew(&mut self, ended: &Live, found: &Loaded) -> Result<Settled, Error> {
+        let was_emptied = matches!(found, Loaded::Tombstone(stone) if stone.kind() == TombstoneKind::Emptied);
+        if was_emptied || self.job.intent.renew.is_some() {
+            self.replay(&Record::blank())?;
+            if !self.job.draft.is_empty() {
+                return self.create().await;
+            }
+        }
+        if was_emptied {
+            return Ok(Settled::unchanged(Stored::New));
+        }
+        self.shared.events.dropped(&ended.token);
+        Ok(Settled::gone(ended.token.clone()))
+    }
+}

@@ -1,0 +1,174 @@
+//! An owner's sessions: listed and revoked, in a request or outside any.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::deadline::StoreDeadline;
+use super::request::{Session, Shared};
+use crate::clock::time;
+use crate::error::{Error, StoreError};
+use crate::event::Operation;
+use crate::record::{SessionHandle, TOMBSTONE};
+use crate::store::{OwnedSession, Revocation, Revoke};
+
+/// Lists and revokes the sessions of an owner, who was named by [`Session::sign_in`].
+///
+/// A client-side store cannot do this: with it every method is an error that [`Error::is_unsupported`].
+///
+/// # Examples
+///
+/// ```
+/// # mod hidden { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide/example.rs")); }
+/// # use hidden::*;
+/// # example(|session| async move {
+/// use tower_session_layer::{MemoryStore, Owners, SessionLayer};
+///
+/// session.sign_in("ada")?;
+/// session.commit().await?;
+/// let owners: Owners = session.owners(); // outside any request: `SessionLayer::owners`
+/// let devices = owners.list("ada").await?;
+/// assert_eq!((devices.len(), Some(devices[0].handle)), (1, session.handle()));
+///
+/// assert_eq!(owners.revoke_others(&session).await?, 0, "there are none");
+/// assert!(!owners.revoke("grace", devices[0].handle).await?, "it is not hers");
+/// assert!(owners.revoke("ada", devices[0].handle).await?);
+/// assert_eq!(owners.revoke_all("ada").await?, 0, "it has ended already");
+/// assert!(session.reload().await.unwrap_err().is_gone());
+///
+/// assert!(SessionLayer::new(MemoryStore::new()).owners().list("ada").await?.is_empty());
+/// # Ok(())
+/// # });
+/// ```
+#[derive(Clone)]
+pub struct Owners(Arc<Shared>);
+
+impl Owners {
+    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
+        Self(Arc::clone(shared))
+    }
+
+    /// Lists an owner's live sessions, the latest sign-in first.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot list owners, failed, or took too long.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    pub async fn list(&self, owner: &str) -> Result<Vec<OwnedSession>, Error> {
+        let mut sessions = self.wait(Operation::List, self.0.store.owned(owner.to_owned(), self.0.clock.now())).await?;
+        sessions.sort_by_key(|session| (std::cmp::Reverse(session.signed_in), session.handle));
+        // A session that is being renewed is listed twice.
+        sessions.dedup_by_key(|session| session.handle);
+        Ok(sessions)
+    }
+
+    /// Ends one session, and returns whether it was live and the owner's.
+    ///
+    /// The handle of another owner's session ends nothing and returns `false`.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot list owners, failed, or took too long: the session may live on.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the session as it was, or ended.
+    pub async fn revoke(&self, owner: &str, handle: SessionHandle) -> Result<bool, Error> {
+        self.end(owner, Revoke::One(handle)).await.map(|ended| ended > 0)
+    }
+
+    /// Ends all sessions of an owner, as after a change of password, and returns how many there were.
+    ///
+    /// Once this has returned `Ok`, no session remains whose sign-in began before the call, not even one that was being
+    /// committed. That includes the session of the calling request, if it is the owner's: its later changes are dropped, and
+    /// its cookie stays with the client although it opens nothing. To sign out here too and remove the cookie, end the other
+    /// sessions first and then this one:
+    ///
+    /// ```
+    /// # use tower_session_layer::{Error, Session};
+    /// async fn sign_out_everywhere(session: Session) -> Result<(), Error> {
+    ///     session.owners().revoke_others(&session).await?;
+    ///     session.destroy()
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The store cannot list owners, failed, or took too long: some sessions may live on, so call it again.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has the effect of an error: some sessions may live on.
+    pub async fn revoke_all(&self, owner: &str) -> Result<usize, Error> {
+        self.end(owner, Revoke::All).await
+    }
+
+    /// Ends all other sessions of a session's owner ("log out everywhere else"), and returns how many there were.
+    ///
+    /// It returns 0 if nobody is signed in. If this request has signed the same owner in again, that sign-in is committed
+    /// first.
+    ///
+    /// # Errors
+    ///
+    /// The same as for [`revoke_all`](Self::revoke_all).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has the effect of an error: some sessions may live on.
+    pub async fn revoke_others(&self, session: &Session) -> Result<usize, Error> {
+        match (session.owner(), session.handle()) {
+            (Some(owner), Some(handle)) => {
+                if signs_in_again(session) {
+                    session.commit().await?;
+                }
+                self.end(&owner, Revoke::Others(handle)).await
+            }
+            _ => Ok(0),
+        }
+    }
+
+    async fn end(&self, owner: &str, which: Revoke) -> Result<usize, Error> {
+        let revocation = Revocation::new(which, time(self.0.sign_in_time()), TOMBSTONE);
+        let revoking = self.0.store.revoke(owner.to_owned(), revocation, self.0.clock.now());
+        let ended = self.wait(Operation::Revoke, revoking).await?;
+        self.0.events.revoked(ended);
+        Ok(ended)
+    }
+
+    async fn wait<T>(
+        &self,
+        operation: Operation,
+        asked: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, Error> {
+        let answer = StoreDeadline::new(&self.0).wait(asked).await;
+        if let Err(error) = answer.as_ref()
+            && !error.is_unsupported()
+        {
+            self.0.events.failed(operation, error);
+        }
+        answer
+    }
+}
+
+impl fmt::Debug for Owners {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Owners").field(&self.0.store).finish()
+    }
+}
+
+impl Session {
+    /// Returns the list of an owner's sessions, for listing and revoking them.
+    pub fn owners(&self) -> Owners {
+        Owners::new(&self.cell().shared)
+    }
+}
+
+/// Whether the owner signs in again: the stored session then has another handle than this session will have.
+fn signs_in_again(session: &Session) -> bool {
+    session.cell().read(|record, state| {
+        let stored = state.stored.record().map(|stored| (&stored.owner, stored.handle));
+        record.zip(stored).is_some_and(|(record, (owner, handle))| record.owner == *owner && record.handle != handle)
+    })
+}
