@@ -13,7 +13,7 @@ use self::load::{Admission, load};
 use self::panics::{reported, watched};
 use self::sweeper::Sweeper;
 use crate::clock::Clock;
-use crate::commit::{ends_another, settle, waited};
+use crate::commit::{ends_another, settle, settle_quickly, waited};
 use crate::cookie::Candidates;
 use crate::error::{Error, StoreError};
 use crate::event::{Events, Operation};
@@ -62,6 +62,13 @@ impl<S: SessionStore> StorePort for Backend<S> {
         self.sweeper.start(&self.store, &self.admission.events);
         let operation = if occasion == Occasion::Reload { Operation::Load } else { Operation::Commit };
         if self.is_immediate {
+            if is_alone {
+                let (shared, mut state) = (&session.cell().shared, session.cell().lock());
+                let quickly = || settle_quickly(&self.store, shared, &mut state, occasion);
+                if let Some(answer) = reported(&self.admission.events, operation, quickly) {
+                    return Answer::Ready(answer);
+                }
+            }
             // The boxed future below waits for a commit of the same session on another thread.
             if let Ok(_held) = session.cell().commit_lock.try_lock() {
                 let settling = settle(&self.store, session.cell(), occasion, is_alone);

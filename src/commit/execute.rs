@@ -5,20 +5,19 @@ use std::time::{Duration, SystemTime};
 
 use tracing::Instrument as _;
 
+use super::prepare::prepare;
 use super::span::CommitSpan;
 use super::{Job, Outcome, Plan, Settled, Successor};
 use crate::clock::{micros, span, time};
 use crate::error::{Error, Kind, StoreError};
 use crate::event::Operation;
-use crate::record::{CSRF_LEN, Record, SessionHandle, TOMBSTONE, Tombstone, TombstoneKind};
-use crate::session::{Attempt, CookieAction, Intent, Live, Occasion, SessionCell, Shared, StoreDeadline, Stored, fits};
+use crate::record::{Record, TOMBSTONE, Tombstone, TombstoneKind};
+use crate::session::{Attempt, CookieAction, Intent, Live, Occasion, SessionCell, Shared, StoreDeadline, Stored};
 use crate::store::{Created, Deadline, Deleted, Loaded, RevocationMark, SessionStore, Updated};
 use crate::token::SessionToken;
 
 /// The number of fresh tokens that are tried. One collision in 2^192 is a wonder, eight are a broken store.
 const MAX_TRIES: usize = 8;
-
-const HANDLE_LEN: usize = 16;
 
 /// Commits a session, or reloads it.
 ///
@@ -281,42 +280,19 @@ impl<S: SessionStore> Commit<'_, S> {
         Ok(())
     }
 
-    /// Gives the draft its version and time, and the parts that a new session lacks. Returns the change to the stored
-    /// deadline.
-    ///
-    /// # Errors
-    ///
-    /// The record is too large, or there is no randomness.
+    /// Prepares the draft for the store, and returns the change to the stored deadline.
     pub(super) fn prepare(&mut self, before: Option<&Record>) -> Result<Deadline, Error> {
-        let (random, lifetime, now) = (&self.shared.random, &self.shared.lifetime, self.job.now);
-        let record = Arc::make_mut(&mut self.job.draft);
-        fits(record, self.shared.max_record_len)?;
-        let (lacks_handle, lacks_csrf) = (record.handle == SessionHandle::NONE, record.csrf == [0; CSRF_LEN]);
-        if lacks_handle || lacks_csrf {
-            // One draw costs hardly more than a short one.
-            let bytes: [u8; HANDLE_LEN + CSRF_LEN] = random.bytes()?;
-            if let (true, Some(handle)) = (lacks_handle, bytes.first_chunk()) {
-                record.handle = SessionHandle::from_bytes(*handle);
-            }
-            if let (true, Some(secret)) = (lacks_csrf, bytes.last_chunk()) {
-                record.csrf = *secret;
-            }
-        }
-        record.version = random.version(before.map(Record::version))?;
-        record.seen = record.seen.max(now);
-        if record.created == 0 {
-            // Zero stands for a session that did not begin yet, and a clock that was never set shows it too.
-            record.created = now.max(1);
-            record.absolute = lifetime.absolute_deadline(now);
-            record.deadline = lifetime.deadline(record, now);
+        let (lifetime, now) = (&self.shared.lifetime, self.job.now);
+        let draft = Arc::make_mut(&mut self.job.draft);
+        if prepare(draft, before.map(Record::version), self.shared, now)? {
             return Ok(Deadline::Set);
         }
         if self.job.intent.sets_idle() {
-            record.deadline = lifetime.deadline(record, now);
+            draft.deadline = lifetime.deadline(draft, now);
             return Ok(Deadline::Set);
         }
-        let refresh = lifetime.refresh(record, now).filter(|_| self.job.may_refresh);
-        record.deadline = refresh.unwrap_or(record.deadline);
+        let refresh = lifetime.refresh(draft, now).filter(|_| self.job.may_refresh);
+        draft.deadline = refresh.unwrap_or(draft.deadline);
         Ok(if refresh.is_some() { Deadline::Extend } else { Deadline::Keep })
     }
 

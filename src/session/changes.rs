@@ -158,6 +158,12 @@ impl Intent {
         self.destroy || self.renew.is_some() || self.edited
     }
 
+    /// Whether there are only changes to values, which need no new token and no new deadline.
+    pub(crate) fn is_simple(&self) -> bool {
+        let is_other = |op: &Op| matches!(op, Op::Idle(_) | Op::SignIn(_));
+        self.edited && !self.destroy && self.renew.is_none() && self.pending.is_none() && !self.log.iter().any(is_other)
+    }
+
     pub(crate) fn sets_idle(&self) -> bool {
         self.log.iter().any(|op| matches!(op, Op::Idle(_)))
     }

@@ -1,0 +1,122 @@
+//! A shortcut for the commit that nearly every request makes in a store that answers at once: other values for a session
+//! that lives on, or a session that begins. It saves a fifth of the instructions of a write.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::Job;
+use super::execute::waited;
+use super::prepare::prepare;
+use super::undo_renewal::remove_unknown;
+use crate::clock::micros;
+use crate::error::{Error, StoreError};
+use crate::event::Operation;
+use crate::record::Version;
+use crate::session::{CookieAction, Live, Occasion, ResponseHead, Shared, State, Stored, Work, poll_once};
+use crate::store::{Change, Created, Deadline, SessionStore, Updated};
+use crate::token::SessionToken;
+
+/// Commits at the end of a request, if no handler holds the session any more and the change is simple.
+///
+/// `None` leaves everything as it was, for [`settle`](super::settle) to do: the change is not simple, the store did not take
+/// it, or somebody traces commits.
+pub(crate) fn settle_quickly<S: SessionStore>(
+    store: &Arc<S>,
+    shared: &Shared,
+    state: &mut State,
+    occasion: Occasion,
+) -> Option<Result<(), Error>> {
+    let is_simple = match occasion {
+        Occasion::Response { is_server_error, is_not_modified } => {
+            !is_not_modified && (!is_server_error || shared.save_on_server_error) && !shared.is_sealed()
+        }
+        Occasion::Explicit | Occasion::Reload | Occasion::Failed => false,
+    };
+    if !is_simple || tracing::level_enabled!(tracing::Level::DEBUG) {
+        return None;
+    }
+    let now = shared.clock.now();
+    let at = micros(now);
+    let mut next = Next::take(state, shared, at)?;
+    let begins = next.from.is_none();
+    let mut is_news = begins;
+    match next.send(&**store, now) {
+        Ok(Updated::Done) => {}
+        Ok(Updated::Instead(token)) => {
+            next.token = token;
+            is_news = true;
+        }
+        Ok(Updated::Conflict | Updated::Gone) => {
+            state.work = Some(next.work);
+            return None;
+        }
+        Err(error) => {
+            let error = Error::from(error).naming(&next.work.draft);
+            shared.events.failed(Operation::Commit, &error);
+            if begins {
+                remove_unknown(store, shared, next.token, now);
+            }
+            state.work = Some(next.work);
+            if let Ok(job) = Job::take(state, shared, occasion, true, at) {
+                job.give_back(state);
+            }
+            return Some(Err(error));
+        }
+    }
+    if begins {
+        shared.events.began(&next.token);
+    } else {
+        shared.events.committed(&next.token, false);
+    }
+    let live = Live { token: next.token, record: next.work.draft, outdated: false };
+    if is_news {
+        state.cookie = CookieAction::set(&live, Some(at));
+    }
+    state.stored = Stored::Live(live);
+    Some(Ok(()))
+}
+
+/// A simple change, ready to be stored.
+struct Next {
+    token: SessionToken,
+    /// The version that it replaces; `None` if the session begins.
+    from: Option<Version>,
+    /// Its draft is the record.
+    work: Work,
+}
+
+impl Next {
+    /// Takes the work out of the session, if it is simple.
+    fn take(state: &mut State, shared: &Shared, now: u64) -> Option<Self> {
+        let work = state.work.as_mut().filter(|work| !work.is_stale && work.intent.is_simple())?;
+        // Nobody else holds the draft, so it need not be copied.
+        let record = Arc::get_mut(&mut work.draft).filter(|record| !record.is_empty())?;
+        let (token, from) = match &state.stored {
+            Stored::New if state.head == ResponseHead::Open => (shared.random.token().ok()?, None),
+            Stored::Live(live) if !live.outdated && !shared.lifetime.is_due(record, now) => {
+                (live.token.clone(), Some(live.record.version))
+            }
+            _ => return None,
+        };
+        prepare(record, from, shared, now).ok()?;
+        Some(Self { token, from, work: state.work.take()? })
+    }
+
+    fn send<S: SessionStore>(&self, store: &S, now: SystemTime) -> Result<Updated, StoreError> {
+        let record = &self.work.draft;
+        let answer = match self.from {
+            Some(from) => {
+                let change = Change::Replace(Arc::clone(record), Deadline::Keep);
+                poll_once(store.update(&self.token, from, &change, now))
+            }
+            None => poll_once(store.create(&self.token, record, now)).map(|created| {
+                Ok(match created? {
+                    Created::Stored => Updated::Done,
+                    Created::Instead(token) => Updated::Instead(token),
+                    Created::Taken | Created::Revoked(_) => Updated::Conflict,
+                })
+            }),
+        };
+        answer.unwrap_or_else(|| Err(waited()))
+    }
+}
