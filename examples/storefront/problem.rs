@@ -1,4 +1,4 @@
-//! What a page says when something went wrong.
+//! The pages for errors.
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
