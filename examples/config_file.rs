@@ -56,10 +56,10 @@ fn arguments() -> Result<(String, String), String> {
         match (argument.as_str(), arguments.next()) {
             ("--listen", Some(value)) => address = value,
             ("--config", Some(value)) => file = Some(value),
-            _ => return Err("expected --config FILE and perhaps --listen ADDR".to_owned()),
+            _ => return Err("expected --config FILE and optionally --listen ADDR".to_owned()),
         }
     }
-    Ok((address, file.ok_or("expected --config FILE, as examples/config/memory.toml")?))
+    Ok((address, file.ok_or("expected --config FILE, for example examples/config/memory.toml")?))
 }
 
 /// Reads TOML or JSON, as the name of the file says.

@@ -70,7 +70,7 @@ fn address() -> Result<String, String> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => Ok("127.0.0.1:3000".to_owned()),
         ["--listen", address] => Ok(address.to_owned()),
-        _ => Err("expected nothing or --listen ADDR".to_owned()),
+        _ => Err("expected no argument, or --listen ADDR".to_owned()),
     }
 }
 

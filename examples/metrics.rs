@@ -77,9 +77,9 @@ impl Metrics {
         let operations = ["load", "commit", "touch", "renew", "list", "revoke", "sweep", "import", "other"];
         Self {
             created: Family::alone("sessions_created_total", "Sessions that began."),
-            imported: Family::alone("sessions_imported_total", "Sessions of another library that go on here."),
-            committed: Family::alone("session_commits_total", "Changes to sessions that are durable."),
-            renewed: Family::alone("sessions_renewed_total", "Sessions that got another token, as at a sign-in."),
+            imported: Family::alone("sessions_imported_total", "Sessions imported from another library."),
+            committed: Family::alone("session_commits_total", "Commits whose changes are durable."),
+            renewed: Family::alone("sessions_renewed_total", "Sessions whose token was replaced, as by a sign-in."),
             refreshed: Family::alone("sessions_refreshed_total", "Deadlines that were moved."),
             ended: Family::new(
                 "sessions_ended_total",
@@ -88,9 +88,9 @@ impl Metrics {
                 &["destroyed", "emptied", "revoked", "limited"],
             ),
             refused: Family::new("session_tokens_refused_total", "Tokens that were not accepted.", "why", &refused),
-            conflicts: Family::alone("session_conflicts_total", "Writes that came too late and were tried again."),
+            conflicts: Family::alone("session_conflicts_total", "Writes that conflicted and were tried again."),
             dropped: Family::alone("session_changes_dropped_total", "Requests whose session ended while they held it."),
-            failed: Family::new("session_failures_total", "What could not be done.", "operation", &operations),
+            failed: Family::new("session_failures_total", "Operations that failed.", "operation", &operations),
         }
     }
 
@@ -198,7 +198,7 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let address = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => "127.0.0.1:3000",
         ["--listen", address] => address,
-        _ => return Err("expected nothing or --listen ADDR".into()),
+        _ => return Err("expected no argument, or --listen ADDR".into()),
     };
     let cannot = |error| format!("cannot listen on {address}: {error}");
     let listener = TcpListener::bind(address).await.map_err(cannot)?;

@@ -32,7 +32,7 @@ async fn main() -> ExitCode {
         [] => serve("127.0.0.1:3000").await,
         ["--listen", address] => serve(address).await,
         ["--ask", url] => ask(url).await,
-        _ => Err("expected nothing, --listen ADDR or --ask URL".to_owned()),
+        _ => Err("expected no argument, --listen ADDR or --ask URL".to_owned()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

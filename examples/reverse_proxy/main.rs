@@ -77,7 +77,7 @@ async fn serve(listener: TcpListener, sessions: SessionLayer, proxy: Proxy) {
 }
 
 fn options() -> Result<(String, Authority), String> {
-    let usage = "expected --upstream HOST:PORT, and --listen ADDR unless it is 127.0.0.1:3000";
+    let usage = "expected --upstream HOST:PORT and optionally --listen ADDR, which is 127.0.0.1:3000 by default";
     let (mut listen, mut upstream) = ("127.0.0.1:3000".to_owned(), None);
     let mut arguments = std::env::args().skip(1);
     while let Some(option) = arguments.next() {

@@ -54,7 +54,7 @@ impl Proxy {
         if let Some(owner) = session.owner() {
             match HeaderValue::from_str(&owner) {
                 Ok(owner) => _ = request.headers_mut().insert(headers::OWNER, owner),
-                Err(_) => return text(StatusCode::INTERNAL_SERVER_ERROR, "the owner's name fits no header\n"),
+                Err(_) => return text(StatusCode::INTERNAL_SERVER_ERROR, "the owner's name cannot be a header\n"),
             }
         }
         *request.uri_mut() = self.behind(request.uri());

@@ -35,7 +35,7 @@ pub(crate) fn routes() -> Router {
         .route("/devices", get(devices).delete(revoke_others))
         .route("/flash", get(read_flash).post(leave_flash))
         .fallback(nothing)
-        .method_not_allowed_fallback(async || Problem::new(StatusCode::METHOD_NOT_ALLOWED, "not with this method"))
+        .method_not_allowed_fallback(async || Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed"))
 }
 
 type Answer<T> = Result<T, Problem>;
@@ -138,7 +138,7 @@ struct SignedIn {
 
 async fn login(session: Session, Body(Login { user }): Body<Login>) -> Answer<Json<SignedIn>> {
     if user.is_empty() {
-        return Err(Problem::bad("expected a `user` that is not empty"));
+        return Err(Problem::bad("expected a non-empty `user`"));
     }
     session.sign_in(&user)?;
     Ok(Json(SignedIn { owner: user }))

@@ -19,7 +19,7 @@ pub(crate) async fn same_origin(request: Request, next: Next) -> Response {
         return next.run(request).await;
     }
     if request.uri().path().starts_with("/api/") {
-        return Problem::new(StatusCode::FORBIDDEN, "another site's page may not ask this").into_response();
+        return Problem::new(StatusCode::FORBIDDEN, "not allowed for pages of other sites").into_response();
     }
     Failure::FOREIGN.into_response()
 }

@@ -93,8 +93,8 @@ fn greeting(options: &Options, port: u16) -> String {
         "cookies travel over plain http: never do this on a network".to_owned()
     } else {
         format!(
-            "the cookies are Secure: open http://localhost:{port} in Firefox or Chrome; should a browser \
-             not keep them (Safari does not), start with --insecure-cookies"
+            "the cookies are Secure: open http://localhost:{port} in Firefox or Chrome; for a browser that does \
+             not keep them, such as Safari, start with --insecure-cookies"
         )
     };
     let store = one_line(&store);

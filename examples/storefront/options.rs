@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) const USAGE: &str = "\
-A small shop that shows what sessions do.
+A small shop that shows the use of sessions.
 
 Usage: storefront [OPTIONS]
 
@@ -17,10 +17,10 @@ Usage: storefront [OPTIONS]
                          postgres://USER:PASSWORD@HOST:PORT/DATABASE (feature postgres)
                          mysql://USER:PASSWORD@HOST:PORT/DATABASE, mariadb:// too (feature mysql)
                          sqlite:PATH (feature sqlite)
-  --key-file PATH      keys of the cookie store: one a line, 32 to 64 bytes in hex; the first one seals, all open;
-                       made if it is not there. Without it the sessions end with the process
-  --idle SECONDS       a session ends when it is not used for so long [7 days]
-  --absolute SECONDS   a session ends after so long in any case [30 days]
+  --key-file PATH      keys of the cookie store: one a line, 32 to 64 bytes in hex; the first key seals, all keys open;
+                       made if it does not exist. Without it the sessions end with the process
+  --idle SECONDS       time without use after which a session ends [7 days]
+  --absolute SECONDS   time after which a session ends in any case [30 days]
   --insecure-cookies   cookies for plain http: no `__Host-` name and no Secure
   --help               this text
 ";
@@ -151,7 +151,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
             "--absolute" => options.absolute = Some(seconds(name, &value()?)?),
             "--insecure-cookies" if attached.is_none() => options.insecure_cookies = true,
             "--help" | "-h" if attached.is_none() => return Ok(Command::Help),
-            _ => return Err(format!("unknown option {argument:?}; --help lists them all")),
+            _ => return Err(format!("unknown option {argument:?}; --help lists all options")),
         }
     }
     Ok(Command::Serve(options))
