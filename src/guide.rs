@@ -71,7 +71,7 @@
 //! | idle timeout | 7 days, sliding, or the absolute timeout if that is shorter | a week of shopping; the presets of NIST 800-63B are stricter |
 //! | absolute timeout | 30 days | NIST 800-63B-4, AAL1; nothing extends it |
 //! | refresh | when it moves the deadline by a tenth of the idle timeout | most requests write nothing |
-//! | renewal by age | off | it limits a token that was copied unnoticed (OWASP: "renewal timeout"); signing in renews in any case |
+//! | renewal by age | off | signing in renews the token in any case; renewal by age limits a token that was copied unnoticed (OWASP: "renewal timeout") |
 //! | tombstone | 60 seconds | longer than requests take, short enough to be cheap |
 //! | store timeout | 5 seconds | a person who waits longer reloads the page |
 //! | on store failure | 503 | "cannot tell" must not look like "not signed in" |
@@ -166,9 +166,10 @@
 //!     format!("Hello, {owner}") // 401 if nobody is signed in
 //! }
 //!
-//! /// Looks the user's id up in your table of users, which holds Argon2id hashes of passwords.
+//! /// Looks up the user's id in your table of users, which holds Argon2id password hashes.
 //! async fn find(login: &Login) -> Option<&'static str> {
-//!     (login.name == "ada" && login.password == "correct horse battery staple").then_some("user-17")
+//!     let is_right = login.name == "ada" && login.password == "correct horse battery staple";
+//!     is_right.then_some("user-17")
 //! }
 //!
 //! let app: Router = Router::new()
