@@ -1,11 +1,11 @@
-//! How many instructions the layer adds to a bare service, counted by valgrind, so that a change of two per cent shows
-//! on a busy machine too.
+//! The instructions that the layer adds to a bare service. Valgrind counts them, so that a change of two per cent shows even
+//! on a busy machine.
 //!
-//! `cargo bench --bench instructions` prints the table; with `-- --check` it is compared with
-//! `benches/instructions.txt`, with `-- --record` written there, and `-- --test` only runs each work, without valgrind.
+//! `cargo bench --bench instructions` prints the table; `-- --check` compares it with `benches/instructions.txt`; `-- --record`
+//! writes it there; `-- --test` only runs each work, without valgrind.
 //!
-//! Each work runs twice in a process of its own, with so many requests and with twice as many. The difference is what
-//! the requests took, without start and setup.
+//! Each work runs twice in a process of its own, with N requests and with 2 N. The difference is the cost of N requests,
+//! without start and setup.
 
 #![allow(clippy::print_stdout, reason = "the table is for people")]
 
@@ -22,7 +22,7 @@ use self::support::{Work, answer, bare, fill, request, working};
 
 const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.txt");
 const REQUESTS: u64 = 10_000;
-/// How far a count may be from the baseline, in per cent.
+/// The most that a count may differ from the baseline, in per cent.
 const TOLERANCE: f64 = 2.0;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -50,7 +50,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Sends so many requests; what a process under valgrind does.
+/// Sends the requests of one process under valgrind.
 fn run(work: Work, is_bare: bool, requests: u64) {
     let layer = SessionLayer::new(MemoryStore::new());
     let cookie = work.has_cookie().then(|| fill(&layer, 10));
@@ -76,7 +76,7 @@ fn test() {
     }
 }
 
-/// Instructions per request beyond the bare service, of each work.
+/// Returns the instructions a request beyond the bare service, for each work.
 fn measure() -> Outcome<Vec<(&'static str, u64)>> {
     let mut counts = Vec::new();
     for work in Work::ALL {
@@ -130,7 +130,7 @@ fn record() -> Outcome<()> {
     Ok(fs::write(BASELINE, table)?)
 }
 
-/// Another compiler counts otherwise, so that then the comparison is only shown.
+/// Compares the counts with the baseline. Another compiler gives other counts, so the comparison is then only printed.
 fn check() -> Outcome<()> {
     let baseline = fs::read_to_string(BASELINE).map_err(|error| format!("{BASELINE}: {error}; use `--record`"))?;
     let before = baseline.lines().next().and_then(|line| line.strip_prefix("# ")).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What the layer adds to a bare service: in process, one thread, memory and cookie stores.
+//! The time that the layer adds to a bare service: in process, one thread, memory and cookie stores.
 
 use std::convert::Infallible;
 use std::hint::black_box;
@@ -10,7 +10,7 @@ use http::{Request, Response};
 use tower::{Layer as _, Service as _, ServiceExt as _, service_fn};
 use tower_session_layer::{CookieKey, CookieStore, MemoryStore, Session, SessionLayer, SessionStore};
 
-/// What a handler does.
+/// The work of a handler.
 #[derive(Clone, Copy, Debug)]
 enum Work {
     Nothing,
@@ -52,7 +52,7 @@ fn run(layer: &SessionLayer, cookie: Option<&str>, work: Work, bencher: &mut cri
     });
 }
 
-/// Polls once: nothing waits here.
+/// Polls a future once; no future here waits.
 trait NowOrNever: Future + Sized {
     fn now_or_never(self) -> <Self::Output as IntoOk>::Ok
     where
@@ -81,7 +81,7 @@ impl<T> IntoOk for Result<T, Infallible> {
     }
 }
 
-/// A layer and the cookie of a session that holds a user and so many bytes besides.
+/// Returns a layer, and the cookie of a session that holds a user and `bytes` bytes.
 fn filled(store: impl SessionStore, bytes: usize) -> (SessionLayer, String) {
     let layer = SessionLayer::builder(store).max_record_bytes(16 << 20).build().expect("a valid layer");
     let cart = "x".repeat(bytes);

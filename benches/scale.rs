@@ -1,8 +1,8 @@
-//! What a memory store of a million sessions costs: time, memory, and the pauses of a sweep.
+//! The cost of a memory store with a million sessions: time, memory, and the pauses of a sweep.
 //!
 //! `cargo bench --bench scale` prints each figure beside its bound; `-- --test` runs everything once, tiny. It needs
-//! about 2 GB of memory, and Linux, whose `/proc` tells how much is used. Times are processor time where one thread
-//! works, so that a busy machine matters little; how long a request waits is told by the clock, and true on a quiet one.
+//! about 2 GB of memory, and Linux, whose `/proc` shows the memory in use. The times of one thread are processor time, so that
+//! a busy machine matters little. The wait of a request is wall-clock time, and true only on a quiet machine.
 
 #![allow(clippy::print_stdout, reason = "the table is for people")]
 #![allow(clippy::cast_precision_loss, reason = "counts and times are far below 2^52")]
@@ -22,17 +22,17 @@ use tower_session_layer::{Clock as _, ManualClock, MemoryStore, SessionLayer, Se
 
 use self::support::{Work, answer, at_once, fill, request, working};
 
-/// How large everything is.
+/// The sizes of a run.
 struct Scale {
-    /// Sessions in a store, smallest first.
+    /// The numbers of sessions in a store, smallest first.
     sizes: [usize; 3],
-    /// Requests that are timed together, and how often in a round.
+    /// The requests that are timed together, and the number of such batches in a round.
     batch: usize,
     batches: usize,
     rounds: usize,
-    /// Sessions of the store that is filled up.
+    /// The number of sessions in the store that is filled up.
     full: usize,
-    /// Whether the figures mean anything.
+    /// True if the figures are large enough to mean something.
     is_measured: bool,
 }
 
@@ -53,13 +53,13 @@ fn main() {
 impl Scale {
     fn row(&self, what: impl Display, measured: f64, unit: &str, bound: Option<f64>) {
         let verdict = if bound.is_none_or(|bound| measured <= bound) { "ok" } else { "missed" };
-        // Tiny stores are all table and no sessions.
+        // A tiny store consists of its tables, not of its sessions.
         let bound = bound.filter(|_| self.is_measured).map(|bound| format!("  {bound}{unit}: {verdict}"));
         println!("{what:<58}{measured:>9.2}{unit:<3}{}", bound.unwrap_or_default());
     }
 }
 
-/// Sessions with the cookies of their browsers, packed so that they cost nothing that is measured.
+/// A layer with sessions, and the cookies of their browsers. The cookies are packed, so that they do not distort the figures.
 struct Filled {
     layer: SessionLayer,
     cookies: Cookies,
@@ -70,14 +70,14 @@ struct Cookies {
     count: usize,
 }
 
-/// `__Host-sid=` and the token.
+/// The length of `__Host-sid=` and the token.
 const COOKIE_LEN: usize = 43;
-/// The values of a session of [`fill`]: "user", "count", "cart" and their texts.
+/// The length of the values of a session of [`fill`]: "user", "count", "cart" and their texts.
 const VALUES_LEN: usize = 4 + 5 + 5 + 1 + 4 + 12;
 
 impl Cookies {
     fn with_room(count: usize) -> Self {
-        // Written once, so that the pages are there before anything is measured.
+        // The writes make the system map the pages before anything is measured.
         let mut bytes = vec![1; count * COOKIE_LEN];
         bytes.clear();
         Self { bytes, count: 0 }
@@ -109,7 +109,7 @@ impl Filled {
     }
 }
 
-/// A fixed sequence, so that each run does the same (xorshift).
+/// A fixed sequence (xorshift), so that each run does the same.
 struct Random(u64);
 
 impl Random {
@@ -142,13 +142,13 @@ fn memory(scale: &Scale) {
     black_box(&cookies.bytes);
 }
 
-/// Requests for random sessions: as they arrive, their cookies are in the processor's cache, and the sessions are not.
+/// Requests for random sessions. Their cookies are in the processor's cache when they arrive, as in a server; the sessions are not.
 fn access(scale: &Scale) {
     let filled = scale.sizes.map(|sessions| Filled::new(MemoryStore::new(), sessions));
     for work in [Work::Read, Work::Write] {
         let mut random = Random(0x9E37_79B9_7F4A_7C15);
         let mut times = [const { Vec::new() }; 3];
-        // Interleaved, so that a busy neighbour meets all alike.
+        // Interleaved, so that a busy neighbour disturbs all alike.
         for _ in 0..scale.rounds {
             for (filled, times) in filled.iter().zip(&mut times) {
                 times.push(round(scale, filled, work, &mut random));
@@ -165,7 +165,7 @@ fn access(scale: &Scale) {
     }
 }
 
-/// Nanoseconds a request.
+/// Returns the nanoseconds a request.
 fn round(scale: &Scale, filled: &Filled, work: Work, random: &mut Random) -> f64 {
     let mut service = working(&filled.layer, work);
     let mut spent = Duration::ZERO;
@@ -198,7 +198,7 @@ fn eviction(scale: &Scale) {
     scale.row("  against one that is not full", full / before, " x", None);
 }
 
-/// Nanoseconds a create.
+/// Returns the nanoseconds a create.
 fn creates(layer: &SessionLayer, count: usize) -> f64 {
     let mut service = working(layer, Work::Create);
     let start = processor_time();
@@ -208,7 +208,7 @@ fn creates(layer: &SessionLayer, count: usize) -> f64 {
     (processor_time().saturating_sub(start)).as_nanos() as f64 / count as f64
 }
 
-/// The longest request while half of all sessions are swept, and without a sweep for as long.
+/// Measures the longest request while half of all sessions are swept, and in an equally long time without a sweep.
 fn pauses(scale: &Scale) {
     let sessions = scale.sizes[2];
     let (mut quiet, mut swept, mut sweeps, mut steps) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -226,7 +226,7 @@ fn pauses(scale: &Scale) {
         for _ in 0..sessions / 2 {
             cookies.push(&fill(&layer, 10));
         }
-        // The first half has ended, and the second is too young to be touched.
+        // The first half has expired, and the second half is not yet due for a touch.
         clock.advance(Duration::from_secs(120));
         let filled = Filled { layer, cookies };
         let (longest, took) = longest_beside(&filled, || steps.push(sweep(&store, &clock, sessions / 2)));
@@ -242,8 +242,8 @@ fn pauses(scale: &Scale) {
     scale.row("longest request without a sweep, median of the runs", median(quiet), " ms", None);
 }
 
-/// Sweeps as the layer's sweeper does, without its rests, until so many sessions are left; the longest step in
-/// milliseconds of processor time, and no lock is held for longer.
+/// Sweeps as the layer's sweeper does, without its rests, until `left` sessions remain. Returns the longest step in milliseconds of
+/// processor time; no lock is held for longer.
 fn sweep(store: &MemoryStore, clock: &ManualClock, left: usize) -> f64 {
     let mut longest = Duration::ZERO;
     while store.len() > left {
@@ -254,7 +254,7 @@ fn sweep(store: &MemoryStore, clock: &ManualClock, left: usize) -> f64 {
     longest.as_secs_f64() * 1e3
 }
 
-/// The longest of the requests that another thread sends meanwhile, in milliseconds, and how long it all took.
+/// Returns the longest of the requests that another thread sends meanwhile, in milliseconds, and the whole duration.
 fn longest_beside(filled: &Filled, busy: impl FnOnce()) -> (f64, Duration) {
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -280,7 +280,7 @@ fn longest_beside(filled: &Filled, busy: impl FnOnce()) -> (f64, Duration) {
     })
 }
 
-/// The time that this thread has computed, whoever else wants the processor.
+/// Returns the processor time of this thread.
 fn processor_time() -> Duration {
     clock_gettime(ClockId::ThreadCPUTime).try_into().expect("it is never negative")
 }
@@ -294,7 +294,7 @@ fn list(figures: &[f64]) -> String {
     figures.iter().map(|figure| format!("{figure:.2}")).collect::<Vec<_>>().join(", ")
 }
 
-/// Bytes of this process that are in memory.
+/// Returns the resident memory of this process in bytes.
 fn resident() -> usize {
     let status = fs::read_to_string("/proc/self/status").expect("Linux");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");

@@ -1,6 +1,6 @@
-//! Requests a second on every store, 64 at once, each with a session of its own.
+//! Requests a second on every store, 64 at once, each with its own session.
 //!
-//! `cargo bench --all-features --bench stores [-- NAME]` prints a table; `-- --test` does everything once. It starts its
+//! `cargo bench --all-features --bench stores [-- NAME]` prints a table; `-- --test` does everything once. The bench starts its
 //! own servers, which share the machine with it.
 
 #![allow(clippy::print_stdout, reason = "the table is for people")]
@@ -21,7 +21,7 @@ use self::engines::Engine;
 
 const ENGINES: [&str; 7] = ["memory", "file", "SQLite", "Redis", "Redis Cluster of three", "PostgreSQL", "MariaDB"];
 
-/// How thoroughly to measure.
+/// The length of a measurement.
 #[derive(Clone, Copy)]
 struct Effort {
     rounds: usize,

@@ -1,7 +1,7 @@
-//! The same program on any store, by its configuration alone: a diary that lasts as long as the session.
+//! One program on any store, chosen by its configuration alone: a diary that lasts as long as the session.
 //!
-//! `cargo run --example config_file --features config -- --config examples/config/memory.toml`; the other files beside it are
-//! for the other stores, those of engines behind the features of their names. Environment variables outweigh the
+//! `cargo run --example config_file --features config -- --config examples/config/memory.toml` starts it. The other files in that
+//! folder are for the other stores; an engine's file needs the feature of the engine. Environment variables override the
 //! file: `SHOP_SESSION_STORE=memory:`, `SHOP_SESSION_REDIS_PREFIX=test:`.
 
 use std::io::{Write, stdout};
@@ -41,9 +41,9 @@ async fn run() -> Result<(), String> {
 
     let cannot = |error| format!("cannot listen on {address}: {error}");
     let listener = TcpListener::bind(&address).await.map_err(cannot)?;
-    // What the configuration shows of itself holds no secret.
+    // The `Debug` text of the configuration holds no secret.
     let lines = format!("listening on http://{}\n{config:?}\n", listener.local_addr().map_err(cannot)?);
-    // In one piece, and never mind if nobody listens.
+    // One write, whose failure is ignored: stdout may be closed.
     let _ = stdout().write_all(lines.as_bytes());
     let stopped = async { drop(tokio::signal::ctrl_c().await) };
     axum::serve(listener, app).with_graceful_shutdown(stopped).await.map_err(|error| error.to_string())
@@ -56,18 +56,18 @@ fn arguments() -> Result<(String, String), String> {
         match (argument.as_str(), arguments.next()) {
             ("--listen", Some(value)) => address = value,
             ("--config", Some(value)) => file = Some(value),
-            _ => return Err("expected --config FILE and perhaps --listen ADDR".to_owned()),
+            _ => return Err("expected --config FILE and optionally --listen ADDR".to_owned()),
         }
     }
-    Ok((address, file.ok_or("expected --config FILE, as examples/config/memory.toml")?))
+    Ok((address, file.ok_or("expected --config FILE, for example examples/config/memory.toml")?))
 }
 
-/// Reads TOML or JSON, by the name of the file.
+/// Reads TOML or JSON, as the name of the file says.
 fn read(file: &Path) -> Result<SessionConfig, String> {
     let text = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
     match file.extension().and_then(|extension| extension.to_str()) {
         Some("json") => serde_json::from_str(&text).map_err(|error| error.to_string()),
-        // The parser's own text would show the line, which may hold a secret.
+        // The parser's own message would quote the line, which may hold a secret.
         Some("toml") => toml::from_str(&text).map_err(|error| match error.span() {
             Some(span) => format!("line {}: {}", text[..span.start].matches('\n').count() + 1, error.message()),
             None => error.message().to_owned(),

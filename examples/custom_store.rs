@@ -1,4 +1,4 @@
-//! A store of one's own: anything that can compare and swap, here a map behind a lock.
+//! A custom store on anything that can compare and swap, here a map behind a lock.
 //!
 //! `cargo test --example custom_store` runs the public suite against it.
 

@@ -1,4 +1,4 @@
-//! The layer on plain hyper, without a framework: counts the visits of each browser.
+//! The layer on plain hyper, without a framework: it counts the visits of each browser.
 //!
 //! `cargo run --example hyper_server -- --listen 127.0.0.1:3000`; port 0 picks one.
 
@@ -33,14 +33,14 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), String> {
     let address = address()?;
-    // Plain http, so that any client keeps the cookie. Behind TLS leave `insecure_http` away.
+    // Plain http, so that any client keeps the cookie. Behind TLS, remove `insecure_http`.
     let sessions = SessionLayer::builder(MemoryStore::new()).insecure_http().build().map_err(|e| e.to_string())?;
     let service = TowerToHyperService::new(sessions.layer(service_fn(visit)));
 
     let cannot = |error| format!("cannot listen on {address}: {error}");
     let listener = TcpListener::bind(&address).await.map_err(cannot)?;
     let line = format!("listening on http://{}\n", listener.local_addr().map_err(cannot)?);
-    // In one piece, and never mind if nobody listens.
+    // One write, whose failure is ignored: stdout may be closed.
     let _ = stdout().write_all(line.as_bytes());
 
     let mut stop = std::pin::pin!(tokio::signal::ctrl_c());
@@ -50,7 +50,7 @@ async fn run() -> Result<(), String> {
             stopped = &mut stop => return stopped.map_err(|error| error.to_string()),
         };
         let Ok((stream, _)) = accepted else {
-            // Reset meanwhile, or too many are open: wait for some to end.
+            // The client has reset the connection, or too many are open: wait for some to close.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
@@ -70,11 +70,11 @@ fn address() -> Result<String, String> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => Ok("127.0.0.1:3000".to_owned()),
         ["--listen", address] => Ok(address.to_owned()),
-        _ => Err("expected nothing or --listen ADDR".to_owned()),
+        _ => Err("expected no argument, or --listen ADDR".to_owned()),
     }
 }
 
-/// The service under the layer: the session is among the request's extensions.
+/// The service under the layer. The session is in the request's extensions.
 async fn visit(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");

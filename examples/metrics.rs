@@ -1,4 +1,4 @@
-//! Counters of what happens to sessions, for Prometheus: the event hook adds, `/metrics` shows.
+//! Counters of session events for Prometheus: the event hook increments them, and `/metrics` shows them.
 //!
 //! `cargo run --example metrics -- --listen 127.0.0.1:3000`; port 0 picks one.
 
@@ -17,8 +17,8 @@ use tower_session_layer::{Error, MemoryStore, Operation, Refusal, Session, Sessi
 
 const VISITS: SessionKey<u64> = SessionKey::new("visits");
 
-/// Counters of one name, told apart by one label. Its values are listed here, so that nothing that a client sends
-/// becomes a time series; a counter that was never raised shows as 0, so that its first rise is one.
+/// The counters of one name, one for each value of a label. The values are fixed, so that no text of a client becomes a
+/// time series. A counter that was never raised shows as 0, so that Prometheus sees its first rise.
 struct Family {
     name: &'static str,
     help: &'static str,
@@ -42,7 +42,7 @@ impl Family {
     }
 }
 
-/// The text format of Prometheus, version 0.0.4.
+/// Writes the text format of Prometheus, version 0.0.4.
 impl Display for Family {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, help, label, series } = self;
@@ -77,9 +77,9 @@ impl Metrics {
         let operations = ["load", "commit", "touch", "renew", "list", "revoke", "sweep", "import", "other"];
         Self {
             created: Family::alone("sessions_created_total", "Sessions that began."),
-            imported: Family::alone("sessions_imported_total", "Sessions of another library that go on here."),
-            committed: Family::alone("session_commits_total", "Changes to sessions that are durable."),
-            renewed: Family::alone("sessions_renewed_total", "Sessions that got another token, as at a sign-in."),
+            imported: Family::alone("sessions_imported_total", "Sessions imported from another library."),
+            committed: Family::alone("session_commits_total", "Commits whose changes are durable."),
+            renewed: Family::alone("sessions_renewed_total", "Sessions whose token was replaced, as by a sign-in."),
             refreshed: Family::alone("sessions_refreshed_total", "Deadlines that were moved."),
             ended: Family::new(
                 "sessions_ended_total",
@@ -88,9 +88,9 @@ impl Metrics {
                 &["destroyed", "emptied", "revoked", "limited"],
             ),
             refused: Family::new("session_tokens_refused_total", "Tokens that were not accepted.", "why", &refused),
-            conflicts: Family::alone("session_conflicts_total", "Writes that came too late and were tried again."),
+            conflicts: Family::alone("session_conflicts_total", "Writes that conflicted and were tried again."),
             dropped: Family::alone("session_changes_dropped_total", "Requests whose session ended while they held it."),
-            failed: Family::new("session_failures_total", "What could not be done.", "operation", &operations),
+            failed: Family::new("session_failures_total", "Operations that failed.", "operation", &operations),
         }
     }
 
@@ -109,7 +109,7 @@ impl Metrics {
             SessionEvent::Conflict { tries, .. } => self.conflicts.add("", *tries),
             SessionEvent::Dropped { .. } => self.dropped.add("", 1),
             SessionEvent::Failed { operation, .. } => self.failed.add(name(*operation), 1),
-            // What another version of the crate may add.
+            // Another version of the crate may add events.
             _ => {}
         }
     }
@@ -119,7 +119,7 @@ impl Metrics {
             self;
         let mut text = String::new();
         for family in [created, imported, committed, renewed, refreshed, ended, refused, conflicts, dropped, failed] {
-            // Writing to a string cannot fail.
+            // A write to a string cannot fail.
             let _ = write!(text, "{family}");
         }
         text
@@ -152,7 +152,7 @@ fn name(operation: Operation) -> &'static str {
 fn app() -> Result<Router, Box<dyn std::error::Error>> {
     let metrics = Arc::new(Metrics::new());
     let counted = Arc::clone(&metrics);
-    // Plain http, so that any client keeps the cookie. Behind TLS leave `insecure_http` away.
+    // Plain http, so that any client keeps the cookie. Behind TLS, remove `insecure_http`.
     let sessions = SessionLayer::builder(MemoryStore::new())
         .insecure_http()
         .on_event(move |event| counted.count(event))
@@ -163,7 +163,7 @@ fn app() -> Result<Router, Box<dyn std::error::Error>> {
         .route("/sign-in", post(sign_in))
         .route("/sign-out", post(sign_out))
         .layer(sessions)
-        // Outside the layer, since whoever scrapes has no session. A real service keeps this from the public.
+        // Outside the layer, because a scraper has no session. A real service hides this route from the public.
         .route("/metrics", get(shows)))
 }
 
@@ -198,12 +198,12 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let address = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => "127.0.0.1:3000",
         ["--listen", address] => address,
-        _ => return Err("expected nothing or --listen ADDR".into()),
+        _ => return Err("expected no argument, or --listen ADDR".into()),
     };
     let cannot = |error| format!("cannot listen on {address}: {error}");
     let listener = TcpListener::bind(address).await.map_err(cannot)?;
     let line = format!("listening on http://{}\n", listener.local_addr().map_err(cannot)?);
-    // In one piece, and never mind if nobody listens.
+    // One write, whose failure is ignored: stdout may be closed.
     let _ = stdout().write_all(line.as_bytes());
     let stop = async {
         let _ = tokio::signal::ctrl_c().await;

@@ -1,4 +1,4 @@
-//! A store of one's own, the long way: a table of rows behind one lock, laid out as it would be in a database.
+//! A custom store, the long way: a table of rows behind one lock, laid out as in a database.
 //!
 //! Each method is one transaction. `cargo test --example table_store` runs the public suite against it.
 #![allow(clippy::print_stdout)]
@@ -23,7 +23,7 @@ struct Tables {
     marks: HashMap<String, RevocationMark>,
 }
 
-/// The columns that are compared and moved stand beside the encoded session.
+/// A row. The columns that statements compare and change stand beside the encoded session.
 #[derive(Debug)]
 struct Row {
     head: Head,
@@ -40,7 +40,7 @@ impl Row {
     }
 
     fn read(&self, now: Time) -> Loaded {
-        // Corrupt bytes are absence, and reported.
+        // Corrupt bytes count as absence, with a warning.
         Loaded::decode(self.head.clone(), &self.body, now)
             .inspect_err(|error| tracing::warn!(%error))
             .unwrap_or(Loaded::Absent)
@@ -48,7 +48,7 @@ impl Row {
 }
 
 impl Tables {
-    /// The row of a token unless it has expired, in which case it goes.
+    /// Returns the row of a token. An expired row is removed instead.
     fn row(&mut self, token: &SessionToken, now: Time) -> Option<&mut Row> {
         if self.sessions.get(&token.key())?.head.deadline <= now {
             self.sessions.remove(&token.key());
@@ -60,7 +60,7 @@ impl Tables {
         self.row(token, now).filter(|row| row.head.version.is_some())
     }
 
-    /// An owner's live sessions. A database has an index for this.
+    /// Returns an owner's live sessions. A database has an index for this.
     fn owned(&mut self, owner: &str, now: Time) -> Vec<(StoreKey, Arc<Record>)> {
         let is_owned = |row: &Row| row.head.owner.as_deref() == Some(owner);
         self.sessions.retain(|_, row| !is_owned(row) || row.head.deadline > now);

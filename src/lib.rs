@@ -1,25 +1,27 @@
 //! HTTP sessions as [tower](https://docs.rs/tower) middleware, for axum, hyper and tonic.
 //!
-//! [`SessionLayer`] reads the client's token, loads the session from a store *before* the inner service runs, hands it
-//! over as a request extension, and when the inner service has answered commits the changes and writes `Set-Cookie`.
+//! [`SessionLayer`] loads the session from a store before the inner service runs, and puts it into the request's
+//! extensions. When the inner service has answered, the layer commits the changes and writes `Set-Cookie`.
 //!
 //! ```
 //! # #[cfg(all(feature = "axum", feature = "memory"))]
 //! # fn main() -> Result<(), tower_session_layer::ConfigError> {
 //! use std::time::Duration;
-//! use tower_session_layer::{MemoryStore, Session, SessionKey, SessionLayer};
+//!
+//! use axum::{Router, routing::get};
+//! use tower_session_layer::{Error, MemoryStore, Session, SessionKey, SessionLayer};
 //!
 //! const COUNTRY: SessionKey<String> = SessionKey::new("countryCode");
 //!
-//! async fn home(session: Session) -> Result<String, tower_session_layer::Error> {
+//! async fn home(session: Session) -> Result<String, Error> {
 //!     Ok(COUNTRY.get(&session)?.unwrap_or_default())
 //! }
 //!
 //! let sessions = SessionLayer::builder(MemoryStore::new())
 //!     .cookie_name("__Host-shop")
 //!     .idle_timeout(Duration::from_secs(30 * 60))
-//!     .build()?; // every wrong combination is an error here, not at run time
-//! let app: axum::Router = axum::Router::new().route("/", axum::routing::get(home)).layer(sessions);
+//!     .build()?; // options that contradict each other are an error here
+//! let app: Router = Router::new().route("/", get(home)).layer(sessions);
 //! # let _ = app;
 //! # Ok(())
 //! # }
@@ -29,13 +31,13 @@
 //!
 //! # What happens to a request
 //!
-//! 1. **In.** The `Cookie` headers are scanned once; what is not exactly a token of the store's shape is ignored. At most
-//!    four candidates are loaded, and the first live session wins. Without a cookie there is no store call at all.
-//! 2. **Inner service.** The handler finds a [`Session`] in the request's extensions, reads and changes it without
+//! 1. **In.** The layer scans the `Cookie` headers once and ignores every value that is not exactly a token of the store's
+//!    shape. It loads at most four candidates, and the first live session wins. Without a cookie it does not call the store.
+//! 2. **Inner service.** The handler takes the [`Session`] from the request's extensions, reads and changes it without
 //!    waiting, and may [`commit`](Session::commit) in between. Each change goes into a log.
-//! 3. **Out.** If something changed, all of it is one compare-and-swap. On a conflict the log is played again on what the
-//!    other request stored: nobody's update is lost. A session that was destroyed, renewed or revoked meanwhile stays
-//!    so. Then the response gets its cookie, `Cache-Control: no-store` and `Vary: Cookie`, where they are due.
+//! 3. **Out.** The layer writes all changes with one compare-and-swap. On a conflict it replays the log on what the other
+//!    request stored, so no update is lost. A session that was destroyed, renewed or revoked meanwhile stays so. Then
+//!    the layer adds the cookie, `Cache-Control: no-store` and `Vary: Cookie` to the response, where they are due.
 //!
 //! # Stores
 //!
@@ -57,24 +59,37 @@
 #![cfg_attr(feature = "postgres", doc = "| [`PostgresStore`] | `postgres` | PostgreSQL | many machines |")]
 #![cfg_attr(feature = "mysql", doc = "| [`MySqlStore`] | `mysql` | MySQL or MariaDB | many machines |")]
 #![cfg_attr(feature = "redis", doc = "| [`RedisStore`] | `redis` | Redis or Valkey, also a Cluster | many machines |")]
-//! | your own | | whatever implements [`SessionStore`] | the feature `conformance` has the tests it must pass |
+//! | [`KeyValueStore`] | | a map that compares and swaps | etcd, `DynamoDB`, object stores and the like |
+//! | your own | | an implementation of [`SessionStore`] | the feature `conformance` has the tests that it must pass |
 //!
-//! [`Sealed`] around a store on the server encrypts what it keeps: only the client's token opens it.
+//! [`Sealed`] wraps a server-side store and encrypts the values: only the client's token opens them.
 #![cfg_attr(
     feature = "cached",
-    doc = "[`CachedStore`] (feature `cached`) in front of a store that is far away answers repeated reads from this process."
+    doc = "[`CachedStore`] (feature `cached`) wraps a store that is far away and answers repeated reads from this process."
 )]
 //!
-//! The feature `axum` makes [`Session`], [`SessionView`], [`TypedSession`] and [`LazySession`] extractors, and adds `Owner`, who
-//! signed in; without it axum says of a handler that takes one that it is no `Handler`. Elsewhere [`Session::from_extensions`]
-//! finds the session. `config` brings `SessionConfig`: the store and all options out of a configuration file or the environment.
-//! Features are additive. Rust 1.89 or later; the SQL stores need 1.94.
+//! # Features
+//!
+//! Features are additive. The stores and wrappers above have one each, except [`KeyValueStore`] and [`Sealed`]. The others are:
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `axum` (default) | [`Session`], [`SessionView`], [`TypedSession`], [`LazySession`] and `Owner`, who signed in, as extractors |
+//! | `config` | `SessionConfig`: the store and all options from a configuration file or the environment |
+//! | `import` | `ImportLayer`: live sessions of another library |
+//! | `moving` | `MovingStore`: sessions move from one server-side store to another |
+//! | `conformance` | the public test suite of stores |
+//!
+//! Without the feature `axum`, axum says that a handler with such an argument is no `Handler`. Outside axum,
+//! [`Session::from_extensions`] returns the session. Rust 1.89 or later; the SQL stores need 1.94.
 //!
 //! # Failure
 //!
-//! A store that fails or takes longer than the store timeout is 503 (gRPC: `UNAVAILABLE`), never an anonymous session, and
-//! the client's cookie stays as it is. A change that could not be stored is 503 too, instead of the handler's response.
-//! The [guide] says more: threat model, why each default, how to write a store, how to move here from elsewhere.
+//! A store that fails, or takes longer than the store timeout, is a 503 (gRPC: `UNAVAILABLE`), never an anonymous
+//! session, and the client's cookie stays as it is. A change that cannot be stored replaces the handler's response with a 503.
+//!
+//! The [guide] has the threat model, the reason for each default, and pages on deploying, testing, moving here from
+//! another library, and writing a store.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
@@ -156,31 +171,43 @@ pub use self::session::{
 };
 #[cfg(feature = "cached")]
 #[cfg_attr(docsrs, doc(cfg(feature = "cached")))]
+#[doc(inline)]
 pub use self::store::cached::{CachedStore, CachedStoreBuilder};
 #[cfg(feature = "cookie")]
 #[cfg_attr(docsrs, doc(cfg(feature = "cookie")))]
+#[doc(inline)]
 pub use self::store::cookie::{CookieKey, CookieStore, CookieStoreBuilder};
 #[cfg(all(feature = "file", unix))]
 #[cfg_attr(docsrs, doc(cfg(feature = "file")))]
+#[doc(inline)]
 pub use self::store::file::{Durability, FileStore, FileStoreBuilder};
+#[doc(inline)]
 pub use self::store::key_value::{KeyValue, KeyValueStore};
 #[cfg(feature = "memory")]
 #[cfg_attr(docsrs, doc(cfg(feature = "memory")))]
+#[doc(inline)]
 pub use self::store::memory::{MemoryStore, MemoryStoreBuilder};
+#[doc(inline)]
 pub use self::store::moving::MovingStore;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+#[doc(inline)]
 pub use self::store::redis::{RedisSource, RedisStore, RedisStoreBuilder};
+#[doc(inline)]
 pub use self::store::sealed::Sealed;
 #[cfg(feature = "mysql")]
 #[cfg_attr(docsrs, doc(cfg(feature = "mysql")))]
+#[doc(inline)]
 pub use self::store::sql::{MySqlStore, MySqlStoreBuilder};
 #[cfg(feature = "postgres")]
 #[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]
+#[doc(inline)]
 pub use self::store::sql::{PostgresStore, PostgresStoreBuilder};
 #[cfg(feature = "sqlite")]
 #[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]
+#[doc(inline)]
 pub use self::store::sql::{SqliteStore, SqliteStoreBuilder};
+#[doc(inline)]
 pub use self::store::{OwnedSession, SessionStore};
 pub use self::token::{SessionToken, StoreKey, TokenShape};
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Over the wire: requests per second of an axum server with the layer and without, a session's cookie sent and the
-# session untouched. Needs wrk and curl.
+# Requests a second over a socket, of an axum server with the layer and without. The client sends a session's cookie, and the
+# handler does not touch the session. Needs wrk and curl.
 #
 # usage: wire.sh [RUNS [SECONDS]]
 set -euo pipefail
@@ -32,7 +32,7 @@ start() {
     exit 1
 }
 
-# Prints the requests per second of one run.
+# Prints the requests a second of one run.
 measure() {
     wrk --threads 1 --connections 32 --duration "$2s" --header "Cookie: theme=dark; $cookie" "$1/" >"$work/wrk"
     if grep -q 'Socket errors\|Non-2xx' "$work/wrk"; then
@@ -62,7 +62,7 @@ cookie=$(curl --silent --fail --include --request POST "$layer/login" |
 measure "$bare" 1 >/dev/null
 measure "$layer" 1 >/dev/null
 for run in $(seq "$runs"); do
-    # Each run the other one first.
+    # Each run begins with the other server.
     if [ $((run % 2)) = 0 ]; then
         measure "$bare" "$seconds" >>"$work/without"
         measure "$layer" "$seconds" >>"$work/with"

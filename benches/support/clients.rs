@@ -1,4 +1,4 @@
-//! Many clients that ask at once, each with a session of its own.
+//! Many concurrent clients, each with its own session.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
@@ -10,19 +10,19 @@ use tokio::task::JoinSet;
 use tower::{Layer as _, Service, ServiceExt as _, service_fn};
 use tower_session_layer::{Session, SessionLayer};
 
-/// How many requests are under way at once.
+/// The number of concurrent requests.
 pub const CLIENTS: usize = 64;
-/// What a new session holds beside [`COUNT`].
+/// The values of a new session beside [`COUNT`].
 pub const TEXTS: [(&str, &str); 2] = [("user", "ada"), ("countryCode", "US")];
-/// What a write counts.
+/// The key that a write increments.
 pub const COUNT: &str = "count";
 
-/// The runtime of two workers that everything is measured on.
+/// Returns the runtime of all measurements, with two workers.
 pub fn runtime() -> Runtime {
     Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
 }
 
-/// A service that answers many clients at once.
+/// A service for many concurrent clients.
 pub trait App:
     Service<Request<()>, Response = Response<()>, Error = Infallible, Future: Send> + Clone + Send + 'static
 {
@@ -37,18 +37,18 @@ impl<S> App for S where
 pub trait System {
     /// Serves a handler that fills a new session with three small values.
     fn fill(&self) -> impl App;
-    /// Serves a handler that reads one of them.
+    /// Serves a handler that reads one of these values.
     fn load(&self) -> impl App;
-    /// Serves a handler that reads another, adds one to it, and answers with the [`Counted`].
+    /// Serves a handler that reads [`COUNT`], adds one to it, and answers with [`Counted`].
     fn write(&self) -> impl App;
 }
 
-/// In the extensions of a response: what [`COUNT`] is now.
+/// The new value of [`COUNT`], in the extensions of a response.
 #[derive(Debug, Clone, Copy)]
 pub struct Counted(pub u64);
 
 impl Counted {
-    /// Ends the handler that has counted.
+    /// Makes the response of the handler that has counted.
     pub fn answer(self) -> Response<()> {
         let mut response = Response::new(());
         response.extensions_mut().insert(self);
@@ -88,7 +88,7 @@ impl System for SessionLayer {
     }
 }
 
-/// Makes about so many sessions and returns their cookies.
+/// Makes about `sessions` sessions and returns their cookies.
 pub async fn sign_up(system: &impl System, sessions: usize) -> Vec<HeaderValue> {
     let mut clients = JoinSet::new();
     for _ in 0..CLIENTS {
@@ -107,8 +107,8 @@ pub async fn sign_up(system: &impl System, sessions: usize) -> Vec<HeaderValue> 
     clients.join_all().await.concat()
 }
 
-/// Has a client with each of these cookies ask for so long, at least once, and returns how many requests were answered a
-/// second.
+/// Runs one client for each cookie during `length`, with at least one request each, and returns the number of answered requests
+/// a second.
 ///
 /// # Panics
 ///

@@ -1,7 +1,6 @@
-//! The engines that keep sessions, started on ports and in directories of their own and stopped when they are dropped.
+//! The engines that keep sessions. Each starts on its own port and in its own directory, and stops when it is dropped.
 //!
-//! PostgreSQL, MariaDB and SQLite sync each commit before they answer, as they do unless told otherwise; Redis keeps all in
-//! memory.
+//! PostgreSQL, MariaDB and SQLite sync each commit before they answer, which is their default. Redis keeps all in memory.
 
 use std::path::PathBuf;
 
@@ -30,7 +29,7 @@ pub enum Engine {
 }
 
 impl Engine {
-    /// Starts the one of this name.
+    /// Starts the engine of this name.
     pub async fn start(name: &str) -> Self {
         match name {
             "memory" => Self::Memory,
@@ -59,7 +58,7 @@ impl Engine {
         }
     }
 
-    /// Returns the URL by which a store is opened.
+    /// Returns the URL that opens a store.
     pub fn url(&self) -> String {
         match self {
             Self::Memory => "memory:".to_owned(),
@@ -72,7 +71,7 @@ impl Engine {
         }
     }
 
-    /// Opens this crate's store, all defaults.
+    /// Opens this crate's store with its defaults.
     pub async fn layer(&self) -> SessionLayer {
         match self {
             Self::Memory => SessionLayer::new(MemoryStore::new()),
@@ -98,7 +97,7 @@ impl Engine {
         }
     }
 
-    /// Returns where this crate's sessions are: a file, a pattern of keys, or a table.
+    /// Returns the place of this crate's sessions: a file, a pattern of keys, or a table.
     pub fn place(&self) -> &'static str {
         match self {
             Self::Memory | Self::File(_) => "",
@@ -109,8 +108,8 @@ impl Engine {
         }
     }
 
-    /// Returns how many bytes the engine says that one of so many sessions takes, its indexes and its share of half-full
-    /// pages included.
+    /// Returns the bytes of one of `sessions` sessions as the engine counts them, with its indexes and its share of
+    /// half-full pages.
     pub async fn bytes_a_session(&self, place: &str, sessions: usize) -> Option<u64> {
         let all = match self {
             Self::Memory | Self::File(_) => return None,
@@ -136,7 +135,7 @@ impl Engine {
             }
             Self::MySql(server) => {
                 let pool = MySqlPool::connect(&server.url()).await.expect("the server");
-                // The table's own figures lag behind; those of its file do not.
+                // The table's own figures lag behind; the size of its file does not.
                 let statement = "SELECT CAST(SUM(file_size) AS SIGNED) FROM information_schema.innodb_sys_tablespaces \
                      WHERE name = ?";
                 let size = sqlx::query_scalar(statement).bind(place);

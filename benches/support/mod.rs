@@ -1,4 +1,4 @@
-//! The works that are measured, and one request of each, polled by hand.
+//! The measured works, and one request of each, polled by hand.
 
 #![allow(dead_code, unreachable_pub, reason = "each program uses a part of this")]
 
@@ -12,7 +12,7 @@ use http::{Request, Response};
 use tower::{Layer as _, Service, service_fn};
 use tower_session_layer::{Session, SessionLayer};
 
-/// What a request asks of its session.
+/// The use that a request makes of its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
     NoCookie,
@@ -55,7 +55,7 @@ impl Work {
     }
 }
 
-/// A service without sessions.
+/// Returns a service without sessions.
 pub fn bare() -> impl Service<Request<()>, Response = Response<()>, Error = Infallible> {
     service_fn(|request: Request<()>| {
         black_box(&request);
@@ -63,12 +63,12 @@ pub fn bare() -> impl Service<Request<()>, Response = Response<()>, Error = Infa
     })
 }
 
-/// The same service, with sessions, that does this work.
+/// Returns the same service with sessions, which does this work.
 pub fn working(
     layer: &SessionLayer,
     work: Work,
 ) -> impl Service<Request<()>, Response = Response<()>, Error = Infallible> {
-    // Numbers of one length, so that each request stores as much as the last.
+    // All numbers have one length, so that each request stores equally much.
     let mut count = 100_000;
     layer.layer(service_fn(move |request: Request<()>| {
         count = if count == 999_999 { 100_000 } else { count + 1 };
@@ -77,7 +77,7 @@ pub fn working(
     }))
 }
 
-/// Creates a session that holds a user, a number and so many bytes besides; returns its cookie.
+/// Creates a session that holds a user, a number and `bytes` bytes, and returns its cookie.
 pub fn fill(layer: &SessionLayer, bytes: usize) -> HeaderValue {
     let cart = "x".repeat(bytes);
     let mut service = layer.layer(service_fn(move |request: Request<()>| {
@@ -90,7 +90,7 @@ pub fn fill(layer: &SessionLayer, bytes: usize) -> HeaderValue {
     cookie_of(&answer(&mut service, Request::new(())))
 }
 
-/// What a browser sends back after this response.
+/// Returns the cookie that a browser sends after this response.
 pub fn cookie_of(response: &Response<()>) -> HeaderValue {
     let cookie = response.headers()[SET_COOKIE].to_str().expect("ASCII");
     let pair = cookie.split(';').next().expect("a pair");
@@ -105,7 +105,7 @@ pub fn request(cookie: Option<&HeaderValue>) -> Request<()> {
     request
 }
 
-/// Sends a request to a service that never waits, which needs no runtime.
+/// Sends a request to a service that never waits and therefore needs no runtime.
 pub fn answer<S>(service: &mut S, request: Request<()>) -> Response<()>
 where
     S: Service<Request<()>, Response = Response<()>, Error = Infallible>,
@@ -116,7 +116,7 @@ where
     response
 }
 
-/// The output of a future that does not wait.
+/// Returns the output of a future that does not wait.
 pub fn at_once<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,

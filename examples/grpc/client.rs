@@ -1,4 +1,4 @@
-//! A client that keeps its session, by cookie or in a header of its own.
+//! A client that keeps its session in a cookie or in a header of its own.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,18 +8,19 @@ use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use tower::Service;
 
-/// What the server calls its cookie and its header.
+/// The names of the server's cookie and header.
 pub(crate) const COOKIE_NAME: &str = "sid";
 pub(crate) const HEADER_NAME: HeaderName = HeaderName::from_static("x-session");
 
-/// How the token travels.
+/// The header that carries the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Carrier {
     Cookie,
     Header,
 }
 
-/// A channel that sends the session's token with each call and keeps the one that comes back. Its clones share the session.
+/// A channel that sends the session's token with each call and keeps the token that comes back. Its clones share the
+/// session.
 #[derive(Debug, Clone)]
 pub(crate) struct Keeper<C> {
     channel: C,
@@ -29,7 +30,7 @@ pub(crate) struct Keeper<C> {
 #[derive(Debug, Clone)]
 struct Kept {
     carrier: Carrier,
-    /// Empty while there is none.
+    /// Empty while the client has no token.
     token: Arc<Mutex<Vec<u8>>>,
 }
 
@@ -69,7 +70,7 @@ impl Kept {
         let (name, prefix) = match self.carrier {
             Carrier::Cookie if token.is_empty() => return,
             Carrier::Cookie => (COOKIE, format!("{COOKIE_NAME}=")),
-            // Sent even while it is empty: that says where the token is expected.
+            // An empty header tells the server to answer in this header.
             Carrier::Header => (HEADER_NAME, String::new()),
         };
         if let Ok(mut value) = HeaderValue::from_bytes(&[prefix.as_bytes(), &token].concat()) {

@@ -1,10 +1,10 @@
-//! The layer on tonic: a cart whose clients keep their session by cookie or in a header of their own.
+//! The layer on tonic: a cart whose clients keep their session in a cookie or in a header of their own.
 //!
 //! `cargo run --example grpc -- --listen 127.0.0.1:3000` serves; port 0 picks one.
-//! `cargo run --example grpc -- --ask http://127.0.0.1:3000` calls it both ways and prints what it saw.
+//! `cargo run --example grpc -- --ask http://127.0.0.1:3000` calls it both ways and prints the answers.
 
 mod client;
-// What tonic-prost-build makes of `cart.proto`; kept here so that building needs no protoc.
+// The output of tonic-prost-build for `cart.proto`, checked in so that a build needs no protoc.
 #[allow(unreachable_pub, unused_qualifications, clippy::pedantic, reason = "generated")]
 mod proto;
 mod service;
@@ -32,7 +32,7 @@ async fn main() -> ExitCode {
         [] => serve("127.0.0.1:3000").await,
         ["--listen", address] => serve(address).await,
         ["--ask", url] => ask(url).await,
-        _ => Err("expected nothing, --listen ADDR or --ask URL".to_owned()),
+        _ => Err("expected no argument, --listen ADDR or --ask URL".to_owned()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -44,7 +44,7 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(address: &str) -> Result<(), String> {
-    // Plain http, which is what the example's client speaks. Behind TLS leave `insecure_http` away.
+    // Plain http, for the example's client. Behind TLS, remove `insecure_http`.
     let sessions = SessionLayer::builder(MemoryStore::new())
         .insecure_http()
         .cookie_name(COOKIE_NAME)
@@ -55,7 +55,7 @@ async fn serve(address: &str) -> Result<(), String> {
     let cannot = |error| format!("cannot listen on {address}: {error}");
     let listener = TcpListener::bind(address).await.map_err(cannot)?;
     let line = format!("listening on http://{}\n", listener.local_addr().map_err(cannot)?);
-    // In one piece, and never mind if nobody listens.
+    // One write, whose failure is ignored: stdout may be closed.
     let _ = stdout().write_all(line.as_bytes());
 
     let stop = async {

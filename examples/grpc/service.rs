@@ -1,4 +1,4 @@
-//! A cart for each client: what a handler of tonic does with the session.
+//! A cart for each client: the use of the session in a handler of tonic.
 
 use std::collections::BTreeMap;
 use std::vec;
@@ -13,10 +13,10 @@ use crate::proto::{Item, Nothing, Total};
 
 const CART: SessionKey<BTreeMap<String, u32>> = SessionKey::new("cart");
 
-/// As many items as a cart holds.
+/// The most items that a cart holds.
 pub(crate) const MOST: u32 = 99;
 
-/// The trailer that tells how many kinds of item were listed.
+/// The trailer with the number of kinds of item that were listed.
 pub(crate) const LISTED: &str = "x-listed";
 
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl Cart for Carts {
         let items =
             CART.get(&session).map_err(status)?.unwrap_or_default().values().fold(0, |n: u32, q| n.saturating_add(*q));
         if items > MOST {
-            // Nothing needs to be taken back: a call that fails commits nothing.
+            // The item that was added needs no undoing: a call that fails commits nothing.
             return Err(Status::resource_exhausted(format!("a cart holds {MOST} items")));
         }
         Ok(Response::new(Total { items }))
@@ -51,13 +51,13 @@ impl Cart for Carts {
         let mut trailers = MetadataMap::new();
         trailers.insert(LISTED, cart.len().into());
         let items = cart.into_iter().map(|(sku, quantity)| Ok(Item { sku, quantity }));
-        // The status that ends a stream is its trailers, success too.
+        // A stream ends with a status, also on success, and the status carries the trailers.
         let end = Err(Status::with_metadata(Code::Ok, "", trailers));
         Ok(Response::new(iter(items.chain([end]).collect::<Vec<_>>())))
     }
 }
 
-/// What a client hears of an error of its session; what went wrong is for the log.
+/// Turns an error of the session into the status for the client. The details go to the log.
 #[expect(clippy::needless_pass_by_value, reason = "what `map_err` hands over")]
 fn status(error: Error) -> Status {
     let code = match &error {

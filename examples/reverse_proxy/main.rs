@@ -1,7 +1,7 @@
-//! The layer in front of a reverse proxy: people sign in here, and the service behind is told who they are.
+//! The layer in front of a reverse proxy: people sign in at the proxy, which tells the service behind who they are.
 //!
 //! `cargo run --example reverse_proxy -- --listen 127.0.0.1:3000 --upstream 127.0.0.1:8080`; port 0 picks one.
-//! `POST /-/in/NAME` signs in, `POST /-/out` signs out, everything else is forwarded.
+//! `POST /-/in/NAME` signs in, `POST /-/out` signs out, and all other requests are forwarded.
 
 mod headers;
 mod proxy;
@@ -39,7 +39,7 @@ async fn run() -> Result<(), String> {
     let cannot = |error| format!("cannot listen on {address}: {error}");
     let listener = TcpListener::bind(&address).await.map_err(cannot)?;
     let line = format!("listening on http://{}\n", listener.local_addr().map_err(cannot)?);
-    // In one piece, and never mind if nobody listens.
+    // One write, whose failure is ignored: stdout may be closed.
     let _ = stdout().write_all(line.as_bytes());
     tokio::select! {
         () = serve(listener, sessions()?, Proxy::new(upstream)) => Ok(()),
@@ -48,7 +48,7 @@ async fn run() -> Result<(), String> {
 }
 
 fn sessions() -> Result<SessionLayer, String> {
-    // Plain http, so that any client keeps the cookie. Behind TLS leave `insecure_http` away.
+    // Plain http, so that any client keeps the cookie. Behind TLS, remove `insecure_http`.
     let sessions = SessionLayer::builder(MemoryStore::new()).insecure_http().cookie_name(COOKIE_NAME).build();
     sessions.map_err(|error| error.to_string())
 }
@@ -61,7 +61,7 @@ async fn serve(listener: TcpListener, sessions: SessionLayer, proxy: Proxy) {
     let service = TowerToHyperService::new(sessions.layer(service));
     loop {
         let Ok((stream, _)) = listener.accept().await else {
-            // Reset meanwhile, or too many are open: wait for some to end.
+            // The client has reset the connection, or too many are open: wait for some to close.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
@@ -77,7 +77,7 @@ async fn serve(listener: TcpListener, sessions: SessionLayer, proxy: Proxy) {
 }
 
 fn options() -> Result<(String, Authority), String> {
-    let usage = "expected --upstream HOST:PORT, and --listen ADDR unless it is 127.0.0.1:3000";
+    let usage = "expected --upstream HOST:PORT and optionally --listen ADDR, which is 127.0.0.1:3000 by default";
     let (mut listen, mut upstream) = ("127.0.0.1:3000".to_owned(), None);
     let mut arguments = std::env::args().skip(1);
     while let Some(option) = arguments.next() {

@@ -1,4 +1,4 @@
-//! What is answered here, and what is forwarded.
+//! The proxy's own pages, and the forwarding of all other requests.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -15,8 +15,8 @@ use tower_session_layer::{Error, Session};
 
 use crate::headers;
 
-/// What leaves the proxy. `Incoming`, which comes from the service behind, has no `Default`, and the layer wants one for its own
-/// answers; boxed, a body has it, and flows on as it arrives.
+/// The body of the proxy's responses. The layer needs a body with a `Default` for its own answers. `Incoming`, the body from the
+/// service behind, has none; the boxed body has one, and still streams.
 pub(crate) type Body = BoxBody<Bytes, hyper::Error>;
 
 #[derive(Debug, Clone)]
@@ -45,21 +45,21 @@ impl Proxy {
     }
 
     async fn forward(&self, mut request: Request<Incoming>, session: &Session) -> Response<Body> {
-        // A tunnel, which would reach whatever the client names.
+        // A tunnel would reach any host that the client names.
         if request.method() == Method::CONNECT {
             return text(StatusCode::METHOD_NOT_ALLOWED, "no tunnels\n");
         }
         headers::clean_request(request.headers_mut());
-        // Only now, so that no header of the client's has a say in it.
+        // After the client's headers are filtered, so that none of them can forge this one.
         if let Some(owner) = session.owner() {
             match HeaderValue::from_str(&owner) {
                 Ok(owner) => _ = request.headers_mut().insert(headers::OWNER, owner),
-                Err(_) => return text(StatusCode::INTERNAL_SERVER_ERROR, "the owner's name fits no header\n"),
+                Err(_) => return text(StatusCode::INTERNAL_SERVER_ERROR, "the owner's name cannot be a header\n"),
             }
         }
         *request.uri_mut() = self.behind(request.uri());
         *request.version_mut() = Version::HTTP_11;
-        // The session is the proxy's alone.
+        // The service behind has no access to the session.
         request.extensions_mut().clear();
         match self.client.request(request).await {
             Ok(mut response) => {
@@ -73,7 +73,7 @@ impl Proxy {
         }
     }
 
-    /// The same path and query behind, whatever host the client has named.
+    /// Returns the same path and query on the service behind, whatever host the client has named.
     fn behind(&self, asked: &Uri) -> Uri {
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(Scheme::HTTP);
@@ -83,7 +83,7 @@ impl Proxy {
     }
 }
 
-/// The proxy's own pages. A real one asks for a password, or an identity provider, before it believes a name.
+/// Answers the proxy's own pages. A real proxy checks a password, or asks an identity provider, before it signs in.
 fn own(session: &Session, method: &Method, path: &str) -> Result<Response<Body>, Error> {
     if method != Method::POST {
         return Ok(text(StatusCode::METHOD_NOT_ALLOWED, "only POST\n"));

@@ -17,7 +17,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use crate::headers::COOKIE_NAME;
 use crate::proxy::Proxy;
 
-/// A body that is written while it is read.
+/// A body that the test writes while it is read.
 struct Pipe(UnboundedReceiver<&'static str>);
 
 impl Body for Pipe {
@@ -59,7 +59,7 @@ async fn proxy(upstream: SocketAddr) -> SocketAddr {
     address
 }
 
-/// Shows the request's line and headers, and answers with headers of which some must not go on.
+/// Answers with the request's line and headers as the body, and with headers of which some must not be forwarded.
 async fn echo(request: Request<Incoming>) -> Response<Full<Bytes>> {
     let line = format!("{} {} {:?}\n", request.method(), request.uri(), request.version());
     let headers = request.headers().iter().map(|(name, value)| format!("{name}: {}\n", value.to_str().unwrap()));
@@ -84,7 +84,7 @@ where
     sender.send_request(request).await.unwrap()
 }
 
-/// The status and the body.
+/// Returns the status and the body.
 async fn ask(to: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> (StatusCode, String) {
     let mut request = Request::builder().method(method).uri(path).header(HOST, "shop.example");
     for (name, value) in headers {
@@ -126,7 +126,7 @@ async fn a_response_reaches_the_client_as_it_is_written() {
     let proxy = proxy(behind.await).await;
     let (writing, body) = pipe();
     bodies.send(body).unwrap();
-    // The head comes while nothing of the body is written.
+    // The head arrives before anything of the body is written.
     let mut body = send(proxy, Request::new(Empty::new())).await.into_body();
     for word in ["one", "two", "three"] {
         writing.send(word).unwrap();
@@ -219,7 +219,7 @@ async fn a_service_that_does_not_answer_is_502_and_the_proxy_goes_on() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let hangs_up = listener.local_addr().unwrap();
     tokio::spawn(async move { while listener.accept().await.is_ok() {} });
-    // Nobody listens there any more.
+    // The listener of this address is closed.
     let down = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     for behind in [hangs_up, down] {
         let proxy = proxy(behind).await;

@@ -1,8 +1,8 @@
-//! The JSON API: what a script, a native client or a test does with a session.
+//! The JSON API for scripts, native clients and tests.
 //!
-//! No route here asks for the session's CSRF token. What has a body takes it as `application/json` only, which no
-//! foreign form can send and which a foreign script may send only if we allowed it (CORS), as with `PUT` and `DELETE`;
-//! and `guard.rs` stands before all of them.
+//! No route here asks for the session's CSRF token. Bodies must be `application/json`, which no foreign form can send. A foreign
+//! script may send it only with our permission (CORS), and the same holds for `PUT` and `DELETE`. `guard.rs` checks every request
+//! before these routes.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -21,7 +21,7 @@ use tower_session_layer::{Error, OwnedSession, Session, SessionView};
 
 use crate::shop::{CART, COUNTRY, Cart, added};
 
-/// The flash of `/api/flash`, apart from the pages' notices.
+/// The key of the flash of `/api/flash`, apart from the pages' notices.
 const MESSAGE: &str = "message";
 
 pub(crate) fn routes() -> Router {
@@ -35,7 +35,7 @@ pub(crate) fn routes() -> Router {
         .route("/devices", get(devices).delete(revoke_others))
         .route("/flash", get(read_flash).post(leave_flash))
         .fallback(nothing)
-        .method_not_allowed_fallback(async || Problem::new(StatusCode::METHOD_NOT_ALLOWED, "not with this method"))
+        .method_not_allowed_fallback(async || Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed"))
 }
 
 type Answer<T> = Result<T, Problem>;
@@ -95,7 +95,7 @@ async fn destroy(session: Session) -> Answer<StatusCode> {
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The value stays the text that it came as: no number loses digits.
+/// Stores the value as the text that was sent, so that no number loses digits.
 async fn insert(
     session: Session,
     key: Result<Path<String>, PathRejection>,
@@ -121,7 +121,7 @@ struct Line {
 
 async fn add(session: Session, Body(Line { sku, quantity }): Body<Line>) -> Answer<Json<Cart>> {
     CART.update(&session, move |cart| Some(added(cart, &sku, quantity.get(), u32::MAX)))?;
-    // What is answered is what is stored, even if a neighbour added something at the same time.
+    // The answer is the stored cart, even if another request adds something at the same time.
     session.commit().await?;
     Ok(Json(CART.get(&session)?.unwrap_or_default()))
 }
@@ -138,7 +138,7 @@ struct SignedIn {
 
 async fn login(session: Session, Body(Login { user }): Body<Login>) -> Answer<Json<SignedIn>> {
     if user.is_empty() {
-        return Err(Problem::bad("expected a `user` that is not empty"));
+        return Err(Problem::bad("expected a non-empty `user`"));
     }
     session.sign_in(&user)?;
     Ok(Json(SignedIn { owner: user }))
@@ -160,7 +160,7 @@ struct Device {
 
 async fn devices(session: Session) -> Answer<Json<Vec<Device>>> {
     let owner = session.owner();
-    // Asked first, so that a store which cannot list says so to everybody.
+    // First, so that a store which cannot list answers so to everybody.
     let sessions = session.owners().list(owner.as_deref().unwrap_or_default()).await?;
     if owner.is_none() {
         return Err(Problem::signed_out());
@@ -212,7 +212,7 @@ async fn read_flash(session: Session) -> Answer<Json<Flash>> {
     Ok(Json(Flash { message: session.take_flash(MESSAGE)? }))
 }
 
-/// A JSON body whose refusal is JSON too.
+/// A JSON body. Its rejection is JSON too.
 struct Body<T>(T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
@@ -221,7 +221,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     async fn from_request(request: Request, state: &S) -> Answer<Self> {
         match Json::from_request(request, state).await {
             Ok(Json(body)) => Ok(Self(body)),
-            // JSON of another shape is as bad as no JSON.
+            // JSON of another shape is a bad request, like a body that is no JSON.
             Err(JsonRejection::JsonDataError(error)) => Err(Problem::bad(error.body_text())),
             Err(error) => Err(Problem::new(error.status(), error.body_text())),
         }
@@ -254,7 +254,7 @@ impl From<Error> for Problem {
         let status = if error.is_unsupported() {
             StatusCode::NOT_IMPLEMENTED
         } else if error.is_decode() {
-            // Only `PUT /api/session/{key}` can have stored something of another type.
+            // Only `PUT /api/session/{key}` can have stored a value of another type.
             StatusCode::CONFLICT
         } else {
             error.into_response().status()

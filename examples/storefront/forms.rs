@@ -1,4 +1,4 @@
-//! The forms. Each changes the session, leaves a notice for the next page and redirects to it.
+//! The handlers of forms. Each changes the session, leaves a notice for the next page and redirects to that page.
 
 use axum::extract::{Form, FromRequest, Request};
 use axum::response::Redirect;
@@ -23,11 +23,11 @@ pub(crate) fn routes() -> Router {
         .route("/devices/revoke-others", post(revoke_others))
 }
 
-/// A session whose form may change it: the only way in which a handler here comes by one.
+/// A session that the posted form may change. The handlers here get a session in no other way.
 ///
-/// That the request comes from a page of this shop, `guard.rs` has seen. Somebody who is signed in has more to lose,
-/// so their forms carry the session's token as well. A visitor's do not: they have no session until the first form,
-/// and a page that was open before it must go on working.
+/// `guard.rs` has checked that the request comes from a page of this shop. The forms of a person who is signed in also carry
+/// the session's CSRF token, because this person has more to lose. The forms of a visitor do not: a visitor has no session
+/// until the first form, and a page that was open before that must go on working.
 struct Posted {
     session: Session,
     fields: Fields,
@@ -59,7 +59,7 @@ impl<S: Send + Sync> FromRequest<S> for Posted {
 }
 
 impl Posted {
-    /// Leaves a notice and goes back to the page that held the form.
+    /// Leaves a notice and redirects to the page that held the form.
     fn back(&self, notice: &str) -> Result<Redirect, Failure> {
         self.session.flash(NOTICE, notice)?;
         Ok(Redirect::to(local(&self.fields.back)))
@@ -110,7 +110,7 @@ async fn sign_in(posted: Posted) -> Result<Redirect, Failure> {
 }
 
 async fn sign_out(posted: Posted) -> Result<Redirect, Failure> {
-    // The notice starts a session of its own, which ends when it has been read.
+    // The notice starts a new session, which ends when the notice has been read.
     posted.session.destroy()?;
     posted.session.flash(NOTICE, "You are signed out.")?;
     Ok(Redirect::to("/"))
@@ -134,8 +134,8 @@ async fn revoke_others(posted: Posted) -> Result<Redirect, Failure> {
     })
 }
 
-/// Changes the cart whatever else changes it meanwhile. One that is not a cart, which only the API can have written,
-/// is replaced: `CART.update` would refuse it, now or at the commit.
+/// Changes the cart, even if other requests change it at the same time. A value that is not a cart, which only the API can
+/// have written, is replaced: `CART.update` would refuse it, now or at the commit.
 fn edit(session: &Session, how: impl Fn(Option<Cart>) -> Cart + Send + Sync + 'static) -> Result<(), Error> {
     session.update(CART.name(), move |found: Option<Value>| {
         let cart = how(found.and_then(|found| serde_json::from_value(found).ok()));
@@ -143,7 +143,7 @@ fn edit(session: &Session, how: impl Fn(Option<Cart>) -> Cart + Send + Sync + 's
     })
 }
 
-/// Returns a path of this shop, or the front page: what a form says must not lead to another site.
+/// Returns a path of this shop, or the front page: a form must not lead to another site.
 fn local(path: &str) -> &str {
     let is_plain = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-_".contains(&byte));
     if is_plain && path.starts_with('/') && !path.starts_with("//") { path } else { "/" }
@@ -161,7 +161,7 @@ mod tests {
 
     use super::*;
 
-    /// Sends one request with these cookies and returns the status and the cookie that came back.
+    /// Sends one request with these cookies, and returns the status and the cookie of the response.
     async fn visit<F>(sessions: &SessionLayer, cookie: Option<&str>, visit: F) -> (u16, Option<String>)
     where
         F: AsyncFn(Session) + 'static,

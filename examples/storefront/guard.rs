@@ -1,4 +1,4 @@
-//! What stands before every route: who may send a form, and what a page may do.
+//! The checks before every route: which pages may send a form, and what a page may do.
 
 use axum::extract::Request;
 use axum::middleware::Next;
@@ -9,23 +9,23 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use crate::api::Problem;
 use crate::problem::Failure;
 
-/// Turns away what another site's page sends, before the session is even looked at.
+/// Refuses requests from pages of other sites, before the session is accessed.
 ///
-/// `SameSite=Lax` leaves gaps (sibling subdomains, browsers that grant two minutes after login), and needs a session to
-/// protect; signing in has none yet.
+/// `SameSite=Lax` leaves gaps: sibling subdomains, and browsers that send a new cookie for two minutes anyway. It also protects
+/// only requests that have a session, and a sign-in has none yet.
 pub(crate) async fn same_origin(request: Request, next: Next) -> Response {
     let is_safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     if is_safe || is_own(request.headers()) {
         return next.run(request).await;
     }
     if request.uri().path().starts_with("/api/") {
-        return Problem::new(StatusCode::FORBIDDEN, "another site's page may not ask this").into_response();
+        return Problem::new(StatusCode::FORBIDDEN, "not allowed for pages of other sites").into_response();
     }
     Failure::FOREIGN.into_response()
 }
 
-/// Every browser of this decade sends one of the two headers with what changes something; a client that sends neither
-/// is no browser, so nobody's cookies ride along without their knowing.
+/// Every browser of this decade sends one of the two headers with a request that changes something. A client that sends neither
+/// is no browser, and sends no cookie without its user's intention.
 fn is_own(headers: &HeaderMap) -> bool {
     if let Some(site) = headers.get("sec-fetch-site") {
         return site == "same-origin" || site == "none";
@@ -39,7 +39,7 @@ fn is_own(headers: &HeaderMap) -> bool {
     }
 }
 
-/// Adds what tells the browser to run nothing, load nothing foreign and keep nothing.
+/// Adds headers that tell the browser to run no script, load nothing foreign and keep nothing.
 pub(crate) async fn harden(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
@@ -56,7 +56,7 @@ pub(crate) async fn harden(request: Request, next: Next) -> Response {
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    // What the layer or a handler said stands; else a page shows a cart or a name, and stays out of caches.
+    // A header of the layer or a handler stands. Without one, the page may show a cart or a name, and stays out of caches.
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }

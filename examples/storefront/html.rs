@@ -6,12 +6,12 @@ use axum::response::IntoResponse;
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 
-/// Finished markup. Only [`html!`] and [`Html::trusted`] make it.
+/// Escaped markup. Only [`html!`] and [`Html::trusted`] make it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Html(String);
 
 impl Html {
-    /// Takes markup from the program's own text.
+    /// Makes markup of the program's own text, without escaping.
     pub(crate) fn trusted(markup: &'static str) -> Self {
         Self(markup.to_owned())
     }
@@ -34,7 +34,7 @@ impl IntoResponse for Html {
     }
 }
 
-/// What can stand in a template: markup as it is, everything else escaped.
+/// A value in a template: markup stays as it is, and everything else is escaped.
 pub(crate) trait Render {
     fn render(&self, f: &mut Formatter<'_>) -> fmt::Result;
 }
@@ -88,7 +88,7 @@ impl<T: Render> Render for Option<T> {
     }
 }
 
-/// Lets `format!` print what renders.
+/// Makes `format!` print a [`Render`].
 pub(crate) struct Part<T>(pub(crate) T);
 
 impl<T: Render> Display for Part<T> {
@@ -97,10 +97,10 @@ impl<T: Render> Display for Part<T> {
     }
 }
 
-/// Fills a template whose every argument is named and goes through [`Render`].
+/// Fills a template. Every argument is named and goes through [`Render`].
 ///
-/// `concat!` is what makes it tight: with it, `format!` refuses `{name}` that is not in the list, so nothing slips
-/// in from the surrounding scope unescaped. Attribute values stand in double quotes.
+/// The template goes through `concat!`, because `format!` then refuses a `{name}` that is not in the list: no variable of the
+/// surrounding scope gets in unescaped. Attribute values must be in double quotes.
 macro_rules! html {
     ($($template:literal)+ $(, $name:ident = $value:expr)* $(,)?) => {
         $crate::html::Html::formatted(format!(concat!($($template),+) $(, $name = $crate::html::Part(&$value))*))

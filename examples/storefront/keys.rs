@@ -6,7 +6,7 @@ use std::path::Path;
 
 use tower_session_layer::CookieKey;
 
-/// Reads the key ring, or makes a file with one new key: the first line seals, all open.
+/// Reads the key ring, or makes a file with one new key. The first line seals; all lines open.
 pub(crate) fn from_file(path: &Path) -> Result<Vec<CookieKey>, String> {
     let text = match fs::read_to_string(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -18,14 +18,14 @@ pub(crate) fn from_file(path: &Path) -> Result<Vec<CookieKey>, String> {
     parse(&text).map_err(|error| format!("--key-file {}: {error}", path.display()))
 }
 
-/// Writes the key before the file has its name: nobody finds half a key, and where another process was faster, its
-/// key is taken.
+/// Writes the key before the file gets its name, so that nobody reads half a key. If another process was faster, its key is
+/// used.
 fn create(path: &Path) -> std::io::Result<String> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes)?;
     let text = format!("{}\n", hex(&bytes));
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // Of mode 0600.
+    // The file has mode 0600.
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
     file.write_all(text.as_bytes())?;
     file.as_file().sync_all()?;
@@ -41,7 +41,7 @@ fn parse(text: &str) -> Result<Vec<CookieKey>, String> {
     let keys: Vec<_> = lines
         .map(|(at, line)| {
             let bytes = unhex(line.trim()).filter(|bytes| (32..=64).contains(&bytes.len()));
-            // The line itself is a secret and stays out of the message.
+            // The line itself is a secret, so the message does not quote it.
             let bytes = bytes.ok_or_else(|| format!("line {}: expected 64 to 128 hex digits", at + 1))?;
             CookieKey::new(&bytes).map_err(|error| format!("line {}: {error}", at + 1))
         })

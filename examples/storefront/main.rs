@@ -1,27 +1,27 @@
-//! A small shop that shows what sessions do: `cargo run --example storefront`, then open the address it prints.
+//! A small shop that shows the use of sessions: run `cargo run --example storefront` and open the printed address.
 //!
-//! Pages that work without JavaScript, and the same as a JSON API under `/api`. `--help` lists the options.
+//! The pages work without JavaScript, and `/api` is the same as a JSON API. `--help` lists the options.
 
-// What the program is asked to do.
+// The command line.
 mod options;
 // The store and the layer.
 mod sessions;
 // The cookie store's keys.
 mod keys;
-// What is to be said of them, once all is well.
+// Warnings about the keys and the store, printed once the shop is open.
 mod warnings;
 // The routes.
 mod web;
-// Who may send what, and what a page may do.
+// The checks before every route.
 mod guard;
-// JSON.
+// The JSON API.
 mod api;
 // The pages, and the forms on them.
 mod forms;
 mod pages;
 mod problem;
 mod shopper;
-// What is sold.
+// The products, and the values of a session.
 mod html;
 mod shop;
 
@@ -34,7 +34,7 @@ use tokio::sync::watch;
 
 use crate::options::{Command, Engine, Options, StoreChoice};
 
-/// How long a request may go on after the signal to stop.
+/// The time that requests have to finish after the signal to stop.
 const GRACE: Duration = Duration::from_secs(5);
 
 #[tokio::main]
@@ -71,7 +71,7 @@ async fn serve(options: &Options) -> Result<(), String> {
         stop.send_replace(true);
     });
     let stopped = |mut stopping: watch::Receiver<bool>| async move {
-        // An error says that the sender is gone, and it goes only after the signal.
+        // An error means that the sender is gone, which happens only after the signal.
         let _ = stopping.wait_for(|stop| *stop).await;
     };
     let server = axum::serve(listener, web::app(sessions)).with_graceful_shutdown(stopped(stopping.clone()));
@@ -93,20 +93,20 @@ fn greeting(options: &Options, port: u16) -> String {
         "cookies travel over plain http: never do this on a network".to_owned()
     } else {
         format!(
-            "the cookies are Secure: open http://localhost:{port} in Firefox or Chrome; should a browser \
-             not keep them (Safari does not), start with --insecure-cookies"
+            "the cookies are Secure: open http://localhost:{port} in Firefox or Chrome; for a browser that does \
+             not keep them, such as Safari, start with --insecure-cookies"
         )
     };
     let store = one_line(&store);
     format!("store: {store}\nhint: {hint}\nCtrl-C stops\n")
 }
 
-/// Writes in one piece, and goes on if nobody listens: `storefront | head -1` is a fair use.
+/// Writes with one call, and ignores a closed stdout: `storefront | head -1` is a fair use.
 fn say(text: &str) {
     let _ = stdout().write_all(text.as_bytes());
 }
 
-/// Escapes line breaks and other control characters, which what was typed may hold.
+/// Escapes line breaks and other control characters, which typed text may hold.
 fn one_line(text: &str) -> String {
     let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
     text.chars().map(escape).collect()

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) const USAGE: &str = "\
-A small shop that shows what sessions do.
+A small shop that shows the use of sessions.
 
 Usage: storefront [OPTIONS]
 
@@ -17,18 +17,18 @@ Usage: storefront [OPTIONS]
                          postgres://USER:PASSWORD@HOST:PORT/DATABASE (feature postgres)
                          mysql://USER:PASSWORD@HOST:PORT/DATABASE, mariadb:// too (feature mysql)
                          sqlite:PATH (feature sqlite)
-  --key-file PATH      keys of the cookie store: one a line, 32 to 64 bytes in hex; the first one seals, all open;
-                       made if it is not there. Without it the sessions end with the process
-  --idle SECONDS       a session ends when it is not used for so long [7 days]
-  --absolute SECONDS   a session ends after so long in any case [30 days]
+  --key-file PATH      keys of the cookie store: one a line, 32 to 64 bytes in hex; the first key seals, all keys open;
+                       made if it does not exist. Without it the sessions end with the process
+  --idle SECONDS       time without use after which a session ends [7 days]
+  --absolute SECONDS   time after which a session ends in any case [30 days]
   --insecure-cookies   cookies for plain http: no `__Host-` name and no Secure
   --help               this text
 ";
 
-/// No cookie lives longer (RFC 6265bis), and the layer takes no more.
+/// The longest lifetime of a cookie (RFC 6265bis), and the most that the layer accepts.
 const LONGEST: u64 = 400 * 24 * 60 * 60;
 
-/// What the program is asked to do.
+/// The parsed command line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     Serve(Options),
@@ -66,7 +66,7 @@ pub(crate) enum StoreChoice {
     Engine(Engine, Place),
 }
 
-/// What keeps the sessions for several processes, each behind the feature of its name.
+/// An engine that keeps sessions for several processes. Each needs the feature of its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Engine {
     Redis,
@@ -87,24 +87,24 @@ impl Engine {
     }
 }
 
-/// The URL of an engine; what shows it leaves out whatever may be a secret.
+/// The URL of an engine. Its `Debug` and `Display` leave out every part that may be a secret.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Place(String);
 
 impl Place {
-    /// The whole URL, for the store alone.
+    /// Returns the whole URL, for the store alone.
     pub(crate) fn url(&self) -> &str {
         &self.0
     }
 
-    /// Without user and password, and without the query, which may hold them too.
+    /// Returns the URL without user and password, and without the query, which may hold them too.
     fn shown(&self) -> Option<String> {
         let (scheme, rest) = self.url().split_once(':')?;
         let Some(rest) = rest.strip_prefix("//").filter(|_| scheme != "sqlite") else {
             return (scheme == "sqlite").then(|| self.url().split('?').next().unwrap_or_default().to_owned());
         };
         let (authority, rest) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-        // Perhaps a password that is not percent-encoded: nobody knows where it ends.
+        // It may be a password that is not percent-encoded, whose end is unknown.
         if rest.contains('@') {
             return None;
         }
@@ -126,7 +126,7 @@ impl fmt::Debug for Place {
     }
 }
 
-/// Reads the arguments, without the program's name. An error is one line for the person who typed them.
+/// Parses the arguments, without the program's name. An error is one line for the person who typed them.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, String> {
     let mut options = Options::default();
     let mut arguments = arguments.into_iter();
@@ -151,7 +151,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
             "--absolute" => options.absolute = Some(seconds(name, &value()?)?),
             "--insecure-cookies" if attached.is_none() => options.insecure_cookies = true,
             "--help" | "-h" if attached.is_none() => return Ok(Command::Help),
-            _ => return Err(format!("unknown option {argument:?}; --help lists them all")),
+            _ => return Err(format!("unknown option {argument:?}; --help lists all options")),
         }
     }
     Ok(Command::Serve(options))
@@ -168,7 +168,7 @@ fn store(text: &str) -> Result<StoreChoice, String> {
         Some(("file", "")) => Err("--store file: needs a directory, as in file:./sessions".to_owned()),
         Some(("file", directory)) => Ok(StoreChoice::File(directory.into())),
         Some(("sqlite", "")) => Err("--store sqlite: needs a file, as in sqlite:./shop.db".to_owned()),
-        // What follows a foreign scheme may hold a password: it is not repeated.
+        // The text after an unknown scheme may hold a password, so the message does not repeat it.
         Some((scheme, _)) if !["cookie", "memory"].contains(&scheme) => match Engine::of(scheme) {
             Some(engine) => Ok(StoreChoice::Engine(engine, Place(text.to_owned()))),
             None => Err(format!("--store {scheme}: is not a store of this program; --help lists them all")),

@@ -1,4 +1,4 @@
-//! The pages. They read; every change is a form in `forms.rs`.
+//! The pages. They only read the session; `forms.rs` changes it.
 
 use std::time::{Duration, SystemTime};
 
@@ -133,7 +133,7 @@ fn cart_line(shopper: &Shopper, sku: &str, quantity: u32, product: Option<&Produ
         Some(product) => html!(r#"<a href="/product/{sku}">{name}</a>"#, sku = product.sku, name = name),
         None => html!(r#"{name} <span class="made">no longer sold</span>"#, name = name),
     };
-    // Less of what is not sold is not to be had either.
+    // A product that is not sold can only be removed, not reduced.
     let quantity = product.map(|product| {
         html!(
             r#"<form class="row" method="post" action="/cart/change">{hidden}<input type="hidden" name="sku" value="{sku}">

@@ -1,4 +1,4 @@
-//! What a page says when something went wrong.
+//! The pages for errors.
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
@@ -55,9 +55,9 @@ impl From<Error> for Failure {
                 "The shop cannot reach its session store. Nothing is lost; please try again shortly.",
             )
         } else if error.is_too_large() {
-            ("That is a lot", "Your session is full, and this did not fit any more. What was in it is still there.")
+            ("That is a lot", "Your session is full, and this did not fit. Everything in it is still there.")
         } else {
-            ("Something went wrong", "The shop could not do that. What you had before is still there.")
+            ("Something went wrong", "The shop could not do that. Everything you had before is still there.")
         };
         Self { title, text, status: error.into_response().status() }
     }

@@ -1,4 +1,4 @@
-//! The store that was asked for, and the layer around it.
+//! The chosen store, and the layer on it.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use tower_session_layer::{ConfigError, CookieKey, CookieStore, MemoryStore, Sess
 use crate::keys;
 use crate::options::{Engine, Options, Place, StoreChoice};
 
-/// How long an engine may take until it is ready; longer than the stores' own patience with a server that is silent.
+/// The time that an engine has to become ready; longer than the stores' own timeouts for a silent server.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// Builds the layer. An error is one line.
+/// Builds the layer. An error is one line of text.
 pub(crate) async fn layer(options: &Options) -> Result<SessionLayer, String> {
     if options.key_file.is_some() && options.store != StoreChoice::Cookie {
         crate::warnings::add("--key-file is for the cookie store only".into());
@@ -37,7 +37,7 @@ pub(crate) async fn layer(options: &Options) -> Result<SessionLayer, String> {
     }
 }
 
-/// Connects to the engine and, where sessions are rows, makes their table.
+/// Connects to the engine, and makes the table if sessions are rows.
 #[cfg_attr(
     not(any(feature = "redis", feature = "postgres", feature = "mysql", feature = "sqlite")),
     expect(unused_variables, reason = "without any engine there is no layer to build")
@@ -105,7 +105,7 @@ fn build(store: impl SessionStore, options: &Options) -> Result<SessionLayer, St
     builder.build().map_err(|error| as_typed(&error))
 }
 
-/// Names the options of the command line, not those of the builders.
+/// Makes a message with the options of the command line, not those of the builders.
 fn as_typed(error: &ConfigError) -> String {
     match error {
         ConfigError::IdleOverAbsolute { idle, absolute } => {

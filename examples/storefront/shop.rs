@@ -1,4 +1,4 @@
-//! What is sold, where to, and what the shop keeps in a session.
+//! The products, the countries, and the values that the shop keeps in a session.
 
 use std::collections::BTreeMap;
 
@@ -6,14 +6,14 @@ use tower_session_layer::SessionKey;
 
 use crate::html::Html;
 
-/// The model's own example: the country a visitor chose.
+/// The country that a visitor chose.
 pub(crate) const COUNTRY: SessionKey<String> = SessionKey::new("countryCode");
-/// How many of each product, by `sku`.
+/// The quantity of each product in the cart, by `sku`.
 pub(crate) const CART: SessionKey<Cart> = SessionKey::new("cart");
-/// The flash that the next page shows.
+/// The key of the flash that the next page shows.
 pub(crate) const NOTICE: &str = "notice";
 
-/// The most of one product that the forms bring a cart to. The API takes any quantity, and any article.
+/// The most of one product that a form puts into a cart. The API accepts any quantity and any article.
 pub(crate) const MOST: u32 = 999;
 
 pub(crate) type Cart = BTreeMap<String, u32>;
@@ -23,7 +23,7 @@ pub(crate) fn has_room(cart: &Cart, sku: &str, quantity: u32) -> bool {
     cart.get(sku).copied().unwrap_or_default().saturating_add(quantity) <= MOST
 }
 
-/// Returns the cart with `quantity` more of a product, as far as there is room: another request may have taken it.
+/// Returns the cart with up to `quantity` more of a product: another request may have used up the room.
 pub(crate) fn added(cart: Option<Cart>, sku: &str, quantity: u32, most: u32) -> Cart {
     let mut cart = cart.unwrap_or_default();
     let line = cart.entry(sku.to_owned()).or_default();
@@ -31,7 +31,7 @@ pub(crate) fn added(cart: Option<Cart>, sku: &str, quantity: u32, most: u32) -> 
     cart
 }
 
-/// Returns the cart with exactly `quantity` of a product; none at all for zero.
+/// Returns the cart with exactly `quantity` of a product; zero removes the product.
 pub(crate) fn changed(cart: Option<Cart>, sku: &str, quantity: u32) -> Cart {
     let mut cart = cart.unwrap_or_default();
     match quantity {
@@ -56,7 +56,7 @@ impl Product {
         PRODUCTS.iter().find(|product| product.sku == sku)
     }
 
-    /// Returns the drawing; decoration only, the name stands beside it.
+    /// Returns the drawing. It is decoration only: the name stands beside it.
     pub(crate) fn art(&self) -> Html {
         Html::trusted(self.art)
     }
@@ -150,7 +150,7 @@ pub(crate) struct Country {
     pub(crate) name: &'static str,
     pub(crate) arrives: &'static str,
     symbol: &'static str,
-    /// What a thousand euros are here, and to what prices are rounded.
+    /// The price of a thousand euros here, and the unit to which prices are rounded.
     per_thousand: u64,
     round_to: u64,
     shipping: u64,
@@ -190,7 +190,7 @@ impl Country {
     }
 }
 
-/// The first one is where the shop stands, for visitors who have not chosen.
+/// The countries. The first one is the shop's own, for visitors who have not chosen.
 #[rustfmt::skip]
 pub(crate) const COUNTRIES: &[Country] = &[
     Country { code: "DE", name: "Germany", symbol: "€", per_thousand: 1_000, round_to: 1, shipping: 5, free_from: 60, arrives: "1–2 days" },

@@ -1,4 +1,4 @@
-//! The visitor as the pages see them, and the frame around every page.
+//! The visitor as the pages show them, and the frame around every page.
 
 use std::sync::Arc;
 
@@ -11,11 +11,11 @@ use crate::html::{Html, html};
 use crate::problem::Failure;
 use crate::shop::{CART, COUNTRIES, COUNTRY, Cart, Country, NOTICE};
 
-/// All that a page needs from the session, read once.
+/// The values that a page needs from the session, read once.
 pub(crate) struct Shopper {
     pub(crate) owner: Option<Arc<str>>,
     pub(crate) country: &'static Country,
-    /// Whether the country is the visitor's choice.
+    /// True if the visitor chose the country.
     pub(crate) has_chosen: bool,
     pub(crate) cart: Cart,
     csrf: Option<String>,
@@ -31,7 +31,7 @@ impl Shopper {
             country: chosen.unwrap_or(&COUNTRIES[0]),
             has_chosen: chosen.is_some(),
             cart: readable(CART.get(session))?,
-            // Making a token writes to the session, and somebody who only looks around shall have none.
+            // A CSRF token would be a write to the session, and a visitor who only looks around gets no session.
             csrf: owner.is_some().then(|| session.csrf_token()).transpose()?,
             notice: session.take_flash(NOTICE)?,
             owner,
@@ -122,7 +122,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Shopper {
     }
 }
 
-/// Takes a value of another type for none: the API writes what it is given under any key, and the pages go on.
+/// Treats a value of another type as absent: the API stores any value under any key, and the pages must go on.
 pub(crate) fn readable<T: DeserializeOwned + Default>(found: Result<Option<T>, Error>) -> Result<T, Error> {
     match found {
         Err(error) if error.is_decode() => Ok(T::default()),
@@ -142,7 +142,7 @@ fn brand() -> Html {
     )
 }
 
-/// Returns a page for when there is no session to speak of.
+/// Returns a page that does not depend on a session.
 pub(crate) fn bare(title: &str, main: &Html) -> Html {
     frame(title, &html!(r#"<header class="site">{brand}</header>"#, brand = brand()), main)
 }

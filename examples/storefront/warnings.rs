@@ -1,4 +1,4 @@
-//! Warnings wait until the shop is open: whoever cannot be served gets one line, the error.
+//! Warnings, kept until the shop is open. If it cannot open, the error is the only line.
 
 use std::sync::{Mutex, PoisonError};
 

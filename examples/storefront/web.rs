@@ -1,4 +1,4 @@
-//! All routes, and what is around them.
+//! All routes, and the layers around them.
 
 use axum::Router;
 use axum::middleware::from_fn;

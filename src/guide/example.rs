@@ -1,6 +1,6 @@
-// What the examples of the documentation have in common: a request whose sessions are in memory.
+// Shared by the examples of the documentation: a request whose sessions are in memory.
 
-/// Runs a handler, and returns what the store then holds of its session.
+/// Runs a handler, and returns the store with the token and the record of the session in it.
 pub fn stored<F>(
     handler: impl FnOnce(tower_session_layer::Session) -> F,
 ) -> (tower_session_layer::MemoryStore, Option<(tower_session_layer::SessionToken, tower_session_layer::store::Record)>)

@@ -1,4 +1,4 @@
-//! The table of bounds: what the layer adds to a bare service, beside `tower-sessions` and `axum_session`.
+//! The table of bounds: the time that the layer adds to a bare service, compared with `tower-sessions` and `axum_session`.
 
 use peers::report::{columns, environment, heading, nanoseconds, ratio, row};
 use peers::system::{AxumSession, Bare, Ours, TowerSessions};
@@ -9,7 +9,7 @@ const CART_2_KB: Option<Shape> = Some(Shape::Cart(20));
 const CART_200_KB: Option<Shape> = Some(Shape::Cart(2_000));
 const KEYS: Option<Shape> = Some(Shape::Keys(2_000));
 
-/// Each work with the session it is done on, and at most how much of the time of `tower-sessions` it may take.
+/// Each work, the session that it uses, and the largest allowed ratio to the time of `tower-sessions`.
 const ROWS: [(&str, Work, Option<Shape>, Option<f64>); 14] = [
     ("no cookie, untouched", Work::Nothing, None, Some(0.45)),
     ("cookie, untouched, small", Work::Nothing, SMALL, Some(0.35)),

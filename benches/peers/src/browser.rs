@@ -9,8 +9,8 @@ use http::header::{ACCEPT, ACCEPT_LANGUAGE, COOKIE, HOST, SET_COOKIE, USER_AGENT
 use crate::system::App;
 use crate::{Body, Request, Response, Shape, System};
 
-/// Returns the request that every system gets, with the session's cookie behind a foreign one, as browsers of a shop with
-/// a theme or a consent banner send it.
+/// Returns the request for every system. The session's cookie comes after a foreign one, as from a browser on a site with a
+/// theme or a consent banner.
 pub fn request(session: Option<&HeaderValue>) -> Request {
     let mut request = Request::new(Body::new());
     let headers = request.headers_mut();
@@ -32,15 +32,15 @@ pub async fn send(app: &mut impl App, request: Request) -> Response {
     response
 }
 
-/// Has a handler fill a new session, and returns the cookie that the client sends from then on.
+/// Lets a handler fill a new session, and returns the cookie that the client sends from then on.
 ///
-/// The bare service sets none; then it is one of the same kind that nobody reads.
+/// The bare service sets no cookie; the client then sends a cookie of the same form that nobody reads.
 pub async fn sign_up(system: &impl System, shape: Shape) -> HeaderValue {
     let response = send(&mut system.fill(shape), request(None)).await;
     kept(&response).unwrap_or(HeaderValue::from_static("__Host-sid=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"))
 }
 
-/// Panics unless the system does what it is measured at: it reads what is there and keeps what is written.
+/// Panics unless the system does the measured work: it reads the stored values and keeps the written ones.
 pub async fn verify(system: &impl System, shape: Shape) {
     let cookie = sign_up(system, shape).await;
     send(&mut system.read(), request(Some(&cookie))).await;
@@ -57,7 +57,7 @@ pub async fn verify(system: &impl System, shape: Shape) {
     }
 }
 
-/// Returns the header of all cookies that a response sets, without those that it removes.
+/// Returns the `Cookie` header for all cookies that a response sets, without those that it removes.
 fn kept(response: &Response) -> Option<HeaderValue> {
     let cookies = response.headers().get_all(SET_COOKIE).iter().map(|cookie| cookie.to_str().expect("ASCII"));
     let kept = cookies.filter(|cookie| !cookie.contains("Max-Age=0;")).map(|cookie| match cookie.split_once(';') {

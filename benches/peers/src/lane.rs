@@ -13,8 +13,8 @@ use crate::system::{App, System};
 use crate::work::{Case, Shape, Work};
 use crate::{Options, Request};
 
-/// How many requests of clients without a cookie a batch has at most: some systems keep a session of each, and all
-/// of a run must stay far below every store's bound.
+/// The most requests without a cookie in a batch. Some systems keep a session for each, and all sessions of a run must stay far
+/// below every store's bound.
 const WITHOUT_COOKIE: u32 = 500;
 const WITH_COOKIE: u32 = 10_000;
 
@@ -27,7 +27,7 @@ pub struct Lane<'a> {
 }
 
 impl<'a> Lane<'a> {
-    /// Has the system make the session by a request, and finds out how many requests fill a batch.
+    /// Lets the system make the session with a request, and finds the number of requests that fill a batch.
     ///
     /// # Panics
     ///
@@ -47,15 +47,15 @@ impl<'a> Lane<'a> {
         lane
     }
 
-    /// Doubles the batch until it takes more than half as long as it may; this warms up, too.
+    /// Doubles the batch until it takes more than half of its time. This also warms up.
     fn calibrate(&mut self, target: Duration, most: u32) {
-        // The fastest of three: one that the machine interrupted would leave the batch far too short.
+        // The fastest of three: an interrupted one would make the batch far too short.
         while (0..3).map(|_| (self.batch)(self.requests)).min() < Some(target / 2) && self.requests < most {
             self.requests = (self.requests * 2).min(most);
         }
     }
 
-    /// Returns how much longer a request takes than on another lane, median beside median, in nanoseconds.
+    /// Returns the difference of the median times of a request on this lane and on another, in nanoseconds.
     pub fn overhead(&self, bare: &Self) -> f64 {
         median(self.rounds.iter().copied()) - median(bare.rounds.iter().copied())
     }
@@ -67,7 +67,7 @@ impl fmt::Debug for Lane<'_> {
     }
 }
 
-/// Measures lanes in turns, each round beginning with another.
+/// Measures lanes in turns. Each round begins with another lane.
 pub fn interleave(options: &Options, lanes: &mut [Lane<'_>]) {
     for round in 0..options.rounds {
         for turn in 0..lanes.len() {
@@ -88,12 +88,12 @@ async fn batch(system: &impl System, work: Work, template: &Request, requests: u
     }
 }
 
-/// Sends requests one after the other and returns how long they took.
+/// Sends requests one after the other and returns their total time.
 pub async fn send_all(mut app: impl App, template: &Request, requests: u32) -> Duration {
-    // What a layer has spawned when it was made has its turn before the clock runs.
+    // Tasks that a layer spawned when it was made run before the clock starts.
     yield_now().await;
-    // A server's connections each have a budget of their own; one task that sends everything would be made to yield
-    // by every store that counts its locks against it.
+    // Each connection of a server has its own budget of tokio. One task that sends everything would be made to yield by
+    // every store whose locks count against the budget.
     unconstrained(async {
         let start = Instant::now();
         for _ in 0..requests {

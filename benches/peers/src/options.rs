@@ -1,16 +1,16 @@
-//! What the command line says.
+//! The command line.
 
 use std::time::Duration;
 
-/// How thoroughly to measure, and what.
+/// The length and the subject of a measurement.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How many rounds, an odd number.
+    /// The number of rounds, which is odd.
     pub rounds: usize,
-    /// How long one batch of one system takes, about: less than a scheduler's slice, so that on a busy machine most
+    /// The approximate time of one batch of one system. It is less than a scheduler's slice, so that on a busy machine most
     /// batches run undisturbed.
     pub batch: Duration,
-    /// How many requests a thread sends in one round where that is fixed.
+    /// The number of requests that a thread sends in one round, if that is fixed.
     pub requests: u32,
     filter: Option<String>,
 }
@@ -21,7 +21,7 @@ impl Options {
         let mut options = Self { rounds: 201, batch: Duration::from_micros(500), requests: 20_000, filter: None };
         for argument in std::env::args().skip(1) {
             match argument.as_str() {
-                // Cargo's own.
+                // An argument of Cargo itself.
                 "--bench" => {}
                 "--quick" => {
                     options.rounds = 5;
@@ -42,7 +42,7 @@ impl Options {
         options
     }
 
-    /// Returns whether a row is to be measured.
+    /// Returns whether to measure a row.
     pub fn wants(&self, row: &str) -> bool {
         self.filter.as_deref().is_none_or(|filter| row.contains(filter))
     }

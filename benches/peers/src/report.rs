@@ -1,11 +1,11 @@
-//! Tables, and the machine that they are of.
+//! Tables, and the machine that they come from.
 
 use std::fs;
 use std::process::Command;
 
 use crate::Options;
 
-/// Returns where, with what and how thoroughly everything is measured.
+/// Returns the machine, the compiler and the length of the measurement.
 pub fn environment(options: &Options) -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ").map(|(_, name)| name));
@@ -23,7 +23,7 @@ pub fn environment(options: &Options) -> String {
     )
 }
 
-/// Prints what a table is of.
+/// Prints the title of a table.
 pub fn heading(title: &str) {
     println!("\n## {title}\n");
 }
@@ -39,29 +39,29 @@ pub fn row(cells: &[String]) {
     println!("| {} |", cells.join(" | "));
 }
 
-/// Returns nanoseconds for people.
+/// Returns nanoseconds as text.
 pub fn nanoseconds(ns: f64) -> String {
     format!("{ns:.0}")
 }
 
-/// Returns a ratio with the digits that mean something.
+/// Returns a ratio with its significant digits.
 pub fn ratio(ratio: f64) -> String {
     let digits = if ratio.abs() < 0.01 { 5 } else { 3 };
     format!("{ratio:.digits$}")
 }
 
-/// Returns the middle of the values.
+/// Returns the median of the values.
 ///
 /// # Panics
 ///
-/// There are none.
+/// There are no values.
 pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values = Vec::from_iter(values);
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }
 
-/// Returns the version of a dependency that this was built with, of several the one that begins so.
+/// Returns the version of a dependency in this build. Of several versions it is the one with the given prefix.
 pub fn version(name: &str, beginning: &str) -> &'static str {
     let name = format!("name = \"{name}\"");
     let lines = include_str!("../Cargo.lock").lines();

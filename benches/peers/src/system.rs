@@ -1,7 +1,7 @@
-//! The layers, each with one handler per work.
+//! The layers, each with one handler for each work.
 //!
-//! A handler for each work, as a program has one for each route: a handler that could do them all would be a larger
-//! future than any of them, and the peers box it.
+//! A program has one handler for each route. A handler for all works would be a larger future than any of these, and the
+//! peers box it.
 
 mod axum_session;
 mod bare;
@@ -37,17 +37,17 @@ pub trait System {
     /// Serves a handler that writes the user.
     fn create(&self) -> impl App;
 
-    /// Serves the handler that makes a session, before anything is measured.
+    /// Serves the handler that makes the session before the measurement.
     fn fill(&self, shape: Shape) -> impl App;
     /// Serves a handler that panics unless the number is the latest.
     fn check(&self) -> impl App;
-    /// Returns whether there are sessions at all.
+    /// Returns whether the system has sessions.
     fn keeps_sessions(&self) -> bool {
         true
     }
 }
 
-/// Ends a handler: the request has lived until here, and the response is empty.
+/// Ends a handler with an empty response. The request lives until here.
 #[expect(clippy::unnecessary_wraps, reason = "it is what services return")]
 fn done(request: Request) -> Result<Response, Infallible> {
     drop(black_box(request));

@@ -1,51 +1,51 @@
-//! What handlers do, and what a session holds.
+//! The work of handlers, and the values of a session.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 
-/// What a handler does with the session.
+/// The work of a handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
-    /// Does not ask for it.
+    /// Does not ask for the session.
     Nothing,
     /// Reads [`USER`].
     Read,
-    /// Gives [`COUNT`] a value that it never had.
+    /// Gives [`COUNT`] a new value.
     Write,
-    /// Inserts [`USER`] into a session that there is not yet.
+    /// Inserts [`USER`] into a new session.
     Create,
 }
 
-/// What is measured: a work, and the session whose cookie the client sends.
+/// A measured case: a work, and the session whose cookie the client sends.
 #[derive(Clone, Copy, Debug)]
 pub struct Case {
     pub work: Work,
     pub session: Option<Shape>,
 }
 
-/// What a session holds.
+/// The values of a session.
 #[derive(Clone, Copy, Debug)]
 pub enum Shape {
     /// A few small keys.
     Small,
-    /// These, and one value of so many articles, some 100 bytes each.
+    /// The small keys, and one value of so many articles of about 100 bytes.
     Cart(usize),
-    /// These, and one such article in each of so many keys.
+    /// The small keys, and so many keys with one such article each.
     Keys(usize),
-    /// The user and the count, and one text of so many bytes.
+    /// The user, the count, and one text of so many bytes.
     Text(usize),
 }
 
-/// The key that is read.
+/// The key that handlers read.
 pub const USER: &str = "user";
-/// Its value.
+/// The value of [`USER`].
 pub const ADA: &str = "ada";
-/// The key that is written.
+/// The key that handlers write.
 pub const COUNT: &str = "count";
 
 impl Shape {
-    /// Returns what a handler puts into a session of this shape.
+    /// Returns the values of a session of this shape.
     pub fn values(self) -> Vec<(String, Value)> {
         let mut values = vec![(USER.to_owned(), json!(ADA)), (COUNT.to_owned(), json!(0))];
         match self {
@@ -70,7 +70,7 @@ fn article(number: usize) -> Value {
 
 static NUMBERS: AtomicU64 = AtomicU64::new(0);
 
-/// Returns a number that was never written before.
+/// Returns a number that was not written before.
 pub fn next() -> u64 {
     NUMBERS.fetch_add(1, Ordering::Relaxed) + 1
 }

@@ -1,8 +1,8 @@
-//! Requests a second on engines, beside the stores of `tower-sessions`: 64 at once, each with a session of its own.
+//! Requests a second on engines, compared with the stores of `tower-sessions`: 64 at once, each with its own session.
 //!
-//! Both send to the same server at the same time of day: they take turns. Each opens its connections as its documentation
-//! says: a pool of up to ten for PostgreSQL and MariaDB; in Redis, one connection here and a pool of six there. The
-//! documentation of the peer has no word on files of SQLite, so that it gets what ours opens: four connections, WAL.
+//! Both systems use the same server and take turns. Each opens its connections as its documentation says: a pool of up to
+//! ten for PostgreSQL and MariaDB; for Redis, one connection here and a pool of six there. The documentation of the peer does
+//! not mention SQLite files, so it gets what our store opens: four connections, WAL.
 
 #[path = "../../../support/clients.rs"]
 mod clients;
@@ -20,7 +20,7 @@ use self::clients::{CLIENTS, System, rate, runtime, sign_up};
 use self::engines::Engine;
 
 const ENGINES: [&str; 4] = ["Redis", "PostgreSQL", "MariaDB", "SQLite"];
-/// At least so many times what the peer does.
+/// The least ratios to the peer, of loads and of writes.
 const LOADS: f64 = 1.0;
 const WRITES: f64 = 0.9;
 
@@ -29,7 +29,7 @@ fn main() {
     if !ENGINES.into_iter().any(|name| options.wants(name)) {
         return;
     }
-    // These ones take long, so that few do.
+    // A round takes long here, so there are fewer.
     options.rounds = options.rounds.div_ceil(10);
     println!("{}", environment(&options));
     println!(
@@ -52,7 +52,7 @@ fn main() {
     }
 }
 
-/// Measures both at all works, and returns how many bytes a session of each has.
+/// Measures both systems at all works, and returns the bytes of a session of each.
 async fn measure(options: &Options, name: &str) -> [u64; 2] {
     let engine = Engine::start(name).await;
     let ours = engine.layer().await;
@@ -68,7 +68,7 @@ async fn measure(options: &Options, name: &str) -> [u64; 2] {
     }
 }
 
-/// A system whose sessions are there.
+/// A system and its sessions.
 struct Lane<S> {
     system: S,
     cookies: Vec<HeaderValue>,

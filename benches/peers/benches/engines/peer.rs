@@ -14,20 +14,20 @@ use tower_sessions_sqlx_store::{MySqlStore, PostgresStore, SqliteStore};
 
 use crate::clients::{App, COUNT, Counted, System, TEXTS};
 
-/// What its layer takes.
+/// The stores that its layer accepts.
 pub trait Store: SessionStore + Clone {}
 
 impl<S: SessionStore + Clone> Store for S {}
 
-/// Its layer, with a store.
+/// The layer of `tower-sessions`, with a store.
 pub struct Peer<S: Store> {
     layer: SessionManagerLayer<S>,
-    /// Where its sessions are: a file, a pattern of keys, or a table.
+    /// The place of its sessions: a file, a pattern of keys, or a table.
     pub place: &'static str,
 }
 
 impl<S: Store> Peer<S> {
-    /// An expiry on inactivity, as in its examples, but of our default length.
+    /// Creates it with an expiry on inactivity, as in its examples, but of our default length.
     fn new(store: S, place: &'static str) -> Self {
         Self {
             layer: SessionManagerLayer::new(store).with_expiry(Expiry::OnInactivity(time::Duration::days(7))),
@@ -41,7 +41,7 @@ pub async fn redis(port: u16) -> Peer<impl Store> {
     let pool = Pool::new(config, None, None, None, 6).expect("a pool");
     pool.connect();
     pool.wait_for_connect().await.expect("the server");
-    // Its keys are names of sessions, 22 characters.
+    // Its keys are session ids of 22 characters.
     Peer::new(RedisStore::new(pool), "??????????????????????")
 }
 
@@ -66,7 +66,7 @@ pub async fn sqlite(path: &Path) -> Peer<impl Store> {
     Peer::new(store, "peer.db")
 }
 
-/// What its extractor does.
+/// Returns the session, as its extractor does.
 fn session(request: &Request<()>) -> Session {
     request.extensions().get::<Session>().cloned().expect("the layer is there")
 }

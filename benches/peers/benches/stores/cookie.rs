@@ -1,12 +1,12 @@
-//! The sealed cookie: what our cookie store adds to a bare service, beside a `cookie::PrivateJar` used by hand.
+//! The sealed cookie: the time that our cookie store adds to a bare service, compared with a `cookie::PrivateJar` used by hand.
 
 use peers::report::{columns, heading, nanoseconds, ratio, row};
 use peers::system::{Bare, Ours, PrivateJar};
 use peers::{Case, Lane, Options, Shape, Work, interleave, runtime};
 use tower_session_layer::{CookieKey, CookieStore};
 
-/// How much text a session holds beside the user and the count, in how many cookies at most. One cookie has no room for
-/// 3 kB and its own attributes in the 4,096 bytes of a browser; the jar sends a larger one all the same.
+/// The bytes of text in a session beside the user and the count, and the most cookies for it. The 4,096 bytes of a browser's cookie
+/// have no room for 3 kB and the attributes; the jar sends a larger cookie all the same.
 const SIZES: [(&str, usize, u8); 3] =
     [("200 B", 200, 1), ("2.7 kB", 2_700, 1), ("3 kB (ours in two cookies)", 3_000, 2)];
 
@@ -25,7 +25,7 @@ pub(crate) fn report(options: &Options) {
     }
 }
 
-/// Returns what ours adds and what the jar adds.
+/// Returns the time that our store adds and the time that the jar adds.
 fn measure(options: &Options, case: Case, cookies: u8) -> [f64; 2] {
     let runtime = runtime();
     let key = CookieKey::new(b"a key of 32 bytes for the benches").expect("a key");

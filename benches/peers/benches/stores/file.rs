@@ -1,4 +1,4 @@
-//! Sessions as files: what our file store adds to a bare service. The peers have none in their releases.
+//! Sessions as files: the time that our file store adds to a bare service. The releases of the peers have no file store.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ pub(crate) fn report(options: &Options) {
     if !options.wants("file store") {
         return;
     }
-    // Beside what cargo builds, since a temporary directory may well be in memory.
+    // In the target directory, because the system's temporary directory may be in memory.
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
     heading("Overhead over the bare service, file store, one thread, ns a request");
     columns(&["file store", "Durability::Process", "Durability::System"]);

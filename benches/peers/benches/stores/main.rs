@@ -1,4 +1,4 @@
-//! The other stores, and more threads than one.
+//! The other stores, and several threads.
 
 mod cookie;
 mod file;

@@ -1,4 +1,4 @@
-//! Reads per second from one thread and from two, on sessions of their own and on one session.
+//! Reads a second of one thread and of two, on a session for each and on one session.
 
 use std::sync::Barrier;
 use std::thread;
@@ -11,11 +11,11 @@ use peers::system::{AxumSession, Ours, TowerSessions};
 use peers::{Options, Shape, System, browser, runtime};
 use tokio::runtime::Runtime;
 
-/// How many threads read, and whether all of one session.
+/// The number of threads, and true if all of them read one session.
 const ROWS: [(&str, usize, bool); 3] =
     [("1 thread", 1, true), ("2 threads on distinct sessions", 2, false), ("2 threads on one session", 2, true)];
 
-/// At least so many times what one thread reads, two threads read of one session.
+/// The least ratio of the reads of two threads to those of one, on one session.
 const BOUND: f64 = 1.0;
 
 pub(crate) fn report(options: &Options) {
@@ -50,7 +50,7 @@ pub(crate) fn report(options: &Options) {
     print("2 threads on one session / 1 thread", one.map(ratio), [&format!("{BOUND:.1}"), verdict]);
 }
 
-/// Has one thread for each cookie send so many requests, and returns how many all of them sent a second.
+/// Sends requests from one thread for each cookie, and returns the requests a second of all threads.
 type Read<'a> = dyn Fn(&[HeaderValue], u32) -> f64 + 'a;
 
 /// A system with a session for each thread.
@@ -96,7 +96,7 @@ fn rate(system: &(impl System + Sync), cookies: &[HeaderValue], requests: u32) -
 fn read(system: &impl System, cookie: &HeaderValue, requests: u32, barrier: &Barrier) -> (Instant, Instant) {
     let runtime = runtime();
     let template = browser::request(Some(cookie));
-    // The first ones find cold caches.
+    // The first requests find cold caches.
     runtime.block_on(async { send_all(system.read(), &template, requests / 20).await });
     barrier.wait();
     let start = Instant::now();

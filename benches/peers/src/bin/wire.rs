@@ -1,6 +1,6 @@
 //! A server with the session layer or without, for `wire.sh`.
 //!
-//! `GET /` does not ask for the session, and `POST /login` makes one.
+//! `GET /` does not ask for the session, and `POST /login` makes a session.
 
 use axum::Router;
 use axum::routing::{get, post};

@@ -9,12 +9,12 @@ use super::{App, System, done};
 use crate::work::{ADA, COUNT, USER, latest, next};
 use crate::{Request, Shape};
 
-/// `axum_session` with its null pool: sessions are kept in its own map and nowhere else.
+/// `axum_session` with its null pool, which keeps sessions only in its own map.
 #[expect(missing_debug_implementations, reason = "its layer has none")]
 pub struct AxumSession(SessionLayer<SessionNullPool>);
 
 impl AxumSession {
-    /// Creates it with the default configuration, as there; the name of a table means nothing without a database.
+    /// Creates it with the default configuration, as in that example. Without a database the name of a table has no effect.
     ///
     /// By default it makes a session for every client and sends its cookie with every response.
     pub async fn new() -> Self {
@@ -23,7 +23,7 @@ impl AxumSession {
     }
 }
 
-/// What its extractor does.
+/// Returns the session, as its extractor does.
 fn session(request: &Request) -> Session<SessionNullPool> {
     request.extensions().get::<Session<SessionNullPool>>().cloned().expect("the layer is there")
 }

@@ -1,4 +1,4 @@
-//! `tower-session-layer`, all defaults.
+//! `tower-session-layer` with its defaults.
 
 use std::hint::black_box;
 
@@ -14,7 +14,7 @@ use crate::{Request, Shape};
 pub struct Ours(SessionLayer);
 
 impl Ours {
-    /// Creates it with its memory store, as the README does.
+    /// Creates it with its memory store.
     pub fn new() -> Self {
         Self::with(MemoryStore::new())
     }

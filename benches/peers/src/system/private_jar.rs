@@ -1,4 +1,4 @@
-//! `cookie::PrivateJar`: the session sealed in a cookie by hand, as the documentation of `CookieJar::private` does it.
+//! `cookie::PrivateJar`: the session sealed in a cookie by hand, as in the documentation of `CookieJar::private`.
 
 use std::future::ready;
 use std::hint::black_box;
@@ -13,12 +13,12 @@ use super::{App, System, done};
 use crate::work::{ADA, COUNT, USER, latest, next};
 use crate::{Request, Response, Shape};
 
-/// Handlers that open and seal their cookie themselves.
+/// Handlers that open and seal the cookie themselves.
 #[derive(Debug)]
 pub struct PrivateJar(Key);
 
 impl PrivateJar {
-    /// Creates it with a key of its own.
+    /// Creates it with a new key.
     pub fn new() -> Self {
         Self(Key::generate())
     }
@@ -30,7 +30,7 @@ impl Default for PrivateJar {
     }
 }
 
-/// What a program of this kind keeps: the leanest that serde has, a type without free keys.
+/// The values of such a program, in the leanest form for serde: a type without free keys.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Kept {
     user: String,

@@ -15,7 +15,8 @@ use crate::{Request, Shape};
 pub struct TowerSessions(SessionManagerLayer<MemoryStore>);
 
 impl TowerSessions {
-    /// Creates it with an expiry on inactivity, as there, but of our default length, and with secure cookies, its default.
+    /// Creates it with an expiry on inactivity, as in that example, but of our default length, and with its default of secure
+    /// cookies.
     pub fn new() -> Self {
         Self(SessionManagerLayer::new(MemoryStore::default()).with_expiry(Expiry::OnInactivity(Duration::days(7))))
     }
@@ -27,7 +28,7 @@ impl Default for TowerSessions {
     }
 }
 
-/// What its extractor does.
+/// Returns the session, as its extractor does.
 fn session(request: &Request) -> Session {
     request.extensions().get::<Session>().cloned().expect("the layer is there")
 }
