@@ -227,7 +227,7 @@
 //! Measured with 10,000 sessions of three small values and 64 requests at once, each on its own session, on two cores
 //! (Intel Xeon) which the program, the clients and the server share; the medians of 21 rounds of one run. PostgreSQL,
 //! MariaDB and SQLite sync each write before they answer, Redis saves nothing.
-//! Commands are counted by `tests/redis` and `tests/sql`, the rest is printed by
+//! Commands are counted by `tests/engines`, the rest is printed by
 //! `cargo bench --manifest-path benches/peers/Cargo.toml --bench engines`:
 //!
 //! | engine | commands to read; to read and write; for a new session | loads/s | read, modify, write/s | bytes a session |
