@@ -1,10 +1,12 @@
 //! How large a session may become, and that what does not fit changes nothing (promise 26).
 
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 
 use crate::support::direct::{act, begin, hold, send, values};
-use crate::support::{Answer, Backend, Browser, Fault, Op, Setup};
-use http::StatusCode;
+use crate::support::{Answer, Backend, Browser, Fault, Op, Setup, answer};
+use axum::body::Body;
+use http::{Request, StatusCode};
+use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_session_layer::{
     CookieKey, CookieStore, Error, ManualClock, MemoryStore, Operation, Session, SessionEvent, SessionLayer,
 };
@@ -238,4 +240,43 @@ async fn a_session_may_have_a_mebibyte_unless_told_otherwise() {
         session.insert("a", text((1 << 20) - 500))
     });
     assert_eq!(answer.await.status, StatusCode::OK);
+}
+
+// Promise 26: "reads only an exact set, and removes leftovers when it shrinks".
+#[tokio::test]
+async fn fewer_chunks_lock_nobody_out() {
+    let layer = |chunks| {
+        let store = CookieStore::builder([CookieKey::new(&[7; 32]).unwrap()]).max_chunks(chunks).build().unwrap();
+        SessionLayer::builder(store).cookie_name("sid").build().unwrap()
+    };
+    let jar = Arc::new(Mutex::new(std::collections::BTreeMap::<String, String>::new()));
+    let send = |layer: SessionLayer, act: fn(&Session) -> Result<Option<String>, Error>| {
+        let jar = Arc::clone(&jar);
+        async move {
+            let service = layer.layer(service_fn(move |request: Request<Body>| async move {
+                let session = Session::from_extensions(request.extensions()).unwrap();
+                let said = act(&session).unwrap().unwrap_or_default();
+                Ok::<_, std::convert::Infallible>(axum::response::Response::new(Body::from(said)))
+            }));
+            let cookies: Vec<_> = jar.lock().unwrap().iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let request = Request::builder().header("cookie", cookies.join("; ")).body(Body::empty()).unwrap();
+            let answer = answer(service.oneshot(request).await.unwrap()).await;
+            for cookie in answer.set_cookies() {
+                let (pair, rest) = cookie.split_once(';').unwrap();
+                let (name, value) = pair.split_once('=').unwrap();
+                if rest.contains("Max-Age=0;") {
+                    jar.lock().unwrap().remove(name);
+                } else {
+                    jar.lock().unwrap().insert(name.into(), value.into());
+                }
+            }
+            answer.body
+        }
+    };
+    send(layer(3), |session| session.insert("a", "x".repeat(7_000)).map(|()| None)).await;
+    assert_eq!(jar.lock().unwrap().len(), 3);
+    send(layer(2), |session| session.insert("b", "kept").map(|()| None)).await;
+    let found = send(layer(2), |session| session.get("b")).await;
+    let names: Vec<_> = jar.lock().unwrap().keys().cloned().collect();
+    assert_eq!(found, "kept", "the client has {names:?}");
 }

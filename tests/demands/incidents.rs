@@ -27,20 +27,6 @@ async fn github_2021_a_handle_that_outlives_its_request_changes_no_other_session
     }
 }
 
-/// Auth.js #8897: the rolling cookie of a slow request replaced that of a sign-in.
-#[tokio::test]
-async fn authjs_8897_a_slow_refresh_does_not_replace_the_cookie_of_a_sign_in() {
-    for backend in Backend::SERVER {
-        let setup = Setup::new(backend);
-        let token = begin(&setup.layer, |session| session.insert("a", 1)).await;
-        setup.clock.advance(DAY);
-        let slow = hold(&setup.layer, &token, |session| assert_eq!(session.len(), 1)).await;
-        let own = act(&setup.layer, Some(&token), |session| session.sign_in("ada")).await.token().unwrap();
-        assert!(slow.release().await.leaves_cookie(), "{backend:?}");
-        assert_eq!(values(&setup.layer, &own).await, Some(json!({ "a": 1 })), "{backend:?}");
-    }
-}
-
 /// CVE-2024-35220, @fastify/session: loading moved the deadline before it was compared.
 #[tokio::test]
 async fn cve_2024_35220_a_load_moves_no_deadline() {

@@ -32,6 +32,7 @@ async fn handle(session: Session, path: String) -> Result<Response<Body>, Error>
             session.set_idle_timeout(HOUR)?;
         }
         "sign_in" => session.sign_in("ada")?,
+        "clear" => session.clear()?,
         "destroy" => session.destroy()?,
         "start_over" => session.destroy().and_then(|()| session.insert("b", "new"))?,
         "renew" => session.renew().and_then(|()| session.insert("a", "new"))?,
@@ -156,7 +157,14 @@ async fn what_was_committed_explicitly_stays_with_its_cookie_whatever_the_status
 #[tokio::test]
 async fn an_inner_error_passes_through_and_commits_nothing_but_a_destroy() {
     for backend in Backend::ALL {
-        for (what, lives) in [("write", true), ("renew", true), ("sign_in", true), ("destroy", false)] {
+        for (what, lives) in [
+            ("write", true),
+            ("renew", true),
+            ("clear", true),
+            ("sign_in", true),
+            ("destroy", false),
+            ("start_over", false),
+        ] {
             let setup = Setup::new(backend);
             let mut browser = serve(&setup, |session, _| async move { session.insert("a", "old") });
             browser.post("/").await;

@@ -1,4 +1,4 @@
-//! The bodies of the fuzz targets, on stable: `FUZZ_SECONDS=20 cargo test --test fuzz` runs each for that long.
+//! The bodies of the fuzz targets, on stable: `FUZZ_SECONDS=20 cargo test --test hostile fuzzed` runs each for that long.
 
 mod bodies;
 mod driver;

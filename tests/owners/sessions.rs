@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::support::direct::{act, begin, send};
+use crate::support::direct::{act, begin, send, values};
 use crate::support::{Answer, Backend, DAY, Fault, HOUR, MINUTE, Op, Setup};
 use http::StatusCode;
+use serde_json::json;
 use tower_session_layer::{Clock as _, Error, OwnedSession, Session, SessionHandle};
 
 const INSTANT: Duration = Duration::from_micros(1);
@@ -341,5 +342,37 @@ async fn sessions_that_clients_hold_cannot_be_listed_or_revoked_and_say_so() {
         ("revoke_all", owners.revoke_all("ada").await.map(drop)),
     ] {
         assert!(result.is_err_and(|error| error.is_unsupported() && !error.is_unavailable()), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn signing_in_again_and_revoking_the_others_keeps_the_values() {
+    for backend in Backend::SERVER {
+        let setup = Setup::new(backend);
+        let token =
+            begin(&setup.layer, |session| session.insert("cart", "mug").and_then(|()| session.sign_in("ada"))).await;
+        let answer = send(&setup.layer, Some(&token), |session| async move {
+            session.sign_in("ada").unwrap();
+            session.owners().revoke_others(&session).await.unwrap().to_string()
+        })
+        .await;
+        assert_eq!(answer.body, "0", "{backend:?}: there is no other");
+        let token = answer.token().unwrap();
+        assert_eq!(values(&setup.layer, &token).await, Some(json!({ "cart": "mug" })), "{backend:?}");
+    }
+}
+
+#[tokio::test]
+async fn revoking_the_others_commits_nothing_but_a_sign_in() {
+    for backend in Backend::SERVER {
+        let setup = Setup::new(backend);
+        let token = begin(&setup.layer, |session| session.sign_in("ada")).await;
+        let answer = send(&setup.layer, Some(&token), |session| async move {
+            session.insert("cart", "mug").unwrap();
+            session.owners().revoke_others(&session).await.unwrap();
+            StatusCode::INTERNAL_SERVER_ERROR
+        });
+        answer.await;
+        assert_eq!(values(&setup.layer, &token).await, Some(json!({})), "{backend:?}");
     }
 }

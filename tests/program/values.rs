@@ -1,13 +1,11 @@
 //! What a session holds and how a handler gets at it; damaged records (promise 16 and the session's own methods).
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 
 use crate::support::direct::{act, begin, send};
 use crate::support::store::files;
-use crate::support::{Backend, HOUR, Setup};
+use crate::support::{Backend, HOUR, Log, Setup};
 use http::StatusCode;
 use tower_session_layer::{Error, Session, SessionKey};
 
@@ -225,20 +223,6 @@ async fn verifying_a_csrf_token_stores_nothing_and_fails_where_none_was_handed_o
     }
 }
 
-/// Everything that is logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(text)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn a_damaged_or_newer_record_is_absent_with_one_warning_and_is_never_written_over() {
     let damage: [(&str, fn(&mut Vec<u8>)); 5] = [
@@ -256,14 +240,10 @@ async fn a_damaged_or_newer_record_is_absent_with_one_warning_and_is_never_writt
         change(&mut bytes);
         std::fs::write(&file, &bytes).unwrap();
 
-        let log = Log::default();
-        let writer = log.clone();
-        let logging = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-        crate::support::log::listen();
-        let logging = tracing::subscriber::set_default(logging);
+        let log = Log::capture();
         with(&setup, Some(&token), |session| assert!(session.is_new() && session.is_empty())).await;
-        drop(logging);
-        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let text = log.text();
+        drop(log);
         let warnings: Vec<_> = text.lines().filter(|line| line.contains("WARN")).collect();
         assert_eq!(warnings.len(), 1, "{what}: {text}");
         let digest = digest(&file);
@@ -313,5 +293,19 @@ async fn snapshot_shows_what_the_session_shows() {
             assert!(!view.is_new() && view.contains("a") && !view.is_empty() && view.handle().is_some());
         })
         .await;
+    }
+}
+
+#[tokio::test]
+async fn large_numbers_that_round_to_one_are_two() {
+    for backend in Backend::ALL {
+        let setup = Setup::new(backend);
+        let token = begin(&setup.layer, |session| session.insert("id", 1_u128 << 100)).await;
+        let answer = act(&setup.layer, Some(&token), |session| session.insert("id", (1_u128 << 100) + 1)).await;
+        let token = answer.token().unwrap_or(token);
+        let read = send(&setup.layer, Some(&token), |session| async move {
+            session.get::<u128>("id").unwrap().unwrap().to_string()
+        });
+        assert_eq!(read.await.body, ((1_u128 << 100) + 1).to_string(), "{backend:?}");
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use crate::support::direct::{act, at_once, begin, hold, respond, values};
+use crate::support::direct::{act, at_once, begin, hold, respond, send, values};
 use crate::support::{Answer, Backend, MINUTE, Op, Setup, answer};
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -283,4 +283,23 @@ async fn owner_keeps_a_cleared_session() {
         assert!(writer.release().await.leaves_cookie(), "{backend:?}");
         assert_eq!(values(layer, &token).await, Some(json!({ "b": 2 })), "{backend:?}");
     }
+}
+
+#[tokio::test]
+async fn replay_that_fails_overwrites_nothing() {
+    let setup = Arc::new(Setup::new(Backend::Memory));
+    let token = begin(&setup.layer, |session| session.insert("n", 0)).await;
+    let (other, held) = (Arc::clone(&setup), token.clone());
+    let answer = send(&setup.layer, Some(&token), |session| async move {
+        session.update("n", |n: Option<u32>| Some(n.unwrap_or(0) + 1)).unwrap();
+        act(&other.layer, Some(&held), |session| {
+            session.insert("n", "text").and_then(|()| session.insert("other", "kept"))
+        })
+        .await;
+        session.reload().await.unwrap();
+        String::new()
+    })
+    .await;
+    assert_eq!(answer.status, 500);
+    assert_eq!(values(&setup.layer, &token).await, Some(json!({ "n": "text", "other": "kept" })));
 }

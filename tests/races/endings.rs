@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::direct::{act, begin, hold, respond, send, values};
-use crate::support::{Answer, Backend, DAY, HOUR, MINUTE, Op, Setup, answer};
+use crate::support::{Answer, Backend, DAY, HOUR, MINUTE, Op, Setup, answer, rounds};
 use serde_json::json;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
@@ -219,7 +219,8 @@ async fn double_clicked_login_gets_a_token_twice_and_the_second_holds_its_own_ch
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn session_destroyed_beside_eight_writers_stays_dead_and_no_writer_touches_the_cookie() {
-    for (backend, rounds) in ROUNDS {
+    for (backend, count) in ROUNDS {
+        let rounds = rounds(count);
         let Setup { layer, store, .. } = &Setup::with(backend, |builder| builder.store_timeout(10 * MINUTE));
         for round in 0..rounds {
             let token = begin(layer, |session| session.insert("a", 1)).await;
@@ -236,7 +237,8 @@ async fn session_destroyed_beside_eight_writers_stays_dead_and_no_writer_touches
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn session_renewed_beside_eight_writers_has_all_that_was_committed_and_nothing_else() {
-    for (backend, rounds) in ROUNDS {
+    for (backend, count) in ROUNDS {
+        let rounds = rounds(count);
         let Setup { layer, store, .. } = &Setup::with(backend, |builder| builder.store_timeout(10 * MINUTE));
         for round in 0..rounds {
             let token = begin(layer, |session| session.insert("a", 1)).await;
@@ -256,7 +258,8 @@ async fn session_renewed_beside_eight_writers_has_all_that_was_committed_and_not
     }
 }
 
-const ROUNDS: [(Backend, usize); 3] = [(Backend::Memory, 500), (Backend::Remote, 500), (Backend::File, 500)];
+/// The requests come in eleven orders.
+const ROUNDS: [(Backend, usize); 3] = [(Backend::Memory, 110), (Backend::Remote, 110), (Backend::File, 33)];
 
 /// Ends a session beside eight writers that have loaded it, and returns what came back, and whose commit landed.
 async fn round_of(layer: &SessionLayer, token: &str, round: usize, end: Act) -> (Answer, Vec<(Answer, bool)>) {
@@ -299,4 +302,73 @@ async fn round_of(layer: &SessionLayer, token: &str, round: usize, end: Act) -> 
 
 fn pairs() -> impl Iterator<Item = (Backend, End)> {
     Backend::SERVER.into_iter().flat_map(|backend| End::ALL.map(|end| (backend, end)))
+}
+
+#[tokio::test]
+async fn session_that_ended_sends_no_cookie_that_was_due_before() {
+    let setup = Arc::new(Setup::new(Backend::Memory));
+    let token = begin(&setup.layer, |session| session.insert("a", 1)).await;
+    setup.clock.advance(2 * DAY);
+    let (other, held) = (Arc::clone(&setup), token.clone());
+    let answer = send(&setup.layer, Some(&token), |session| async move {
+        session.insert("b", 1).unwrap();
+        session.commit().await.unwrap();
+        act(&other.layer, Some(&held), |session| session.sign_in("ada")).await;
+        session.insert("b", 2).unwrap();
+        session.commit().await.unwrap_err().is_gone().to_string()
+    })
+    .await;
+    assert_eq!((answer.body.as_str(), answer.set_cookie()), ("true", None));
+}
+
+#[tokio::test]
+async fn form_shown_to_a_dead_token_is_accepted_when_it_signs_in() {
+    let shown = |session: Session| async move { session.csrf_token().unwrap() };
+    for backend in Backend::SERVER {
+        let setup = Setup::new(backend);
+        let mut forms = Vec::new();
+        for ends in [Session::destroy, Session::renew] {
+            let token = begin(&setup.layer, |session| session.insert("a", 1)).await;
+            act(&setup.layer, Some(&token), ends).await;
+            let form = send(&setup.layer, Some(&token), shown).await;
+            assert!(form.leaves_cookie(), "{backend:?}");
+            assert_eq!(
+                send(&setup.layer, Some(&token), shown).await.body,
+                form.body,
+                "{backend:?}: the same each time"
+            );
+            forms.push((token, form.body));
+        }
+        let [(first, of_first), (second, of_second)] = &forms[..] else { unreachable!() };
+        for (token, form, is_accepted) in
+            [(first, of_first, true), (second, of_first, false), (second, of_second, true)]
+        {
+            let form = form.clone();
+            let answer = send(&setup.layer, Some(token), |session| async move {
+                let is_accepted = session.verify_csrf(&form);
+                session.sign_in("ada").unwrap();
+                assert!(!session.verify_csrf(&form) && session.csrf_token().unwrap() != form);
+                is_accepted.to_string()
+            });
+            let answer = answer.await;
+            assert_eq!(answer.body, is_accepted.to_string(), "{backend:?}");
+            assert!(answer.token().is_some(), "{backend:?}");
+        }
+    }
+}
+
+// Promise 7: a slow request with an old cookie must not clobber the one a login just set.
+#[tokio::test]
+async fn a_slow_logout_does_not_remove_the_cookie_of_the_login_that_followed_another_logout() {
+    for backend in Backend::SERVER {
+        let setup = Setup::new(backend);
+        let token = begin(&setup.layer, |session| session.sign_in("ada")).await;
+        let slow = hold(&setup.layer, &token, Session::destroy).await;
+        assert!(act(&setup.layer, Some(&token), Session::destroy).await.removes_cookie());
+        setup.clock.advance(Duration::from_secs(1));
+        let login = begin(&setup.layer, |session| session.sign_in("ada")).await;
+        let answer = slow.release().await;
+        assert!(answer.leaves_cookie(), "{backend:?}: {:?}", answer.set_cookie());
+        assert!(values(&setup.layer, &login).await.is_some());
+    }
 }

@@ -27,7 +27,7 @@ use self::turns::Turns;
 use self::world::{BROWSERS, World};
 
 /// How many histories there are unless `HISTORIES` says so.
-const DEFAULT: u64 = 200;
+const DEFAULT: u64 = 100;
 
 /// A store and what is peculiar to it.
 struct Subject<S> {
@@ -87,7 +87,7 @@ async fn histories<S: SessionStore>(what: &str, share: u64, make: impl AsyncFn()
         faults += world.faults.count();
         bad += usize::from(!wrong.is_empty());
         if !wrong.is_empty() && bad <= 3 {
-            eprintln!("{what}: HISTORY_SEED={seed} cargo test --test histories: {}", wrong.join("\n  "));
+            eprintln!("{what}: HISTORY_SEED={seed} cargo test --test races histories: {}", wrong.join("\n  "));
         }
     }
     eprintln!("{what}: {seeds:?}, {requests} requests, {faults} faults, {bad} histories without an explanation");

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
+use super::conformance::WRAPPED;
 use crate::support::direct::{act, begin, values};
 use crate::support::{Answer, Backend, DAY, Fault, MINUTE, Op, TestStore};
 use http::StatusCode;
 use serde_json::json;
-use tower_session_layer::store::conformance::{Profile, check};
+use tower_session_layer::store::conformance::{Profile, Subject, check};
 use tower_session_layer::store::{
     Change, Created, Deleted, Loaded, OwnedSession, Record, Revocation, Updated, Version,
 };
@@ -23,7 +24,9 @@ type Pair = MovingStore<TestStore, TestStore>;
 mod empty_old_store {
     use super::*;
 
-    session_store_conformance!(MovingStore::new(MemoryStore::new(), MemoryStore::new()).unwrap());
+    session_store_conformance!(
+        Subject::new(MovingStore::new(MemoryStore::new(), MemoryStore::new()).unwrap()).rounds(WRAPPED)
+    );
 }
 
 mod into_encryption {
@@ -31,7 +34,7 @@ mod into_encryption {
 
     session_store_conformance!({
         let old = MemoryStore::new();
-        MovingStore::new(Sealed::new(MemoryStore::new()).unwrap(), old).unwrap()
+        Subject::new(MovingStore::new(Sealed::new(MemoryStore::new()).unwrap(), old).unwrap()).rounds(WRAPPED)
     });
 }
 

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::support::direct::settle;
-use crate::support::{Backend, Browser, DAY, Fault, HOUR, MINUTE, Op, Setup, serve};
+use crate::support::direct::{act, begin, settle, values};
+use crate::support::{Backend, Browser, DAY, Fault, HOUR, MINUTE, Op, Setup, is_alone, serve};
 use http::StatusCode;
-use tower_session_layer::{Clock as _, Error, ManualClock, Session, SessionStore as _};
+use tower_session_layer::{Clock as _, Error, ManualClock, MemoryStore, Session, SessionLayer, SessionStore as _};
 
 const IDLE: Duration = HOUR;
 
@@ -246,4 +246,56 @@ fn the_sweeper_starts_again_in_the_next_runtime_and_after_a_sweep_that_panicked(
     setup.store.fault(Op::Sweep, Fault::Panic, 1);
     in_a_runtime(1);
     in_a_runtime(3);
+}
+
+// Promise 22: what is remembered of a session is its latest deadline, however often older copies come by.
+#[tokio::test]
+async fn an_older_copy_that_comes_by_does_not_make_the_store_forget_the_latest_deadline() {
+    let setup = Setup::with(Backend::Cookie, |builder| builder.idle_timeout(10 * HOUR));
+    let older = begin(&setup.layer, |session| session.insert("a", 1)).await;
+    setup.clock.advance(2 * HOUR);
+    let latest = act(&setup.layer, Some(&older), |session| session.insert("b", 1)).await.token().unwrap();
+    let right = setup.clock.now();
+    let mut others = Vec::new();
+    for _ in 0..2 * 4_096 {
+        others.push(begin(&setup.layer, |session| session.insert("x", 1)).await);
+    }
+    setup.clock.advance(DAY);
+    assert!(values(&setup.layer, &latest).await.is_none());
+    for (at, other) in others.iter().enumerate() {
+        if at % 1_000 == 0 || at == 4_095 {
+            assert!(values(&setup.layer, &older).await.is_none());
+        }
+        assert!(values(&setup.layer, other).await.is_none());
+    }
+    assert!(values(&setup.layer, &older).await.is_none());
+    setup.clock.set(right);
+    assert_eq!(values(&setup.layer, &latest).await, None, "found expired among the last 4,096");
+}
+
+// A memory store needs no timer; a runtime without one must not panic with every request.
+#[test]
+fn a_runtime_without_a_timer_is_not_told_of_it_with_every_request() {
+    if !is_alone("expiry::a_runtime_without_a_timer_is_not_told_of_it_with_every_request") {
+        return;
+    }
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    static PANICS: AtomicUsize = AtomicUsize::new(0);
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if info.to_string().contains("timers are disabled") {
+            PANICS.fetch_add(1, SeqCst);
+        } else {
+            before(info);
+        }
+    }));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let layer = SessionLayer::builder(MemoryStore::new()).cookie_name("sid").build().unwrap();
+        for _ in 0..20 {
+            begin(&layer, |session| session.insert("a", 1)).await;
+            settle().await;
+        }
+    });
+    assert!(PANICS.load(SeqCst) <= 4, "{} panics for 20 requests", PANICS.load(SeqCst));
 }

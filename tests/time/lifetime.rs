@@ -2,10 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::support::direct::act;
+use crate::support::direct::{act, send};
 use crate::support::{Backend, Browser, DAY, HOUR, MINUTE, Op, Setup, serve};
 use http::StatusCode;
-use tower_session_layer::{Clock as _, ConfigError, Error, MemoryStore, Session, SessionLayer};
+use tower_session_layer::{Clock as _, Error, Session};
 
 const IDLE: Duration = Duration::from_secs(100 * 60);
 const TENTH: Duration = Duration::from_secs(10 * 60);
@@ -318,15 +318,7 @@ async fn sessions_live_and_end_at_either_end_of_time() {
 }
 
 #[tokio::test]
-async fn impossible_timeouts_are_refused() {
-    let nano = Duration::from_nanos(1);
-    for extreme in [Duration::ZERO, nano, 400 * DAY + nano, Duration::MAX] {
-        let layer = |idle, absolute| {
-            SessionLayer::builder(MemoryStore::new()).idle_timeout(idle).absolute_timeout(absolute).build().err()
-        };
-        assert_eq!(layer(extreme, 400 * DAY), Some(ConfigError::IdleTimeout(extreme)));
-        assert_eq!(layer(INSTANT, extreme), Some(ConfigError::AbsoluteTimeout(extreme)));
-    }
+async fn an_idle_timeout_that_cannot_be_is_refused() {
     for backend in Backend::ALL {
         let setup = setup(backend);
         let mut browser = serve(&setup, |session, _| async move {
@@ -334,8 +326,23 @@ async fn impossible_timeouts_are_refused() {
                 assert!(session.set_idle_timeout(extreme).is_err_and(|error| error.is_idle_timeout()), "{extreme:?}");
             }
             assert!(!session.is_changed());
+            session.set_idle_timeout(Duration::from_secs(1))?;
             session.set_idle_timeout(DAY)
         });
         assert_eq!(browser.get("/").await.status, StatusCode::OK, "{backend:?}");
+    }
+}
+
+#[tokio::test]
+async fn idle_timeout_set_before_the_first_value_is_kept_by_a_commit_between_them() {
+    for backend in Backend::ALL {
+        let setup = Setup::new(backend);
+        let answer = send(&setup.layer, None, |session| async move {
+            session.set_idle_timeout(DAY).unwrap();
+            session.commit().await.unwrap();
+            session.insert("a", 1).unwrap();
+        })
+        .await;
+        assert_eq!(answer.max_age(), Some(DAY.as_secs()), "{backend:?}");
     }
 }

@@ -157,19 +157,6 @@ async fn a_browser_session_has_no_max_age_unless_it_is_remembered() {
 }
 
 #[tokio::test]
-async fn an_idle_timeout_that_cannot_be_is_refused() {
-    let setup = Setup::new(Backend::Memory);
-    let set = |session: Session, Path(seconds): Path<u64>| async move {
-        let refused = session.set_idle_timeout(MINUTE / 60 * u32::try_from(seconds).unwrap());
-        refused.err().is_some_and(|error| error.is_idle_timeout()).to_string()
-    };
-    let mut browser = Browser::new(Router::new().route("/{seconds}", get(set)).layer(setup.layer.clone()));
-    for (seconds, is_refused) in [(0, "true"), (1, "false"), (30 * 86_400, "false"), (30 * 86_400 + 1, "true")] {
-        assert_eq!(browser.get(&format!("/{seconds}")).await.body, is_refused, "{seconds} s");
-    }
-}
-
-#[tokio::test]
 async fn clear_site_data_comes_with_the_end_of_a_session_only() {
     for backend in Backend::ALL {
         let setup = Setup::with(backend, SessionLayerBuilder::clear_site_data);

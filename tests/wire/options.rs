@@ -95,7 +95,14 @@ fn an_attribute_injects_nothing() {
 fn lifetimes_are_within_400_days_and_in_order() {
     const LONG: Duration = Duration::from_secs(34_560_000);
     const LONGER: Duration = Duration::from_secs(34_560_001);
-    for wrong in [Duration::ZERO, Duration::from_nanos(999), LONGER, Duration::MAX] {
+    for wrong in [
+        Duration::ZERO,
+        Duration::from_nanos(1),
+        Duration::from_nanos(999),
+        LONG + Duration::from_nanos(1),
+        LONGER,
+        Duration::MAX,
+    ] {
         let builder = || SessionLayer::builder(MemoryStore::new());
         let error = builder().idle_timeout(wrong).absolute_timeout(LONG).build().unwrap_err();
         assert_eq!(error, ConfigError::IdleTimeout(wrong));

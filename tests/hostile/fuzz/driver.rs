@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How many inputs there are unless `FUZZ_SECONDS` says how long.
-const INPUTS: u64 = 3_000;
+const INPUTS: u64 = 1_000;
 
 /// Runs a body on every seed and on what is made of them.
 pub(crate) fn run(target: &str, body: fn(&[u8])) {

@@ -7,12 +7,15 @@ use tower_session_layer::store::{Created, Deleted, Loaded, Updated};
 use tower_session_layer::{ConfigError, Durability, FileStore, SessionStore};
 
 use super::support::*;
+use crate::support::is_alone;
 
 #[tokio::test]
 async fn modes_are_narrow_under_an_open_umask() {
+    if !is_alone("file::hostile::modes_are_narrow_under_an_open_umask") {
+        return;
+    }
     let dir = tempfile::tempdir().unwrap();
     let base = dir.path().join("sessions");
-    // The whole process's, and harmless to the other tests.
     rustix::process::umask(rustix::fs::Mode::empty());
     let store = FileStore::new(&base).unwrap();
     put(&store, &token(1), &owned(1, "ada", 0)).await;
@@ -147,6 +150,9 @@ fn a_directory_that_cannot_be_used_is_refused() {
 
 #[tokio::test]
 async fn a_directory_that_was_removed_under_the_store_is_made_again() {
+    if !is_alone("file::hostile::a_directory_that_was_removed_under_the_store_is_made_again") {
+        return;
+    }
     let (dir, _) = store();
     let base = dir.path().join("sessions");
     let store = FileStore::builder(&base).durability(Durability::System).build().unwrap();
