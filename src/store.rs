@@ -40,7 +40,7 @@ mod told;
     feature = "redis",
     any(feature = "postgres", feature = "mysql", feature = "sqlite")
 ))]
-#[path = "../tests/fuzz/formats.rs"]
+#[path = "../tests/hostile/fuzz/formats.rs"]
 mod fuzz;
 
 use std::fmt::Debug;

@@ -8,13 +8,13 @@ use sqlx::{MySqlPool, PgPool, SqlitePool};
 use tempfile::TempDir;
 use tower_session_layer::{FileStore, MemoryStore, MySqlStore, PostgresStore, RedisStore, SessionLayer, SqliteStore};
 
-#[path = "../../tests/sql/mysql_server.rs"]
+#[path = "../../tests/engines/sql/mysql_server.rs"]
 mod mysql_server;
-#[path = "../../tests/sql/postgres_server.rs"]
+#[path = "../../tests/engines/sql/postgres_server.rs"]
 mod postgres_server;
-#[path = "../../tests/sql/process.rs"]
+#[path = "../../tests/engines/sql/process.rs"]
 mod process;
-#[path = "../../tests/redis/server.rs"]
+#[path = "../../tests/engines/redis/server.rs"]
 mod redis_server;
 
 /// A place for sessions, with its server if it has one.

@@ -1,4 +1,4 @@
 //! The bodies of the targets, which the tests run as well.
 
-#[path = "../../tests/fuzz/bodies/mod.rs"]
+#[path = "../../tests/hostile/fuzz/bodies/mod.rs"]
 pub mod bodies;

@@ -1,6 +1,7 @@
 //! The session in the client's cookie: what its seal keeps out, how its keys rotate, how its deadlines hold.
 
 mod contract;
+mod limits;
 mod revocations;
 mod sealing;
 mod size;

@@ -3,9 +3,9 @@
 use http::StatusCode;
 use tower_session_layer::{ManualClock, SessionLayer};
 
-use super::support::direct::{act, begin, hold, values};
-use super::support::{Answer, Backend, DAY, Fault, HOUR, Op, TestStore};
 use super::*;
+use crate::support::direct::{act, begin, hold, values};
+use crate::support::{Answer, Backend, DAY, Fault, HOUR, Op, TestStore};
 
 /// One server of an application: its cookie store, with this list.
 fn server(list: Option<&TestStore>, clock: &ManualClock) -> SessionLayer {

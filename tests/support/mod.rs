@@ -195,3 +195,23 @@ where
     let route = move |session: Session, uri: Uri| handle(session, uri.path().to_owned());
     Browser::new(Router::new().fallback(route).layer(setup.layer.clone()))
 }
+
+/// Runs a test again in a process of its own, and returns whether this is that process.
+///
+/// For what changes or hears the whole process. `test` is the test's name as the harness shows it.
+pub fn is_alone(test: &str) -> bool {
+    const ALONE: &str = "SESSION_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+    let again = again.args([test, "--exact", "--nocapture"]).env(ALONE, "1").output().unwrap();
+    let said = [again.stdout, again.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
+    assert!(again.status.success() && said[0].contains("1 passed"), "{}{}", said[0], said[1]);
+    false
+}
+
+/// How many rounds a test of random or racing calls makes: so many, and `ROUNDS` times as many where that is set.
+pub fn rounds(usual: usize) -> usize {
+    usual * std::env::var("ROUNDS").map_or(1, |times| times.parse::<usize>().expect("ROUNDS is a number"))
+}

@@ -1,0 +1,18 @@
+//! The Redis store on real servers: `cargo test --features redis --test redis`.
+//!
+//! The tests start and stop `redis-server` themselves.
+
+#![allow(clippy::pedantic, missing_docs, unreachable_pub)]
+
+mod admitted;
+mod conformance;
+mod connect;
+mod counts;
+mod failover;
+mod faults;
+mod key_value;
+mod keys;
+mod list;
+mod proxy;
+mod server;
+mod tls;

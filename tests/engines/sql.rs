@@ -1,0 +1,21 @@
+//! The SQL stores: the same rules on each database.
+
+#[macro_use]
+mod rules;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+#[macro_use]
+mod faults;
+mod records;
+
+#[cfg(feature = "mysql")]
+mod mysql;
+#[cfg(feature = "mysql")]
+mod mysql_server;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "postgres")]
+mod postgres_server;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod process;
+#[cfg(feature = "sqlite")]
+mod sqlite;

@@ -1,0 +1,9 @@
+//! What the log, the spans and the hook `on_event` tell, and what they never tell (promises 30 and 31).
+
+mod hooks;
+mod log;
+mod page;
+mod secrets;
+mod spans;
+#[path = "../support/mod.rs"]
+mod support;

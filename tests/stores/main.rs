@@ -1,0 +1,13 @@
+//! What each store and each wrapper around one promises by itself (promises 9, 15, 16 and 21).
+
+mod cached;
+mod conformance;
+#[cfg(unix)]
+mod file;
+mod import;
+mod key_value;
+mod moving;
+mod sealed;
+#[path = "../support/mod.rs"]
+mod support;
+mod wrappers;

@@ -1,0 +1,392 @@
+//! Sessions move from one store to another, nobody is logged out, and nothing that ended comes back.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, SystemTime};
+
+use super::conformance::WRAPPED;
+use crate::support::direct::{act, begin, values};
+use crate::support::{Answer, Backend, DAY, Fault, MINUTE, Op, TestStore};
+use http::StatusCode;
+use serde_json::json;
+use tower_session_layer::store::conformance::{Profile, Subject, check};
+use tower_session_layer::store::{
+    Change, Created, Deleted, Loaded, OwnedSession, Record, Revocation, Updated, Version,
+};
+use tower_session_layer::{
+    Clock as _, ConfigError, CookieKey, CookieStore, Error, ManualClock, MemoryStore, MovingStore, Sealed, Session,
+    SessionLayer, SessionStore, SessionToken, StoreError, TokenShape, session_store_conformance,
+};
+
+type Pair = MovingStore<TestStore, TestStore>;
+
+mod empty_old_store {
+    use super::*;
+
+    session_store_conformance!(
+        Subject::new(MovingStore::new(MemoryStore::new(), MemoryStore::new()).unwrap()).rounds(WRAPPED)
+    );
+}
+
+mod into_encryption {
+    use super::*;
+
+    session_store_conformance!({
+        let old = MemoryStore::new();
+        Subject::new(MovingStore::new(Sealed::new(MemoryStore::new()).unwrap(), old).unwrap()).rounds(WRAPPED)
+    });
+}
+
+/// Every session that begins here begins in the old store.
+#[derive(Debug, Clone)]
+struct FromTheOld<S>(MovingStore<S, S>, S);
+
+impl<S: SessionStore + Clone> FromTheOld<S> {
+    fn new(make: impl Fn() -> S) -> Self {
+        let old = make();
+        Self(MovingStore::new(make(), old.clone()).unwrap(), old)
+    }
+}
+
+impl<S: SessionStore + Clone> SessionStore for FromTheOld<S> {
+    fn token_shape(&self) -> TokenShape {
+        self.0.token_shape()
+    }
+
+    fn is_immediate(&self) -> bool {
+        self.0.is_immediate()
+    }
+
+    fn max_record_len(&self) -> Option<usize> {
+        self.0.max_record_len()
+    }
+
+    async fn load(&self, token: &SessionToken, now: SystemTime) -> Result<Loaded, StoreError> {
+        self.0.load(token, now).await
+    }
+
+    async fn create(&self, fresh: &SessionToken, record: &Arc<Record>, now: SystemTime) -> Result<Created, StoreError> {
+        match self.0.load(fresh, now).await? {
+            Loaded::Tombstone(_) if self.1.load(fresh, now).await? != Loaded::Absent => Ok(Created::Taken),
+            Loaded::Absent => self.1.create(fresh, record, now).await,
+            _ => self.0.create(fresh, record, now).await,
+        }
+    }
+
+    async fn update(
+        &self,
+        token: &SessionToken,
+        from: Version,
+        change: &Change,
+        now: SystemTime,
+    ) -> Result<Updated, StoreError> {
+        self.0.update(token, from, change, now).await
+    }
+
+    async fn touch(
+        &self,
+        token: &SessionToken,
+        version: Version,
+        deadline: SystemTime,
+        now: SystemTime,
+    ) -> Result<Updated, StoreError> {
+        self.0.touch(token, version, deadline, now).await
+    }
+
+    async fn delete(&self, token: &SessionToken, tombstone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
+        self.0.delete(token, tombstone, now).await
+    }
+
+    async fn owned(&self, owner: &str, now: SystemTime) -> Result<Vec<OwnedSession>, StoreError> {
+        self.0.owned(owner, now).await
+    }
+
+    async fn revoke(&self, owner: &str, revocation: &Revocation, now: SystemTime) -> Result<usize, StoreError> {
+        self.0.revoke(owner, revocation, now).await
+    }
+
+    async fn sweep(&self, limit: usize, now: SystemTime) -> Result<usize, StoreError> {
+        self.0.sweep(limit, now).await
+    }
+}
+
+/// All laws but those of calls at once: this one's own `create` is two steps, and a delete that leaves no tombstone, which the
+/// layer sends for tokens that it has given to nobody, does not stop a move.
+const ONE_AFTER_THE_OTHER: [&str; 25] = [
+    "record_is_loaded_as_it_was_created",
+    "create_never_overwrites",
+    "update_replaces_the_record_once",
+    "update_of_what_is_not_live_creates_nothing",
+    "update_at_another_version_changes_nothing",
+    "deadline_moves_only_as_the_change_says",
+    "touch_moves_the_deadline_and_nothing_else",
+    "touch_of_anything_else_does_nothing",
+    "delete_ends_a_session_once",
+    "tombstone_survives_unchanged",
+    "record_over_the_limit_is_a_typed_error",
+    "token_of_another_shape_is_absent",
+    "what_ends_now_is_absent_for_every_method",
+    "clock_that_goes_back_revives_nothing",
+    "tombstone_ends_at_its_time",
+    "times_from_1970_to_9999_are_exact",
+    "sweep_removes_what_expired_and_nothing_else",
+    "owner_list_follows_the_sessions",
+    "owners_are_told_apart",
+    "revocation_ends_what_it_names",
+    "revocation_refuses_sign_ins_that_began_before",
+    "revocation_ahead_of_the_clock_ends_no_more",
+    "revocation_ahead_of_the_clock_refuses_sign_ins_up_to_its_time",
+    "dropped_call_leaves_the_old_state_or_the_new",
+    "answers_are_those_of_the_model",
+];
+
+#[test]
+fn what_began_in_the_old_store_follows_the_laws() {
+    for law in ONE_AFTER_THE_OTHER {
+        check(Profile::ServerSide, law, async || FromTheOld::new(MemoryStore::new));
+        check(Profile::ServerSide, law, async || FromTheOld::new(|| TestStore::new(Backend::Remote)));
+    }
+}
+
+fn layer(store: impl SessionStore, clock: &ManualClock) -> SessionLayer {
+    SessionLayer::builder(store).clock(clock.clone()).cookie_name("sid").build().unwrap()
+}
+
+fn pair(backend: Backend) -> (TestStore, TestStore, Pair) {
+    let (new, old) = (TestStore::new(backend), TestStore::new(backend));
+    (new.clone(), old.clone(), MovingStore::new(new, old).unwrap())
+}
+
+fn parse(text: &str) -> SessionToken {
+    SessionToken::parse(text.as_bytes(), TokenShape::Random).unwrap()
+}
+
+async fn moves(old: impl SessionStore + Clone, new: impl SessionStore + Clone) {
+    let clock = ManualClock::default();
+    let before = layer(old.clone(), &clock);
+    let text = begin(&before, |session| {
+        session.sign_in("ada")?;
+        session.set_idle_timeout(2 * DAY)?;
+        session.flash("notice", "hi")?;
+        session.insert("cart", 3)
+    })
+    .await;
+    let csrf = act(&before, Some(&text), |session| session.csrf_token().unwrap()).await.body;
+    let token = parse(&text);
+    let Loaded::Live(record) = old.load(&token, clock.now()).await.unwrap() else { panic!("not begun") };
+
+    let moved = layer(MovingStore::new(new.clone(), old.clone()).unwrap(), &clock);
+    let found = act(&moved, Some(&text), |session| {
+        format!("{:?} {:?}", session.owner().unwrap(), session.get::<u8>("cart").unwrap())
+    })
+    .await;
+    assert!(found.leaves_cookie(), "{found:?}");
+    assert!(found.body.contains("ada") && found.body.contains('3'), "{}", found.body);
+    assert_eq!(old.load(&token, clock.now()).await.unwrap(), Loaded::Absent);
+    assert_eq!(new.load(&token, clock.now()).await.unwrap(), Loaded::Live(record), "as it was");
+    assert_eq!(act(&moved, Some(&text), |session| session.csrf_token().unwrap()).await.body, csrf);
+    assert_eq!(moved.owners().list("ada").await.unwrap().len(), 1);
+    // It slides on with its own idle timeout.
+    clock.advance(DAY);
+    act(&moved, Some(&text), |session| session.insert("cart", 4).unwrap()).await;
+    clock.advance(DAY + DAY / 2);
+    assert!(values(&moved, &text).await.is_some());
+    clock.advance(2 * DAY);
+    assert!(values(&moved, &text).await.is_none());
+}
+
+#[tokio::test]
+async fn everyone_stays_signed_in() {
+    moves(MemoryStore::new(), MemoryStore::new()).await;
+    moves(TestStore::new(Backend::File), MemoryStore::new()).await;
+    moves(MemoryStore::new(), Sealed::new(MemoryStore::new()).unwrap()).await;
+    moves(Sealed::new(MemoryStore::new()).unwrap(), Sealed::new(MemoryStore::new()).unwrap()).await;
+}
+
+/// What ends a session, each through the layer.
+const ENDS: [&str; 5] = ["destroy", "renew", "revoke one", "revoke all", "empty"];
+
+/// Ends a session, and tells whether that was acknowledged.
+async fn end(layer: &SessionLayer, text: &str, how: &'static str) -> bool {
+    match how {
+        "destroy" => act(layer, Some(text), Session::destroy).await.removes_cookie_at_200(),
+        "renew" => act(layer, Some(text), Session::renew).await.token().is_some(),
+        "empty" => act(layer, Some(text), |session| session.remove("cart").map(drop)).await.removes_cookie_at_200(),
+        "revoke all" => layer.owners().revoke_all("ada").await.is_ok(),
+        _ => match &layer.owners().list("ada").await.unwrap_or_default()[..] {
+            [one] => layer.owners().revoke("ada", one.handle).await.unwrap_or_default(),
+            _ => false,
+        },
+    }
+}
+
+trait Acknowledged {
+    fn removes_cookie_at_200(&self) -> bool;
+}
+
+impl Acknowledged for Answer {
+    fn removes_cookie_at_200(&self) -> bool {
+        self.status == StatusCode::OK && self.removes_cookie()
+    }
+}
+
+/// A session that only the old store has.
+async fn begun(old: &TestStore, clock: &ManualClock, how: &'static str) -> String {
+    begin(&layer(old.clone(), clock), move |session| {
+        if how.starts_with("revoke") {
+            session.sign_in("ada")?;
+        }
+        session.insert("cart", 3)
+    })
+    .await
+}
+
+async fn is_over(layer: &SessionLayer, clock: &ManualClock, text: &str, case: &str) {
+    assert_eq!(values(layer, text).await, None, "{case}");
+    clock.advance(2 * MINUTE);
+    assert_eq!(values(layer, text).await, None, "{case}: the tombstone has expired");
+}
+
+/// The move is broken off at one call, and then the end at another, which is tried again only where it was not acknowledged.
+#[tokio::test]
+async fn what_ended_never_comes_back_wherever_it_was_broken_off() {
+    let ops = [Op::Load, Op::Create, Op::Update, Op::Delete, Op::Revoke];
+    for how in ENDS {
+        for fault in [Fault::Fail, Fault::LoseAnswer] {
+            for broken_move in [(0, Op::Create), (1, Op::Load), (1, Op::Delete)] {
+                for (side, op) in [0, 1].into_iter().flat_map(|side| ops.map(|op| (side, op))) {
+                    let case = format!("{how}, {fault:?}, moving at {broken_move:?}, ending at {side} {op:?}");
+                    let (new, old, store) = pair(Backend::Memory);
+                    let clock = ManualClock::default();
+                    let text = begun(&old, &clock, how).await;
+                    let (layer, sides) = (layer(store, &clock), [&new, &old]);
+                    sides[broken_move.0].fault(broken_move.1, fault, 1);
+                    act(&layer, Some(&text), |session| session.is_new().to_string()).await;
+                    sides[side].fault(op, fault, 1);
+                    let mut has_ended = end(&layer, &text, how).await;
+                    new.heal();
+                    old.heal();
+                    if !has_ended {
+                        has_ended = end(&layer, &text, how).await;
+                    }
+                    // What was not acknowledged may have happened all the same.
+                    assert!(has_ended || values(&layer, &text).await.is_none(), "{case}: the second try goes right");
+                    is_over(&layer, &clock, &text, &case).await;
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_end_between_any_two_steps_of_a_move_is_the_end() {
+    let requests: [fn(&Session) -> Result<(), Error>; 2] =
+        [|session| session.get::<u8>("cart").map(drop), |session| session.insert("late", 1)];
+    let mut seen = 0;
+    for how in ENDS {
+        for (side, at, request) in (0..24).map(|case| (case % 2, case / 4, requests[case / 2 % 2])) {
+            let case = format!("{how} before halt {at} of store {side}");
+            let (new, old, store) = pair(Backend::Remote);
+            let clock = ManualClock::default();
+            let text = begun(&old, &clock, how).await;
+            let (moving, other) = (layer(store.clone(), &clock), layer(store, &clock));
+            let (told, ended) = std::sync::mpsc::channel();
+            [&new, &old][side].interrupt(at, {
+                let text = text.clone();
+                async move { told.send(end(&other, &text, how).await).unwrap() }
+            });
+            act(&moving, Some(&text), request).await;
+            let Ok(is_acknowledged) = ended.try_recv() else { continue };
+            seen += 1;
+            assert!(is_acknowledged, "{case}");
+            is_over(&moving, &clock, &text, &case).await;
+        }
+    }
+    assert!(seen > 80, "{seen} interleavings");
+}
+
+#[tokio::test]
+async fn two_processes_that_move_one_session_move_it_once_and_lose_nothing() {
+    for (side, at) in (0..12).map(|case| (case % 2, case / 2)) {
+        let (new, old, store) = pair(Backend::Remote);
+        let clock = ManualClock::default();
+        let text = begun(&old, &clock, "revoke").await;
+        let (one, other) = (layer(store.clone(), &clock), layer(store, &clock));
+        let add = |session: &Session| session.update("cart", |cart: Option<u8>| cart.map(|cart| cart + 1)).map(drop);
+        let (inner, token) = (other.clone(), text.clone());
+        [&new, &old][side].interrupt(at, async move {
+            assert!(act(&inner, Some(&token), add).await.leaves_cookie());
+        });
+        assert!(act(&one, Some(&text), add).await.leaves_cookie());
+        let cart = act(&other, Some(&text), |session| format!("{:?}", session.get::<u8>("cart").unwrap())).await.body;
+        assert!(cart == "Some(5)" || cart == "Some(4)" && at > 3, "store {side}, halt {at}: {cart}");
+        assert_eq!((new.sessions().await, old.sessions().await), (1, 0), "store {side}, halt {at}");
+        assert_eq!(one.owners().list("ada").await.unwrap().len(), 1, "store {side}, halt {at}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_dropped_in_the_middle_of_a_move_leaves_the_session_whole() {
+    for polls in 0..16 {
+        let (_, old, store) = pair(Backend::Remote);
+        let clock = ManualClock::default();
+        let text = begun(&old, &clock, "destroy").await;
+        let moving = layer(store, &clock);
+        {
+            let mut request = Box::pin(act(&moving, Some(&text), |session| session.len().to_string()));
+            for _ in 0..polls {
+                if poll_fn(|context| Poll::Ready(request.as_mut().poll(context))).await.is_ready() {
+                    break;
+                }
+            }
+        }
+        assert_eq!(values(&moving, &text).await, Some(json!({ "cart": 3 })), "after {polls} polls");
+        assert!(end(&moving, &text, "destroy").await, "after {polls} polls");
+        is_over(&moving, &clock, &text, "dropped").await;
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_fails_is_503_and_what_has_expired_is_absent() {
+    for side in [0, 1] {
+        let (new, old, store) = pair(Backend::Remote);
+        let clock = ManualClock::default();
+        let text = begun(&old, &clock, "destroy").await;
+        let moving = layer(store, &clock);
+        [&new, &old][side].fault(Op::Load, Fault::Fail, 1);
+        let refused = act(&moving, Some(&text), |session| session.len().to_string()).await;
+        assert_eq!((refused.status, refused.set_cookie()), (StatusCode::SERVICE_UNAVAILABLE, None));
+        assert!(values(&moving, &text).await.is_some(), "it is back");
+    }
+    let (new, old, store) = pair(Backend::Memory);
+    let clock = ManualClock::default();
+    let text = begun(&old, &clock, "destroy").await;
+    clock.advance(8 * DAY);
+    assert_eq!(values(&layer(store, &clock), &text).await, None);
+    assert_eq!(new.writes(), 0, "what has expired is not brought over");
+}
+
+#[tokio::test]
+async fn a_session_in_both_stores_is_listed_and_counted_once() {
+    let (new, old, store) = pair(Backend::Memory);
+    let clock = ManualClock::default();
+    let text = begun(&old, &clock, "revoke").await;
+    old.fault(Op::Delete, Fault::Fail, 1);
+    let moving = layer(store, &clock);
+    assert_eq!(
+        act(&moving, Some(&text), |session| session.len().to_string()).await.status,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+    assert_eq!((new.sessions().await, old.sessions().await), (1, 1));
+    assert_eq!(moving.owners().list("ada").await.unwrap().len(), 1);
+    assert_eq!(moving.owners().revoke_all("ada").await.unwrap(), 1);
+}
+
+#[test]
+fn a_client_side_store_is_refused_on_either_side() {
+    let cookies = || CookieStore::new(CookieKey::new(&[7; 32]).unwrap());
+    let refused = ConfigError::ClientSideStore("MovingStore");
+    assert_eq!(MovingStore::new(cookies(), MemoryStore::new()).unwrap_err(), refused);
+    assert_eq!(MovingStore::new(MemoryStore::new(), cookies()).unwrap_err(), refused);
+}

@@ -1,0 +1,7 @@
+//! What a response carries, and which options are refused (promises 17 to 19).
+
+mod caching;
+mod cookie;
+mod options;
+#[path = "../support/mod.rs"]
+mod support;
