@@ -17,7 +17,7 @@ use super::failure::{Failure, store_error};
 use crate::clock::{micros, time};
 use crate::error::{ConfigError, StoreError};
 use crate::record::{Head, Record, Tombstone, TombstoneKind, Version};
-use crate::store::{Change, Created, Deadline, Deleted, Loaded, Updated, told};
+use crate::store::{Change, Created, Deadline, Deleted, Loaded, Updated, log};
 use crate::token::StoreKey;
 
 /// How often a statement that loses against others is sent, over about four seconds.
@@ -279,7 +279,7 @@ impl<D: Driver> Table<D> {
 pub(super) fn read(row: Row, now: SystemTime) -> Loaded {
     let unreadable = |why: &dyn fmt::Display| {
         let key = StoreKey::from_bytes(row.id.as_slice().try_into().unwrap_or_default());
-        told::unreadable(&key, tracing::field::display(why))
+        log::unreadable(&key, tracing::field::display(why))
     };
     let version = match row.kind {
         kind::LIVE => Version::new(row.version.cast_unsigned()),
