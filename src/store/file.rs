@@ -37,7 +37,7 @@ use self::owners::{Owner, Visit};
 use self::session::{Glance, Standing};
 use self::sweep::{Cursor, prune};
 use self::turns::{Tree, Turns};
-use super::told::{entry_left, unreadable};
+use super::log::{entry_left, unreadable};
 use super::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::error::{ConfigError, StoreError};
 use crate::record::{Record, Tombstone, TombstoneKind, Version};

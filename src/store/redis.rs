@@ -56,8 +56,8 @@ pub use self::connect::RedisSource;
 use self::link::{Failure, Link};
 use self::owners::Entry;
 use self::script::{Reply, Script, Scripts};
-use super::format::{self, Found, instant};
-use super::told::{entry_left, unreadable};
+use super::format::{self, instant};
+use super::log::{entry_left, unreadable};
 use super::{Change, Created, Deadline, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::error::StoreError;
 use crate::record::{Record, Tombstone, TombstoneKind, Version};
@@ -151,13 +151,13 @@ impl Inner {
             Ok(Value::Nil) => return Ok(Loaded::Absent),
             Ok(Value::BulkString(value)) => format::decode(key, &value, now),
             Ok(_) => return Err(Failure::Reply.into()),
-            Err(error) if error.code() == Some("WRONGTYPE") => Found::Unreadable("not a string".to_owned()),
+            Err(error) if error.code() == Some("WRONGTYPE") => Err("not a string".to_owned()),
             Err(error) => return Err(Failure::from(error).into()),
         };
         let why = match found {
-            Found::Ours(Loaded::Absent) => return self.settle(key, now).await,
-            Found::Ours(loaded) => return Ok(loaded),
-            Found::Unreadable(why) => why,
+            Ok(Loaded::Absent) => return self.settle(key, now).await,
+            Ok(loaded) => return Ok(loaded),
+            Err(why) => why,
         };
         // A second look, whose answer says to which key it belongs: were this another session's value, out of a row of
         // replies that has slipped, it would be an error rather than absence.
@@ -198,8 +198,8 @@ impl Inner {
 
 fn read(key: &StoreKey, value: &[u8], now: SystemTime) -> Loaded {
     match format::decode(key, value, now) {
-        Found::Ours(loaded) => loaded,
-        Found::Unreadable(why) => unreadable(key, &*why),
+        Ok(loaded) => loaded,
+        Err(why) => unreadable(key, &*why),
     }
 }
 
@@ -328,7 +328,7 @@ impl fmt::Debug for RedisStore {
 pub mod bytes {
     use std::time::SystemTime;
 
-    use crate::store::format::{Found, decode as read, record as write};
+    use crate::store::format::{decode as read, record as write};
     use crate::store::{Loaded, Record};
     use crate::token::StoreKey;
 
@@ -337,9 +337,6 @@ pub mod bytes {
     }
 
     pub fn decode(key: &StoreKey, value: &[u8], now: SystemTime) -> Loaded {
-        match read(key, value, now) {
-            Found::Ours(loaded) => loaded,
-            Found::Unreadable(_) => Loaded::Absent,
-        }
+        read(key, value, now).unwrap_or(Loaded::Absent)
     }
 }

@@ -11,7 +11,7 @@ use super::Inner;
 use super::link::Failure;
 use crate::error::StoreError;
 use crate::record::{Record, Tombstone, TombstoneKind};
-use crate::store::format::{self, Found, HANDLE_LEN};
+use crate::store::format::{self, HANDLE_LEN};
 use crate::store::{Created, Loaded, Revocation, RevocationMark};
 use crate::token::StoreKey;
 
@@ -107,10 +107,10 @@ impl Inner {
                     continue;
                 };
                 let loaded = match format::decode(&entry.key, value, now) {
-                    Found::Ours(Loaded::Absent) => self.settle(&entry.key, now).await?,
-                    Found::Ours(loaded) => loaded,
+                    Ok(Loaded::Absent) => self.settle(&entry.key, now).await?,
+                    Ok(loaded) => loaded,
                     // Of a newer format, perhaps, and then whoever can read it needs the entry.
-                    Found::Unreadable(_) => continue,
+                    Err(_) => continue,
                 };
                 match loaded {
                     Loaded::Live(record)
