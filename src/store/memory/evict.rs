@@ -71,13 +71,13 @@ impl Evictor {
         if actual > self.max_bytes { Err(StoreError::too_large(actual, self.max_bytes)) } else { Ok(()) }
     }
 
-    /// Evicts until the bounds hold. The session just written goes last of its class.
+    /// Evicts until the bounds hold, but never `spare`, the session just written.
     pub(super) fn make_room(&self, table: &Table, spare: Key, now: u64) {
-        if self.is_content(table) {
+        if self.is_within_bounds(table) {
             return;
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        while !self.is_content(table) {
+        while !self.is_within_bounds(table) {
             let has_removed = state.purge_some(table, now, PURGES_PER_STEP)
                 || self.evict_some(&mut state.tally, table, spare, Class::Anonymous)
                 || self.evict_some(&mut state.tally, table, spare, Class::Tombstone)
@@ -100,7 +100,7 @@ impl Evictor {
         }
     }
 
-    fn is_content(&self, table: &Table) -> bool {
+    fn is_within_bounds(&self, table: &Table) -> bool {
         table.shards.slots() <= self.max_sessions && table.shards.bytes() <= self.max_bytes
     }
 
@@ -109,7 +109,7 @@ impl Evictor {
         let mut candidates = sample(table, class, spare);
         candidates.sort_unstable_by_key(|(seen, _)| *seen);
         for &(seen, key) in candidates.iter().take(EVICTIONS_PER_SAMPLE) {
-            if self.is_content(table) {
+            if self.is_within_bounds(table) {
                 break;
             }
             // A candidate that was used since it was chosen stays.

@@ -83,6 +83,7 @@ impl Owners {
         self.finish(entry);
     }
 
+    /// Lists an owner's sessions, and removes those that have expired.
     pub(super) fn sessions(&self, owner: &str, now: SystemTime, shards: &Shards) -> Vec<OwnedSession> {
         let (mut found, mut taken) = (Vec::new(), Vec::new());
         if let Some(mut entry) = self.owners.get_mut(owner) {

@@ -36,15 +36,13 @@ pub(super) struct Shards {
 impl Shards {
     /// Makes empty shards; `count` is a power of two.
     pub(super) fn new(count: usize) -> Self {
-        let zero = || AtomicUsize::new(0);
+        let hint = || Hint { soonest: AtomicU64::new(u64::MAX), slots: <[AtomicUsize; 3]>::default() };
         Self {
             shards: (0..count).map(|_| Shard::default()).collect(),
-            hints: (0..count)
-                .map(|_| Hint { soonest: AtomicU64::new(u64::MAX), slots: [zero(), zero(), zero()] })
-                .collect(),
-            slots: zero(),
-            tombstones: zero(),
-            bytes: zero(),
+            hints: (0..count).map(|_| hint()).collect(),
+            slots: AtomicUsize::default(),
+            tombstones: AtomicUsize::default(),
+            bytes: AtomicUsize::default(),
         }
     }
 

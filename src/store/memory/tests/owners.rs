@@ -114,6 +114,21 @@ fn a_mark_refuses_sign_ins_that_began_before_it_and_goes_after_a_day() {
 }
 
 #[test]
+fn a_later_revocation_prolongs_a_mark_and_an_expired_one_refuses_nobody() {
+    let store = MemoryStore::new();
+    let day = u64::try_from(RevocationMark::LIFETIME.as_micros()).unwrap();
+    store.cut("ada", Revoke::All, 10);
+    store.cut("ada", Revoke::All, 500);
+    assert_eq!((store.swept(10, 10 + day), store.table.owners.len()), (0, 1));
+    assert!(matches!(store.put(1, &owned_by("ada", 1, 400, u64::MAX), 499 + day), Created::Revoked(_)));
+    assert_eq!(store.put(1, &owned_by("ada", 1, 400, u64::MAX), 500 + day), Created::Stored, "not yet swept");
+    assert_eq!((store.swept(10, 500 + day), store.swept(10, 500 + day)), (1, 0));
+    assert_eq!(store.list("ada", 500 + day), [handle(1)]);
+    store.end(1, Duration::ZERO, 500 + day);
+    assert_eq!(store.table.owners.len(), 0);
+}
+
+#[test]
 fn marks_are_swept_within_the_limit() {
     let store = MemoryStore::new();
     let day = u64::try_from(RevocationMark::LIFETIME.as_micros()).unwrap();
