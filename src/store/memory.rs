@@ -1,15 +1,17 @@
 //! Sessions in this process's memory.
 
-// The steps that the store is made of.
-mod inner;
-// The map.
-mod shards;
-// What stands in it.
-mod slot;
+// Eviction, which keeps the store within its bounds.
+mod evict;
+// The steps that the store is made of: the map and the index by owner together.
+mod table;
 // The index by owner, and the marks of revocations.
 mod owners;
-// What keeps it within its bounds.
-mod evict;
+// The map.
+mod shards;
+// The value under a key: a session or a tombstone.
+mod slot;
+// The part of a token by which the maps find its session.
+mod key;
 
 #[cfg(test)]
 mod tests;
@@ -19,27 +21,28 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use self::evict::Evictor;
-use self::inner::Inner;
-use self::shards::Key;
-use self::slot::{Slot, State, longest_record};
+use self::key::Key;
+use self::slot::longest_record;
+use self::table::Table;
 use super::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::clock::micros;
 use crate::error::{ConfigError, StoreError};
-use crate::record::{Record, Tombstone, TombstoneKind, Version};
+use crate::record::{Record, Version};
 use crate::token::{SessionToken, TokenShape};
 
-/// Keeps sessions in this process: the fastest store, gone with the process and not shared with another.
+/// Keeps sessions in this process.
 ///
-/// Loading a session copies shared pointers, never its values. A clone is another handle on the same sessions.
+/// This is the fastest store. Its sessions end with the process and are not shared with another one. Loading a session
+/// copies shared pointers, never its values. A clone gives access to the same sessions.
 ///
 /// # Bounds
 ///
 /// The store never holds more than [`max_sessions`](MemoryStoreBuilder::max_sessions) and
-/// [`max_bytes`](MemoryStoreBuilder::max_bytes) for longer than the write that exceeds them takes. To make room it
-/// removes what has expired, then what has been idle for long: first sessions without an owner, then tombstones, and sessions
-/// with an owner last, one by one and only once nothing expired is left anywhere. A flood of anonymous sessions so logs
-/// nobody out: they take each other's place. The long-idle are found by sampling, and while there are sessions without an
-/// owner, so is what has expired. Evictions are reported by a warning, at most one every ten seconds.
+/// [`max_bytes`](MemoryStoreBuilder::max_bytes) for longer than the write takes that exceeds them. To make room it
+/// removes expired sessions first and long-idle ones next: those without an owner, then tombstones, then those with an
+/// owner, one by one and only once nothing expired is left anywhere. So a flood of anonymous sessions logs nobody out:
+/// they take each other's place. Long-idle sessions are found by sampling, and so are expired ones while there are
+/// sessions without an owner. A warning reports evictions, at most every ten seconds.
 ///
 /// # Examples
 ///
@@ -52,7 +55,8 @@ use crate::token::{SessionToken, TokenShape};
 /// ```
 #[derive(Clone)]
 pub struct MemoryStore {
-    inner: Arc<Inner>,
+    table: Arc<Table>,
+    evictor: Arc<Evictor>,
 }
 
 /// The bounds of a [`MemoryStore`].
@@ -62,8 +66,8 @@ pub struct MemoryStoreBuilder {
     max_bytes: usize,
 }
 
-/// How many entries a full shard has on average: as many as may be swept in one go while a request waits.
-const ENTRIES_PER_SHARD: usize = 256;
+/// The slots of a full shard, on average. A request waits at most for the sweep of one shard.
+const SLOTS_PER_SHARD: usize = 256;
 
 impl MemoryStore {
     /// Creates an empty store with the default bounds.
@@ -71,14 +75,14 @@ impl MemoryStore {
         MemoryStoreBuilder::default().finish()
     }
 
-    /// Starts a store with bounds of its own.
+    /// Starts a store with other bounds.
     pub fn builder() -> MemoryStoreBuilder {
         MemoryStoreBuilder::default()
     }
 
-    /// Returns how many sessions are held, expired ones that nothing has removed yet among them. Tombstones are none.
+    /// Returns the number of sessions, including expired ones that nothing has removed yet. Tombstones do not count.
     pub fn len(&self) -> usize {
-        self.inner.shards.sessions()
+        self.table.shards.sessions()
     }
 
     /// Returns whether no session is held.
@@ -86,7 +90,7 @@ impl MemoryStore {
         self.len() == 0
     }
 
-    /// Returns how many bytes are counted against [`max_bytes`](MemoryStoreBuilder::max_bytes).
+    /// Returns the number of bytes that count against [`max_bytes`](MemoryStoreBuilder::max_bytes).
     ///
     /// # Examples
     ///
@@ -101,7 +105,7 @@ impl MemoryStore {
     /// assert_eq!((empty.len(), empty.bytes()), (0, 0));
     /// ```
     pub fn bytes(&self) -> usize {
-        self.inner.shards.bytes()
+        self.table.shards.bytes()
     }
 }
 
@@ -118,7 +122,7 @@ impl fmt::Debug for MemoryStore {
 }
 
 impl MemoryStoreBuilder {
-    /// Sets how many sessions may be held, tombstones among them. The default is 1,000,000.
+    /// Sets how many sessions the store may hold, including tombstones. The default is 1,000,000.
     #[must_use]
     pub fn max_sessions(mut self, max_sessions: usize) -> Self {
         self.max_sessions = max_sessions;
@@ -127,10 +131,9 @@ impl MemoryStoreBuilder {
 
     /// Sets how many bytes the sessions may take. The default is 1 GiB.
     ///
-    /// Counted are keys, values and owners' names, and an estimate of what holds them: about 250 bytes a session and 60
-    /// a value. The default leaves a million sessions 1 KiB each, several times what a session commonly
-    /// takes, so that this bound is met only where sessions are unusually large, and yet before a common server
-    /// runs out of memory.
+    /// Keys, values and owners' names count, and an estimate of the memory around them: about 250 bytes a session and
+    /// 60 a value. The default leaves each of a million sessions 1 KiB, several times the common size. So only unusually
+    /// large sessions meet this bound, and they meet it before a common server runs out of memory.
     #[must_use]
     pub fn max_bytes(mut self, max_bytes: usize) -> Self {
         self.max_bytes = max_bytes;
@@ -152,9 +155,10 @@ impl MemoryStoreBuilder {
     }
 
     fn finish(self) -> MemoryStore {
-        // 4,096 by default. A sweep holds one at a time, and an eviction finds its candidates in few of them.
-        let count = self.max_sessions.div_ceil(ENTRIES_PER_SHARD).clamp(16, 65_536).next_power_of_two();
-        MemoryStore { inner: Arc::new(Inner::new(count, Evictor::new(self.max_sessions, self.max_bytes))) }
+        // 4,096 by default. A sweep locks one at a time, and an eviction finds its candidates in a few of them.
+        let count = self.max_sessions.div_ceil(SLOTS_PER_SHARD).clamp(16, 65_536).next_power_of_two();
+        let evictor = Evictor::new(self.max_sessions, self.max_bytes);
+        MemoryStore { table: Arc::new(Table::new(count)), evictor: Arc::new(evictor) }
     }
 }
 
@@ -164,7 +168,7 @@ impl Default for MemoryStoreBuilder {
     }
 }
 
-/// Nothing here waits, and every method is one step under its shard's lock.
+/// No method waits, and each is one step under the lock of a shard.
 impl SessionStore for MemoryStore {
     fn token_shape(&self) -> TokenShape {
         TokenShape::Random
@@ -174,27 +178,29 @@ impl SessionStore for MemoryStore {
         true
     }
 
-    /// Returns what the whole store may hold.
+    /// Returns the bytes that the whole store may hold.
     fn max_record_len(&self) -> Option<usize> {
-        Some(longest_record(self.inner.evictor.max_bytes()))
+        Some(longest_record(self.evictor.max_bytes()))
     }
 
-    /// Returns ten seconds: a sweep takes one bounded slice, and skips what cannot have expired without a lock.
+    /// Returns ten seconds: a sweep takes one bounded slice, and skips shards without expired sessions without a lock.
     fn sweep_interval(&self) -> Option<Duration> {
         Some(Duration::from_secs(10))
     }
 
     async fn load(&self, token: &SessionToken, now: SystemTime) -> Result<Loaded, StoreError> {
-        Ok(Key::of(token).map_or(Loaded::Absent, |(key, secret)| self.inner.load(key, secret, micros(now))))
+        Ok(Key::of(token).map_or(Loaded::Absent, |(key, token)| self.table.load(key, token, micros(now))))
     }
 
     /// # Errors
     ///
     /// [`StoreError::too_large`] for a record that takes more than the whole store may hold.
     async fn create(&self, fresh: &SessionToken, record: &Arc<Record>, now: SystemTime) -> Result<Created, StoreError> {
-        let (key, secret) = Key::of(fresh).ok_or_else(|| StoreError::new("expected a random token"))?;
-        self.inner.admit(record)?;
-        Ok(self.inner.create(key, secret, record, now))
+        let (key, token) = Key::of(fresh).ok_or_else(|| StoreError::new("expected a random token"))?;
+        self.evictor.admit(record)?;
+        let created = self.table.create(key, token, record, now);
+        self.evictor.make_room(&self.table, key, micros(now));
+        Ok(created)
     }
 
     /// # Errors
@@ -208,10 +214,13 @@ impl SessionStore for MemoryStore {
         now: SystemTime,
     ) -> Result<Updated, StoreError> {
         if let Change::Replace(record, _) = change {
-            self.inner.admit(record)?;
+            self.evictor.admit(record)?;
         }
-        let step = |(key, secret)| self.inner.update(key, secret, from, change, micros(now));
-        Ok(Key::of(token).map_or(Updated::Gone, step))
+        let Some((key, token)) = Key::of(token) else { return Ok(Updated::Gone) };
+        let now = micros(now);
+        let updated = self.table.update(key, token, from, change, now);
+        self.evictor.make_room(&self.table, key, now);
+        Ok(updated)
     }
 
     async fn touch(
@@ -221,46 +230,26 @@ impl SessionStore for MemoryStore {
         deadline: SystemTime,
         now: SystemTime,
     ) -> Result<Updated, StoreError> {
-        let Some((key, secret)) = Key::of(token) else { return Ok(Updated::Gone) };
-        Ok(self.inner.step(key, micros(now), |shard| match shard.get_mut(key) {
-            Some(Slot { state: State::Live(record), token }) if token.is(secret) => {
-                if record.version == version {
-                    Arc::make_mut(record).touch(deadline, now);
-                    Updated::Done
-                } else {
-                    Updated::Conflict
-                }
-            }
-            _ => Updated::Gone,
-        }))
+        let step = |(key, token)| self.table.touch(key, token, version, deadline, now);
+        Ok(Key::of(token).map_or(Updated::Gone, step))
     }
 
     async fn delete(&self, token: &SessionToken, tombstone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
-        let Some((key, secret)) = Key::of(token) else { return Ok(Deleted::Absent) };
-        let since = micros(now);
-        Ok(self.inner.step(key, since, |shard| match shard.get(key).filter(|slot| slot.is_of(secret)) {
-            None => Deleted::Absent,
-            Some(Slot { state: State::Retired(rest), .. }) => Deleted::Retired(rest.stone.clone()),
-            Some(_) => {
-                let stone = Tombstone::new(TombstoneKind::Destroyed, tombstone, now);
-                shard.replace(key, State::retired(stone, since), since);
-                Deleted::Done
-            }
-        }))
+        Ok(Key::of(token).map_or(Deleted::Absent, |(key, token)| self.table.delete(key, token, tombstone, now)))
     }
 
     async fn owned(&self, owner: &str, now: SystemTime) -> Result<Vec<OwnedSession>, StoreError> {
-        Ok(self.inner.owners.sessions(owner, now, &self.inner.shards))
+        Ok(self.table.owners.sessions(owner, now, &self.table.shards))
     }
 
     async fn revoke(&self, owner: &str, revocation: &Revocation, now: SystemTime) -> Result<usize, StoreError> {
-        Ok(self.inner.owners.revoke(owner, revocation, now, &self.inner.shards))
+        Ok(self.table.owners.revoke(owner, revocation, now, &self.table.shards))
     }
 
-    /// Looks at no more than a few thousand entries and goes on there the next time, so a full round may take several
-    /// calls. Call it again at once while it returns `limit`; otherwise it has gone round or done its slice, and the
-    /// next interval is early enough.
+    /// Looks at a few thousand sessions at most, and the next call goes on from there. So a full round may take several
+    /// calls. Call it again at once while it returns `limit`. Otherwise it has gone round or done its slice, and the next
+    /// interval is early enough.
     async fn sweep(&self, limit: usize, now: SystemTime) -> Result<usize, StoreError> {
-        Ok(self.inner.sweep(limit, now))
+        Ok(self.table.sweep(limit, now))
     }
 }

@@ -1,35 +1,39 @@
-//! Whose sessions are where, and which sign-ins a revocation has ended.
+//! The index by owner: the keys of each owner's sessions, and the mark of the last revocation.
 //!
-//! A record with an owner enters the map while its owner is locked, so that a revocation either finds the record or
-//! leaves its mark first. It may leave the map under its shard's lock alone; its key is taken off the list afterwards,
-//! unless a live record of the owner stands there again. Locks are taken in one order: owner, then shard.
+//! A record with an owner enters the map while the owner's entry here is locked, so a revocation either finds the record
+//! or leaves its mark first. A record may leave the map under its shard's lock alone. Its key then leaves the owner's list,
+//! unless a live record of the owner stands under it again. Locks are taken in one order: first an entry of the index,
+//! then a shard of the map or the queue of marks.
 
-use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher as _, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashSet};
+use std::hash::RandomState;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use super::shards::{BuildIdentity, Key, Shards};
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use dashmap::mapref::one::RefMut;
+
+use super::key::{BuildIdentity, Key};
+use super::shards::Shards;
 use super::slot::State;
 use crate::clock::micros;
 use crate::record::Record;
 use crate::store::{Created, OwnedSession, Revocation, RevocationMark};
 
 pub(super) struct Owners {
-    shards: Box<[Shard]>,
-    // Owners' names may be of a user's choice, hence a keyed hash.
-    hasher: RandomState,
+    // A user may choose an owner's name, hence a keyed hash.
+    owners: DashMap<Arc<str>, Owner, RandomState>,
+    /// A queue of the owners that have a mark, each once. The time is the mark's first deadline, in microseconds; a later
+    /// revocation moves the deadline, and the sweep corrects the queue.
+    marked: Mutex<Marked>,
 }
 
-#[repr(align(64))]
-struct Shard {
-    owners: Mutex<Table>,
-    /// No mark in the shard may go earlier.
-    soonest: AtomicU64,
-}
+type Marked = BinaryHeap<Reverse<(u64, Arc<str>)>>;
 
-type Table = HashMap<Arc<str>, Owner>;
+/// The most marks that a sweep looks at before it lets others run.
+const MARKS_PER_SWEEP: usize = 4_096;
 
 #[derive(Default)]
 struct Owner {
@@ -39,15 +43,13 @@ struct Owner {
 }
 
 impl Owners {
-    /// Makes an empty index; `count` is a power of two.
+    /// Makes an empty index of `count` shards, a power of two.
     pub(super) fn new(count: usize) -> Self {
-        let hasher = RandomState::new();
-        let shard =
-            || Shard { owners: Mutex::new(HashMap::with_hasher(hasher.clone())), soonest: AtomicU64::new(u64::MAX) };
-        Self { shards: (0..count).map(|_| shard()).collect(), hasher }
+        let owners = DashMap::with_capacity_and_hasher_and_shard_amount(0, RandomState::new(), count);
+        Self { owners, marked: Mutex::default() }
     }
 
-    /// Runs `insert` and lists the key if that stored the record, in one step before or after any revocation.
+    /// Runs `insert`, and lists the key if that stored the record. No revocation comes in between.
     pub(super) fn create(
         &self,
         owner: &Arc<str>,
@@ -56,38 +58,35 @@ impl Owners {
         now: SystemTime,
         insert: impl FnOnce() -> (Created, Option<State>),
     ) -> (Created, Option<State>) {
-        let mut table = lock(self.shard(owner));
-        if let Some(entry) = table.get_mut(&**owner) {
-            entry.expire_mark(now);
-            if let Some(mark) = entry.mark.as_ref().filter(|mark| mark.refuses(record)) {
-                return (Created::Revoked(**mark), None);
-            }
+        let entry = self.owners.entry(Arc::clone(owner));
+        if let Entry::Occupied(entry) = &entry
+            && let Some(mark) = &entry.get().mark
+            && mark.refuses(record)
+            && !mark.is_expired(now)
+        {
+            return (Created::Revoked(**mark), None);
         }
         let outcome = insert();
         if outcome.0 == Created::Stored {
-            table.entry(Arc::clone(owner)).or_default().sessions.insert(key);
+            entry.or_default().sessions.insert(key);
         }
         outcome
     }
 
-    /// Takes a key off an owner's list after its record has left the map.
+    /// Takes a key off an owner's list after the record has left the map.
     pub(super) fn unlist(&self, owner: &str, key: Key, shards: &Shards) {
-        let mut table = lock(self.shard(owner));
-        let Some(entry) = table.get_mut(owner) else { return };
-        // Somebody may have put a session of the same owner there between the removal and now.
-        if shards.read(key).get(&key).is_some_and(|slot| slot.owned_by(owner).is_some()) {
-            return;
+        let Some(mut entry) = self.owners.get_mut(owner) else { return };
+        // Another session of the same owner may have taken its place in the meantime.
+        if shards.read(key).get(&key).is_none_or(|slot| slot.owned_by(owner).is_none()) {
+            entry.sessions.remove(key);
         }
-        entry.sessions.remove(key);
-        if entry.is_empty() {
-            table.remove(owner);
-        }
+        self.finish(entry);
     }
 
+    /// Lists an owner's sessions, and removes those that have expired.
     pub(super) fn sessions(&self, owner: &str, now: SystemTime, shards: &Shards) -> Vec<OwnedSession> {
         let (mut found, mut taken) = (Vec::new(), Vec::new());
-        let mut table = lock(self.shard(owner));
-        if let Some(entry) = table.get_mut(owner) {
+        if let Some(mut entry) = self.owners.get_mut(owner) {
             entry.sessions.retain(|key| {
                 let reader = shards.read(key);
                 let record = reader.get(&key).and_then(|slot| slot.owned_by(owner));
@@ -102,25 +101,28 @@ impl Owners {
                 taken.extend(shard.finish());
                 stays
             });
-            if entry.is_empty() {
-                table.remove(owner);
-            }
+            self.finish(entry);
         }
-        drop(table);
         found
     }
 
+    /// Ends the sessions that are meant, and returns how many it ended.
     pub(super) fn revoke(&self, owner: &str, revocation: &Revocation, now: SystemTime, shards: &Shards) -> usize {
-        let (mut ended, mut taken) = (0, Vec::new());
-        let shard = self.shard(owner);
-        let mut table = lock(shard);
-        if revocation.leaves_mark() {
-            let mark = table.entry(owner.into()).or_default().mark.get_or_insert_default();
+        let (mut ended, mut taken, since) = (0, Vec::new(), micros(now));
+        let entry = if revocation.leaves_mark() {
+            let mut entry = self.owners.entry(owner.into()).or_default();
+            let is_first = entry.mark.is_none();
+            let mark = entry.mark.get_or_insert_default();
             mark.add(revocation);
-            shard.soonest.fetch_min(micros(mark.deadline()), Relaxed);
-        }
-        if let Some(entry) = table.get_mut(owner) {
-            let since = micros(now);
+            if is_first {
+                let deadline = micros(mark.deadline());
+                self.marked().push(Reverse((deadline, Arc::clone(entry.key()))));
+            }
+            Some(entry)
+        } else {
+            self.owners.get_mut(owner)
+        };
+        if let Some(mut entry) = entry {
             entry.sessions.retain(|key| {
                 let mut shard = shards.write(key);
                 shard.remove_expired_of(key, owner, since);
@@ -134,35 +136,49 @@ impl Owners {
                 taken.extend(shard.finish());
                 handle.is_some() && !goes
             });
-            if entry.is_empty() {
-                table.remove(owner);
-            }
+            self.finish(entry);
         }
-        // The sessions that ended are dropped after the lock, as declared.
-        drop(table);
         ended
     }
 
-    /// Removes up to `limit` expired marks of a shard, and returns how many went.
-    pub(super) fn purge(&self, at: usize, limit: usize, now: SystemTime) -> usize {
-        let shard = &self.shards[at];
-        if limit == 0 || shard.soonest.load(Relaxed) > micros(now) {
-            return 0;
+    /// Removes up to `limit` expired marks, and returns how many it removed.
+    pub(super) fn purge_marks(&self, limit: usize, now: SystemTime) -> usize {
+        let mut removed = 0;
+        for _ in 0..MARKS_PER_SWEEP {
+            if removed == limit {
+                break;
+            }
+            let Some(owner) = self.pop_due(micros(now)) else { break };
+            let Some(mut entry) = self.owners.get_mut(&owner) else { continue };
+            if entry.mark.take_if(|mark| mark.is_expired(now)).is_some() {
+                removed += 1;
+            } else if let Some(mark) = &entry.mark {
+                // A later revocation prolonged it.
+                self.marked().push(Reverse((micros(mark.deadline()), owner)));
+            }
+            self.finish(entry);
         }
-        let (mut removed, mut soonest) = (0, u64::MAX);
-        let mut table = lock(shard);
-        table.retain(|_, entry| {
-            if removed < limit {
-                removed += usize::from(entry.expire_mark(now));
-            }
-            if let Some(mark) = &entry.mark {
-                soonest = soonest.min(micros(mark.deadline()));
-            }
-            !entry.is_empty()
-        });
-        // Still under the lock, or a mark set meanwhile would be forgotten.
-        shard.soonest.store(soonest, Relaxed);
         removed
+    }
+
+    /// Takes an owner whose mark may have expired out of the queue.
+    fn pop_due(&self, now: u64) -> Option<Arc<str>> {
+        let mut marked = self.marked();
+        let is_due = marked.peek().is_some_and(|Reverse((deadline, _))| *deadline <= now);
+        if is_due { marked.pop().map(|Reverse((_, owner))| owner) } else { None }
+    }
+
+    fn marked(&self) -> MutexGuard<'_, Marked> {
+        self.marked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Unlocks an owner's entry, and removes it if it is empty.
+    fn finish(&self, entry: RefMut<'_, Arc<str>, Owner>) {
+        if entry.is_empty() {
+            let owner = Arc::clone(entry.key());
+            drop(entry);
+            self.owners.remove_if(&owner, |_, entry| entry.is_empty());
+        }
     }
 
     #[cfg(test)]
@@ -172,12 +188,12 @@ impl Owners {
             Keys::One(_) => 1,
             Keys::Many(keys) => keys.len(),
         };
-        self.shards.iter().map(|shard| lock(shard).values().map(keys).sum::<usize>()).sum()
+        self.owners.iter().map(|owner| keys(&owner)).sum()
     }
 
     #[cfg(test)]
     pub(super) fn lists(&self, owner: &str, key: Key) -> bool {
-        lock(self.shard(owner)).get(owner).is_some_and(|owner| match &owner.sessions {
+        self.owners.get(owner).is_some_and(|owner| match &owner.sessions {
             Keys::None => false,
             Keys::One(one) => *one == key,
             Keys::Many(keys) => keys.contains(&key),
@@ -186,14 +202,7 @@ impl Owners {
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.shards.iter().map(|shard| lock(shard).len()).sum()
-    }
-
-    fn shard(&self, owner: &str) -> &Shard {
-        // The middle bits, since the table in the shard uses the lowest and the highest.
-        #[allow(clippy::cast_possible_truncation)]
-        let bits = (self.hasher.hash_one(owner) >> 32) as usize;
-        &self.shards[bits & (self.shards.len() - 1)]
+        self.owners.len()
     }
 }
 
@@ -201,24 +210,17 @@ impl Owner {
     fn is_empty(&self) -> bool {
         self.mark.is_none() && matches!(self.sessions, Keys::None)
     }
-
-    fn expire_mark(&mut self, now: SystemTime) -> bool {
-        self.mark.take_if(|mark| mark.is_expired(now)).is_some()
-    }
 }
 
-fn lock(shard: &Shard) -> MutexGuard<'_, Table> {
-    shard.owners.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A set of keys that takes no memory of its own for the one session that most owners have, and whose cost does not
-/// grow with the sessions of an owner who has many.
+/// A set of keys.
+///
+/// A single key, as most owners have, takes no allocation. The cost of a change does not grow with the number of keys.
 #[derive(Default)]
 enum Keys {
     #[default]
     None,
     One(Key),
-    // Boxed, so that every owner's entry stays small.
+    // Boxed, so that the entry of an owner stays small.
     #[allow(clippy::box_collection)]
     Many(Box<HashSet<Key, BuildIdentity>>),
 }

@@ -1,10 +1,10 @@
-//! What stands under a key: a session, or the tombstone of one.
+//! The value under a key: a session, or the tombstone of one.
 
 use std::sync::Arc;
 
 use subtle::ConstantTimeEq as _;
 
-use super::shards::{Class, KEY_LEN, Key};
+use super::key::{KEY_LEN, Key};
 use crate::clock::micros;
 use crate::record::{Entry, Record, Tombstone};
 use crate::token::RANDOM_LEN;
@@ -14,15 +14,17 @@ pub(super) struct Slot {
     pub(super) state: State,
 }
 
-/// The half of a token that its key does not hold, compared in constant time: 96 bits that no answer's time tells of.
+/// The 128 bits of a token that its key does not hold.
+///
+/// They are compared in constant time, so that the time of an answer says nothing about them.
 pub(super) struct Secret([u8; RANDOM_LEN - KEY_LEN]);
 
 impl Secret {
-    pub(super) fn is(&self, token: &[u8; RANDOM_LEN]) -> bool {
-        // In words, since `subtle` puts up a barrier for each element it compares.
+    pub(super) fn is_of(&self, token: &[u8; RANDOM_LEN]) -> bool {
+        // In words, since `subtle` puts a barrier behind each element that it compares.
         let words = self.0.as_chunks().0.iter().zip(token[KEY_LEN..].as_chunks().0);
         let differing =
-            words.fold(0, |all, (one, other)| all | (u32::from_ne_bytes(*one) ^ u32::from_ne_bytes(*other)));
+            words.fold(0, |all, (one, other)| all | (u64::from_ne_bytes(*one) ^ u64::from_ne_bytes(*other)));
         differing.ct_eq(&0).into()
     }
 
@@ -36,20 +38,28 @@ pub(super) enum State {
     Retired(Box<Retired>),
 }
 
-/// What is left of a session.
+/// The rest of a session that ended.
 pub(super) struct Retired {
     pub(super) stone: Tombstone,
-    /// When the session ended, in microseconds since the Unix epoch.
+    /// The end of the session, in microseconds since the Unix epoch.
     pub(super) since: u64,
 }
 
-/// What a slot adds to each of the counts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// The kind of a slot, in the order in which a full store evicts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    /// A session without an owner.
+    Anonymous,
+    /// A tombstone, which keeps late writers harmless while it stands.
+    Tombstone,
+    /// A session with an owner.
+    Owned,
+}
+
+/// The contribution of a slot to the counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Weight {
-    pub(super) slots: usize,
-    pub(super) tombstones: usize,
-    pub(super) loose: usize,
-    pub(super) owned: usize,
+    pub(super) class: Class,
     pub(super) bytes: usize,
 }
 
@@ -60,14 +70,14 @@ const ENTRY_BYTES: usize = size_of::<Entry>() + 32;
 /// The owner's place in the index, beside its name.
 const OWNER_BYTES: usize = 128;
 
-/// What a record weighs against `max_bytes`.
+/// Returns the bytes of a record that count against `max_bytes`.
 pub(super) fn bytes_of(record: &Record) -> usize {
     let entries = record.values.entries().len() + record.flash.entries().len();
     let owner = record.owner.as_deref().map_or(0, |owner| OWNER_BYTES + owner.len());
     SLOT_BYTES + owner + entries * ENTRY_BYTES + record.size()
 }
 
-/// What a record may have in values at most where it may weigh `max_bytes`.
+/// Returns the most bytes of values that a record may have in a store of `max_bytes`.
 pub(super) fn longest_record(max_bytes: usize) -> usize {
     max_bytes.saturating_sub(SLOT_BYTES)
 }
@@ -75,10 +85,6 @@ pub(super) fn longest_record(max_bytes: usize) -> usize {
 impl Slot {
     pub(super) fn new(token: &[u8; RANDOM_LEN], record: Arc<Record>) -> Self {
         Self { token: Secret::new(token), state: State::Live(record) }
-    }
-
-    pub(super) fn is_of(&self, token: &[u8; RANDOM_LEN]) -> bool {
-        self.token.is(token)
     }
 
     pub(super) fn deadline(&self) -> u64 {
@@ -89,7 +95,7 @@ impl Slot {
         self.deadline() <= now
     }
 
-    /// When it was last of use to anybody.
+    /// Returns the time of the last write or touch, or the end of a session that ended.
     pub(super) fn seen(&self) -> u64 {
         match &self.state {
             State::Live(record) => record.seen,
@@ -97,7 +103,7 @@ impl Slot {
         }
     }
 
-    /// The session that lives here, if it is this owner's.
+    /// Returns the live session, if it belongs to this owner.
     pub(super) fn owned_by(&self, owner: &str) -> Option<&Record> {
         match &self.state {
             State::Live(record) if record.owner() == Some(owner) => Some(record),
@@ -107,20 +113,18 @@ impl Slot {
 
     pub(super) fn class(&self) -> Class {
         match &self.state {
-            State::Live(record) if record.owner.is_none() => Class::Loose,
+            State::Live(record) if record.owner.is_none() => Class::Anonymous,
             State::Live(_) => Class::Owned,
-            State::Retired(_) => Class::Dead,
+            State::Retired(_) => Class::Tombstone,
         }
     }
 
     pub(super) fn weight(&self) -> Weight {
-        let class = self.class();
-        let of = |one| usize::from(class == one);
         let bytes = match &self.state {
             State::Live(record) => bytes_of(record),
             State::Retired(_) => SLOT_BYTES,
         };
-        Weight { slots: 1, tombstones: of(Class::Dead), loose: of(Class::Loose), owned: of(Class::Owned), bytes }
+        Weight { class: self.class(), bytes }
     }
 }
 

@@ -1,4 +1,4 @@
-//! What each method does; then the bounds and the owners.
+//! Tests of each method; the bounds and the owners have files of their own.
 
 mod bounds;
 mod owners;
@@ -6,12 +6,11 @@ mod owners;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use super::inner::ENTRIES_PER_SWEEP;
-use super::shards::Class;
-use super::slot::{Weight, bytes_of};
+use super::slot::{Class, bytes_of};
+use super::table::SLOTS_PER_SWEEP;
 use super::*;
 use crate::clock::time;
-use crate::record::{Entry, SessionHandle, Values};
+use crate::record::{Entry, SessionHandle, Tombstone, TombstoneKind, Values};
 use crate::store::Deadline;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -97,28 +96,27 @@ impl MemoryStore {
 
     /// Checks that every count and the index agree with what is in the map.
     fn check(&self) {
-        let shards = &self.inner.shards;
-        let (mut total, mut listed) = (Weight::default(), 0);
+        let shards = &self.table.shards;
+        let (mut slots, mut tombstones, mut bytes, mut listed) = (0, 0, 0, 0);
         for at in 0..shards.count() {
-            let (mut loose, mut owned) = (0, 0);
+            let mut present = [false; 3];
             for (key, slot) in shards.read_at(at).iter() {
-                let weight = slot.weight();
-                loose += weight.loose;
-                owned += weight.owned;
-                total.slots += 1;
-                total.tombstones += weight.tombstones;
-                total.bytes += weight.bytes;
+                present[slot.class() as usize] = true;
+                slots += 1;
+                tombstones += usize::from(slot.class() == Class::Tombstone);
+                bytes += slot.weight().bytes;
                 assert!(shards.is_due(at, slot.deadline()), "a sweep would miss it");
                 if let Some(owner) = slot.state.owner() {
                     listed += 1;
-                    assert!(self.inner.owners.lists(owner, *key), "live, yet not listed");
+                    assert!(self.table.owners.lists(owner, *key), "live, yet not listed");
                 }
             }
-            assert_eq!((shards.has(at, Class::Loose), shards.has(at, Class::Owned)), (loose > 0, owned > 0));
+            let classes = [Class::Anonymous, Class::Tombstone, Class::Owned];
+            assert_eq!(classes.map(|class| shards.has(at, class)), present);
         }
-        assert_eq!((shards.slots(), shards.bytes()), (total.slots, total.bytes));
-        assert_eq!(self.len(), total.slots - total.tombstones);
-        assert_eq!(self.inner.owners.listed(), listed, "listed, yet not live");
+        assert_eq!((shards.slots(), shards.bytes()), (slots, bytes));
+        assert_eq!(self.len(), slots - tombstones);
+        assert_eq!(self.table.owners.listed(), listed, "listed, yet not live");
     }
 }
 
@@ -208,10 +206,10 @@ fn a_retired_session_is_a_tombstone_and_stays_one() {
     );
     assert_eq!(store.moved(1, 1, 500, 20), Updated::Gone);
     assert!(matches!(store.end(1, MINUTE, 20), Deleted::Retired(left) if left.kind() == TombstoneKind::Renewed));
-    assert_eq!((store.len(), store.inner.shards.slots()), (0, 1));
+    assert_eq!((store.len(), store.table.shards.slots()), (0, 1));
     store.check();
     assert_eq!(store.at(1, 70), Loaded::Absent, "tombstones end too");
-    assert_eq!(store.inner.shards.slots(), 0);
+    assert_eq!(store.table.shards.slots(), 0);
 }
 
 #[test]
@@ -238,7 +236,7 @@ fn a_delete_leaves_a_tombstone_unless_it_lasts_no_time() {
     store.put(2, &record(10, 100), 10);
     assert_eq!(store.end(2, Duration::ZERO, 10), Deleted::Done);
     assert_eq!(store.at(2, 10), Loaded::Absent);
-    assert_eq!(store.inner.shards.slots(), 1);
+    assert_eq!(store.table.shards.slots(), 1);
     store.check();
 }
 
@@ -265,7 +263,7 @@ fn what_has_expired_is_absent_for_every_method_and_a_clock_that_steps_back_reviv
         store.put(1, &owned_by("ada", 1, 5, 100), 10);
         assert!(method(&store), "{name}");
         assert_eq!(store.at(1, 50), Loaded::Absent, "{name}, and the clock steps back");
-        assert_eq!((store.len(), store.bytes(), store.inner.owners.len()), (0, 0, 0), "{name}");
+        assert_eq!((store.len(), store.bytes(), store.table.owners.len()), (0, 0, 0), "{name}");
     }
     for (name, method) in methods.iter().take(5) {
         let store = MemoryStore::new();
@@ -277,7 +275,7 @@ fn what_has_expired_is_absent_for_every_method_and_a_clock_that_steps_back_reviv
     let store = MemoryStore::new();
     store.put(1, &owned_by("ada", 1, 5, 100), 10);
     assert_eq!(store.put(1, &next(), 100), Created::Stored, "the place is free");
-    assert_eq!(store.inner.owners.len(), 0);
+    assert_eq!(store.table.owners.len(), 0);
     store.check();
 }
 
@@ -298,26 +296,26 @@ fn a_sweep_removes_what_has_expired_and_nothing_else() {
     store.check();
     assert_eq!(version_of(store.at(0, 199)), Some(1), "touched meanwhile");
     assert_eq!(store.swept(1_000, 1_000), 199);
-    assert_eq!((store.bytes(), store.inner.owners.len()), (0, 0));
+    assert_eq!((store.bytes(), store.table.owners.len()), (0, 0));
 }
 
 #[test]
 fn a_sweep_looks_at_a_slice_and_goes_on_there() {
     let store = MemoryStore::builder().max_sessions(100_000).build().unwrap();
-    let slice = u64::try_from(ENTRIES_PER_SWEEP).unwrap();
+    let slice = u64::try_from(SLOTS_PER_SWEEP).unwrap();
     for n in 0..2 * slice {
         store.put(n, &record(10, 100), 10);
         // The hints lag behind, so each shard has to be looked at.
         store.moved(n, 1, 1_000, 10);
     }
-    let shards = &store.inner.shards;
+    let shards = &store.table.shards;
     let due = || (0..shards.count()).filter(|&at| shards.is_due(at, 100)).count();
     let all = due();
     assert_eq!(store.swept(10, 100), 0);
     assert!((all / 3..=all * 2 / 3).contains(&due()), "{} of {all} after half a round", due());
     assert_eq!(store.swept(10, 100), 0);
     assert!(due() <= all / 20, "{} of {all} after a round", due());
-    assert_eq!(store.len(), ENTRIES_PER_SWEEP * 2);
+    assert_eq!(store.len(), SLOTS_PER_SWEEP * 2);
 }
 
 #[test]
@@ -326,8 +324,8 @@ fn no_shard_keeps_the_others_from_being_swept() {
     for n in 0..400 {
         store.put(n, &record(10, 100), 10);
     }
-    let shards = store.inner.shards.count();
-    let busy = |at: usize| store.inner.shards.read_at(at).len();
+    let shards = store.table.shards.count();
+    let busy = |at: usize| store.table.shards.read_at(at).len();
     let before: Vec<_> = (0..shards).map(busy).collect();
     for _ in 0..shards {
         assert_eq!(store.swept(3, 100), 3);

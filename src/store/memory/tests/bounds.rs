@@ -1,4 +1,4 @@
-//! Who goes when the store is full.
+//! Evictions from a full store.
 
 use super::*;
 
@@ -39,7 +39,7 @@ fn what_has_expired_goes_before_what_is_idle() {
     }
     store.put(5, &record(10, 9_000), 100);
     assert_eq!(live(&store, 0..6, 99), [0, 2, 3, 4, 5]);
-    assert_eq!(store.inner.owners.len(), 0);
+    assert_eq!(store.table.owners.len(), 0);
     store.check();
 }
 
@@ -109,7 +109,7 @@ fn a_flood_of_anonymous_sessions_logs_nobody_out() {
     for n in 1_000..201_000 {
         anonymous.seen = n;
         store.put(n, &anonymous, n);
-        assert!(store.inner.shards.slots() <= 10_000);
+        assert!(store.table.shards.slots() <= 10_000);
     }
     assert_eq!(store.len(), 10_000);
     assert_eq!(live(&store, 0..1_000, 10).len(), 1_000);
@@ -134,8 +134,8 @@ fn a_session_that_was_used_since_it_was_chosen_stays() {
     store.put(1, &record(10, 9_000), 10);
     store.moved(1, 1, 9_000, 11);
     let (key, _) = Key::of(&token(1)).unwrap();
-    assert!(!store.inner.evict(key, 10) && version_of(store.at(1, 11)).is_some());
-    assert!(store.inner.evict(key, 11) && store.is_empty());
+    assert!(!store.table.remove_unused(key, 10) && version_of(store.at(1, 11)).is_some());
+    assert!(store.table.remove_unused(key, 11) && store.is_empty());
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn a_bound_of_zero_is_an_error() {
     let build = |sessions, bytes| MemoryStore::builder().max_sessions(sessions).max_bytes(bytes).build();
     assert_eq!(build(0, 1).unwrap_err(), ConfigError::ZeroBound("max_sessions"));
     assert_eq!(build(1, 0).unwrap_err(), ConfigError::ZeroBound("max_bytes"));
-    assert_eq!(MemoryStore::new().inner.shards.count(), 4_096);
+    assert_eq!(MemoryStore::new().table.shards.count(), 4_096);
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn the_bounds_hold_with_many_writers() {
             scope.spawn(move || {
                 for n in 0..2_000 {
                     store.put(thread * 10_000 + n, &record(n, 9_000), 10);
-                    assert!(store.inner.shards.slots() <= 103, "one over for each other writer at most");
+                    assert!(store.table.shards.slots() <= 103, "one over for each other writer at most");
                 }
             });
         }

@@ -49,7 +49,7 @@ fn a_revocation_without_tombstones_leaves_nothing() {
         at_once(store.revoke("ada", &Revocation::new(Revoke::One(handle(1)), time(10), Duration::ZERO), time(10))),
         1
     );
-    assert_eq!((store.inner.shards.slots(), store.inner.owners.len()), (0, 0));
+    assert_eq!((store.table.shards.slots(), store.table.owners.len()), (0, 0));
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn a_session_leaves_its_owners_list_however_it_ends() {
         store.put(1, &owned_by("ada", 1, 5, 100), 10);
         end(&store);
         let others = usize::from(!store.list("eve", 10).is_empty());
-        assert_eq!(store.inner.owners.len(), others, "{name}");
+        assert_eq!(store.table.owners.len(), others, "{name}");
         store.check();
     }
 }
@@ -86,7 +86,7 @@ fn a_session_that_took_the_place_of_one_that_ended_stays_listed() {
     store.put(1, &owned_by("ada", 1, 5, 100), 10);
     let (key, _) = Key::of(&token(1)).unwrap();
     // As whoever ended the earlier one does, a moment too late.
-    store.inner.owners.unlist("ada", key, &store.inner.shards);
+    store.table.owners.unlist("ada", key, &store.table.shards);
     assert_eq!(store.list("ada", 10), [handle(1)]);
 }
 
@@ -108,9 +108,24 @@ fn a_mark_refuses_sign_ins_that_began_before_it_and_goes_after_a_day() {
     for n in [1, 3, 4] {
         store.end(n, Duration::ZERO, 12);
     }
-    assert_eq!(store.inner.owners.len(), 1, "the mark alone");
+    assert_eq!(store.table.owners.len(), 1, "the mark alone");
     assert_eq!(store.swept(10, 10 + day), 1);
-    assert_eq!(store.inner.owners.len(), 0);
+    assert_eq!(store.table.owners.len(), 0);
+}
+
+#[test]
+fn a_later_revocation_prolongs_a_mark_and_an_expired_one_refuses_nobody() {
+    let store = MemoryStore::new();
+    let day = u64::try_from(RevocationMark::LIFETIME.as_micros()).unwrap();
+    store.cut("ada", Revoke::All, 10);
+    store.cut("ada", Revoke::All, 500);
+    assert_eq!((store.swept(10, 10 + day), store.table.owners.len()), (0, 1));
+    assert!(matches!(store.put(1, &owned_by("ada", 1, 400, u64::MAX), 499 + day), Created::Revoked(_)));
+    assert_eq!(store.put(1, &owned_by("ada", 1, 400, u64::MAX), 500 + day), Created::Stored, "not yet swept");
+    assert_eq!((store.swept(10, 500 + day), store.swept(10, 500 + day)), (1, 0));
+    assert_eq!(store.list("ada", 500 + day), [handle(1)]);
+    store.end(1, Duration::ZERO, 500 + day);
+    assert_eq!(store.table.owners.len(), 0);
 }
 
 #[test]
@@ -196,6 +211,6 @@ fn the_index_agrees_with_the_map_whatever_happens_at_once() {
     store.check();
     let end = clock.load(Relaxed) + 2 * u64::try_from(RevocationMark::LIFETIME.as_micros()).unwrap();
     store.swept(usize::MAX, end);
-    assert_eq!((store.inner.shards.slots(), store.bytes(), store.inner.owners.len()), (0, 0, 0));
+    assert_eq!((store.table.shards.slots(), store.bytes(), store.table.owners.len()), (0, 0, 0));
     store.check();
 }

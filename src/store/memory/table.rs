@@ -1,0 +1,193 @@
+//! The sessions and the index by owner, which each step changes together.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, SystemTime};
+
+use super::key::Key;
+use super::owners::Owners;
+use super::shards::{Shards, Writer};
+use super::slot::{Slot, State};
+use crate::clock::micros;
+use crate::record::{Record, Tombstone, TombstoneKind, Version};
+use crate::store::{Change, Created, Deleted, Loaded, Updated};
+use crate::token::RANDOM_LEN;
+
+pub(super) struct Table {
+    pub(super) shards: Shards,
+    pub(super) owners: Owners,
+    /// The shard at which the next sweep begins.
+    cursor: AtomicUsize,
+}
+
+type Token = [u8; RANDOM_LEN];
+
+/// The most slots that a sweep looks at, but for the rest of a shard, before it lets others run: about a millisecond.
+pub(super) const SLOTS_PER_SWEEP: usize = 16_384;
+
+impl Table {
+    /// Makes an empty table of `count` shards, a power of two.
+    pub(super) fn new(count: usize) -> Self {
+        Self { shards: Shards::new(count), owners: Owners::new(count), cursor: AtomicUsize::new(0) }
+    }
+
+    pub(super) fn load(&self, key: Key, token: &Token, now: u64) -> Loaded {
+        let answer = |slot: &Slot| match &slot.state {
+            State::Live(record) => Loaded::Live(Arc::clone(record)),
+            State::Retired(rest) => Loaded::Tombstone(rest.stone.clone()),
+        };
+        match self.shards.read(key).get(&key).filter(|slot| slot.token.is_of(token)) {
+            None => return Loaded::Absent,
+            Some(slot) if !slot.is_expired(now) => return answer(slot),
+            Some(_) => {}
+        }
+        // Removes it, or a clock that steps back would revive it. A touch may have come in between.
+        self.step(key, now, |shard| {
+            shard.get(key).filter(|slot| slot.token.is_of(token)).map_or(Loaded::Absent, answer)
+        })
+    }
+
+    pub(super) fn create(&self, key: Key, token: &Token, record: &Arc<Record>, now: SystemTime) -> Created {
+        let slot = Slot::new(token, Arc::clone(record));
+        let insert = || {
+            let mut shard = self.shards.write(key);
+            shard.remove_expired(key, micros(now));
+            let created = match shard.get(key) {
+                None => {
+                    shard.insert(key, slot);
+                    Created::Stored
+                }
+                Some(Slot { state: State::Live(stored), token: secret })
+                    if secret.is_of(token) && stored.version == record.version =>
+                {
+                    Created::Stored
+                }
+                Some(_) => Created::Taken,
+            };
+            (created, shard.finish())
+        };
+        let (created, taken) = match &record.owner {
+            Some(owner) => self.owners.create(owner, key, record, now, insert),
+            None => insert(),
+        };
+        self.forget(key, taken.as_ref());
+        created
+    }
+
+    pub(super) fn update(&self, key: Key, token: &Token, from: Version, change: &Change, now: u64) -> Updated {
+        let next = |slot: &Slot| {
+            let State::Live(stored) = &slot.state else { return Err(Updated::Gone) };
+            match change {
+                _ if !slot.token.is_of(token) => Err(Updated::Gone),
+                Change::Replace(record, _) if stored.version == record.version => Err(Updated::Done),
+                _ if stored.version != from => Err(Updated::Conflict),
+                Change::Replace(record, deadline) => {
+                    let mut next = deadline.apply_micros(stored.deadline, Arc::clone(record));
+                    if next.owner != stored.owner {
+                        Arc::make_mut(&mut next).owner.clone_from(&stored.owner);
+                    }
+                    Ok((State::Live(next), Updated::Done))
+                }
+                Change::Retire(stone) => Ok((State::retired(stone.clone(), now), Updated::Done)),
+            }
+        };
+        let mut shard = self.shards.write(key);
+        let updated = shard.replace_with(key, now, next).unwrap_or(Updated::Gone);
+        let taken = shard.finish();
+        self.forget(key, taken.as_ref());
+        updated
+    }
+
+    pub(super) fn touch(
+        &self,
+        key: Key,
+        token: &Token,
+        version: Version,
+        deadline: SystemTime,
+        now: SystemTime,
+    ) -> Updated {
+        self.step(key, micros(now), |shard| match shard.get_mut(key) {
+            Some(Slot { state: State::Live(record), token: secret }) if secret.is_of(token) => {
+                if record.version == version {
+                    Arc::make_mut(record).touch(deadline, now);
+                    Updated::Done
+                } else {
+                    Updated::Conflict
+                }
+            }
+            _ => Updated::Gone,
+        })
+    }
+
+    pub(super) fn delete(&self, key: Key, token: &Token, tombstone: Duration, now: SystemTime) -> Deleted {
+        let since = micros(now);
+        self.step(key, since, |shard| match shard.get(key).filter(|slot| slot.token.is_of(token)) {
+            None => Deleted::Absent,
+            Some(Slot { state: State::Retired(rest), .. }) => Deleted::Retired(rest.stone.clone()),
+            Some(_) => {
+                let stone = Tombstone::new(TombstoneKind::Destroyed, tombstone, now);
+                shard.replace(key, State::retired(stone, since), since);
+                Deleted::Done
+            }
+        })
+    }
+
+    /// Removes a slot unless it was used after `seen`, and returns whether it removed one.
+    pub(super) fn remove_unused(&self, key: Key, seen: u64) -> bool {
+        let mut shard = self.shards.write(key);
+        if shard.get(key).is_some_and(|slot| slot.seen() == seen) {
+            shard.remove(key);
+        }
+        let taken = shard.finish();
+        self.forget(key, taken.as_ref());
+        taken.is_some()
+    }
+
+    /// Removes up to `limit` expired sessions, tombstones and marks, and returns how many it removed.
+    pub(super) fn sweep(&self, limit: usize, now: SystemTime) -> usize {
+        let (count, start) = (self.shards.count(), self.cursor.load(Relaxed));
+        let (mut removed, mut looked) = (0, 0);
+        for step in 0..count {
+            if removed >= limit || looked >= SLOTS_PER_SWEEP {
+                break;
+            }
+            let at = (start + step) & (count - 1);
+            let (gone, slots) = self.purge(at, limit - removed, micros(now));
+            removed += gone;
+            looked += slots;
+            // The next sweep begins behind a shard that the limit cut short, too: a shard that fills up fast would keep
+            // the others waiting.
+            self.cursor.store(at + 1, Relaxed);
+        }
+        removed + self.owners.purge_marks(limit - removed, now)
+    }
+
+    /// Removes up to `limit` expired slots of a shard. Returns how many it removed and how many it looked at.
+    pub(super) fn purge(&self, at: usize, limit: usize, now: u64) -> (usize, usize) {
+        let (gone, looked) = self.shards.purge(at, limit, now);
+        let removed = gone.len();
+        for (key, slot) in gone {
+            self.forget(key, Some(&slot.state));
+        }
+        (removed, looked)
+    }
+
+    /// Runs one step under the lock of a key's shard, after the removal of the slot if it has expired.
+    ///
+    /// A state that the step takes out is dropped after the lock is released, and its key leaves the owner's list.
+    fn step<T>(&self, key: Key, now: u64, step: impl FnOnce(&mut Writer<'_>) -> T) -> T {
+        let mut shard = self.shards.write(key);
+        shard.remove_expired(key, now);
+        let answer = step(&mut shard);
+        let taken = shard.finish();
+        self.forget(key, taken.as_ref());
+        answer
+    }
+
+    /// Takes the key of a state that left the map off its owner's list.
+    fn forget(&self, key: Key, taken: Option<&State>) {
+        if let Some(owner) = taken.and_then(State::owner) {
+            self.owners.unlist(owner, key, &self.shards);
+        }
+    }
+}
