@@ -9,7 +9,6 @@ use chacha20poly1305::aead::{Aead as _, Payload};
 use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, XNonce};
 
 use crate::record::{Entry, Record, Values};
-use crate::record::Record;
 use crate::token::SessionToken;
 
 pub(super) const NONCE_LEN: usize = 24;
