@@ -121,6 +121,10 @@ mod error;
 mod config;
 // The trait, and the stores.
 pub mod store;
+// The public suite that every store must pass; its documented path is `store::conformance`.
+#[cfg(feature = "conformance")]
+#[doc(hidden)]
+pub mod conformance;
 
 pub mod guide;
 

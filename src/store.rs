@@ -5,19 +5,20 @@
 
 // What a store that panics leaves in the log.
 mod alarm;
-// What was found expired where the store itself cannot remember it.
-mod ended;
 // The layer's view of any store, with its type erased.
 mod erased;
 // Which session a request is given.
 mod open;
+// The sessions that were found expired, for a store that cannot remember them itself.
+mod expired;
+// Any store as a trait object.
+#[cfg(any(feature = "config", feature = "conformance", feature = "cookie"))]
+pub(crate) mod object;
 // What a revocation ends, and what it leaves behind.
 mod revocation;
 
 #[cfg(feature = "cached")]
 pub mod cached;
-#[cfg(feature = "conformance")]
-pub mod conformance;
 #[cfg(feature = "cookie")]
 pub mod cookie;
 #[cfg(all(feature = "file", unix))]
@@ -57,6 +58,9 @@ use std::time::{Duration, SystemTime};
 pub(crate) use self::erased::{Answer, Boxed, Erased, ErasedStore, poll_once};
 pub(crate) use self::open::{Led, led_on};
 pub use self::revocation::{Revocation, RevocationMark, Revoke};
+#[cfg(feature = "conformance")]
+#[doc(inline)]
+pub use crate::conformance;
 #[doc(no_inline)]
 pub use crate::cookie::SessionCookie;
 #[doc(no_inline)]

@@ -14,7 +14,7 @@ pub use self::builder::CookieStoreBuilder;
 pub use self::key::CookieKey;
 use self::revocations::Revocations;
 use self::seal::Sealer;
-use super::ended::Ended;
+use super::expired::ExpiredSessions;
 use super::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::cookie::SessionCookie;
 use crate::error::StoreError;
@@ -89,8 +89,8 @@ pub struct CookieStore {
     audience: Arc<str>,
     max_chunks: u8,
     revocations: Option<Revocations>,
-    /// What was found expired, in whichever clone.
-    ended: Arc<Ended<SessionHandle>>,
+    /// The sessions that any clone found expired.
+    expired: Arc<ExpiredSessions<SessionHandle>>,
     /// Set by `bind`.
     bound: Option<Arc<Bound>>,
 }
@@ -156,10 +156,10 @@ impl CookieStore {
             })
             .ok()?;
         if record.is_expired(now) {
-            self.ended.note(record.handle, record.deadline);
+            self.expired.note(record.handle, record.deadline);
             return None;
         }
-        (!self.ended.includes(record.handle, record.deadline)).then_some((record, at == 0))
+        (!self.expired.includes(record.handle, record.deadline)).then_some((record, at == 0))
     }
 
     fn seal(&self, record: &Record) -> Result<SessionToken, StoreError> {

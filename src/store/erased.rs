@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 use tracing::Instrument as _;
 
 use super::alarm::{alarmed, watched};
-use super::ended::Ended;
+use super::expired::ExpiredSessions;
 use super::open::{Door, Opened, open};
 use super::{OwnedSession, Revocation, SessionStore};
 use crate::clock::Clock;
@@ -108,7 +108,7 @@ impl Drop for Running {
 impl<S: SessionStore> Erased<S> {
     pub(crate) fn new(store: S, clock: Arc<dyn Clock>, events: Events, not_before: u64) -> Self {
         let is_immediate = store.is_immediate();
-        let door = Arc::new(Door { events, not_before, ended: Ended::default() });
+        let door = Arc::new(Door { events, not_before, expired: ExpiredSessions::default() });
         Self { store: Arc::new(store), is_immediate, clock, door, sweeper: Sweeper::default() }
     }
 

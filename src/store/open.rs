@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::ended::Ended;
+use super::expired::ExpiredSessions;
 use super::{Loaded, SessionStore};
 use crate::cookie::Candidates;
 use crate::error::StoreError;
@@ -48,8 +48,8 @@ pub(super) struct Door {
     pub(super) events: Events,
     /// Microseconds since the Unix epoch.
     pub(super) not_before: u64,
-    /// The tokens that were found to lead on no longer.
-    pub(super) ended: Ended<StoreKey>,
+    /// The tokens that were found to forward no longer.
+    pub(super) expired: ExpiredSessions<StoreKey>,
 }
 
 impl Door {
@@ -73,7 +73,7 @@ pub(super) async fn open(
             Loaded::Live(record) if door.admits(&record, micros) => (record, false),
             Loaded::Outdated(record) if door.admits(&record, micros) => (record, true),
             Loaded::Tombstone(stone) if stone.kind() != TombstoneKind::Emptied => {
-                if is_leading(&stone, token, &door.ended, micros) {
+                if is_leading(&stone, token, &door.expired, micros) {
                     match Box::pin(led_on(store, &stone, token, now)).await? {
                         Led::To(live) if door.admits(&live.record, micros) => {
                             return Ok(Opened::LedOn(Box::new(live)));
@@ -105,14 +105,14 @@ pub(super) async fn open(
 }
 
 /// Whether a token still leads on, and never did not.
-fn is_leading(stone: &Tombstone, token: &SessionToken, ended: &Ended<StoreKey>, micros: u64) -> bool {
+fn is_leading(stone: &Tombstone, token: &SessionToken, expired: &ExpiredSessions<StoreKey>, micros: u64) -> bool {
     let Some(until) = stone.forwards_until() else { return false };
     if until <= micros {
         // The tombstone stands on, and a clock that steps back must not revive the token.
-        ended.note(token.key(), until);
+        expired.note(token.key(), until);
         return false;
     }
-    !ended.includes(token.key(), until)
+    !expired.includes(token.key(), until)
 }
 
 /// What a token that was replaced because of its age leads on to.

@@ -107,7 +107,7 @@ impl CookieStoreBuilder {
             audience: self.audience.into(),
             max_chunks: self.max_chunks,
             revocations: self.revocations,
-            ended: Arc::default(),
+            expired: Arc::default(),
             bound: None,
         }
     }
