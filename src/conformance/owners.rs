@@ -168,7 +168,7 @@ async fn signs_in(fixture: &Fixture, rule: &str, record: &Record, now: SystemTim
     fixture.delete(&token, Duration::ZERO, now).await;
 }
 
-/// How far a clock has stepped back: beyond the life of every session here.
+/// The time by which a clock has stepped back, longer than the life of every session here.
 const STEP: Duration = Duration::from_secs(26 * 60 * 60);
 
 pub(super) async fn revocation_ahead_of_the_clock_ends_no_more(fixture: Arc<Fixture>) {
