@@ -191,7 +191,7 @@ impl Fixture {
     /// Returns the record after a write at `now` that also moves the deadline.
     pub(super) fn next(&self, record: &Record, now: SystemTime) -> Record {
         let (seen, deadline) = (micros(now), micros(now + IDLE));
-        let mut next = Record { version: self.version(), seen, deadline, ..record.clone() };
+        let mut next = Record { seen, deadline, version: self.version(), ..record.clone() };
         next.values.insert(Entry::new("mark", &self.number().to_string()));
         next
     }
@@ -338,21 +338,14 @@ pub(super) fn same<T: PartialEq + Debug>(rule: impl Display, got: &T, expected: 
 
 /// Names the fields that differ, since the `Debug` of a record shows no values.
 fn differences(got: &Record, expected: &Record) -> String {
-    let fields = [
-        ("created", got.created == expected.created),
-        ("seen", got.seen == expected.seen),
-        ("deadline", got.deadline == expected.deadline),
-        ("absolute_deadline", got.absolute == expected.absolute),
-        ("idle_timeout", got.idle == expected.idle),
-        ("signed_in", got.signed_in == expected.signed_in),
-        ("renewed", got.renewed == expected.renewed),
-        ("version", got.version == expected.version),
-        ("handle", got.handle == expected.handle),
-        ("owner", got.owner == expected.owner),
-        ("csrf", got.csrf == expected.csrf && got.pinned == expected.pinned),
-        ("flash", got.flash == expected.flash),
-        ("values", got.values == expected.values),
-    ];
-    let differ: Vec<_> = fields.iter().filter(|(_, equal)| !equal).map(|(name, _)| *name).collect();
+    macro_rules! differing {
+        ($($field:ident)+) => {
+            [$((stringify!($field), got.$field != expected.$field)),+]
+        };
+    }
+    let fields = differing! {
+        created seen deadline absolute idle signed_in renewed version handle owner csrf pinned flash values
+    };
+    let differ: Vec<_> = fields.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name).collect();
     format!("\n   differs: {}", differ.join(", "))
 }

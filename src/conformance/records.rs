@@ -85,8 +85,8 @@ pub(super) async fn update_replaces_the_record_once(fixture: Arc<Fixture>) {
         let record = owner.map_or_else(|| fixture.record(), |owner| fixture.owned_record(&owner, at(0) - MINUTE));
         let token = fixture.stored(&record).await;
         let (other, bystander) = fixture.session().await;
-        let (version, handle, seen) = (fixture.version(), record.handle, micros(at(5)));
-        let mut next = Record { version, handle, seen, ..sample };
+        let (seen, version, handle) = (micros(at(5)), fixture.version(), record.handle);
+        let mut next = Record { seen, version, handle, ..sample };
         let rule = format!("update at the current version replaces the whole record ({name})");
         same(&rule, &fixture.update(&token, record.version(), &replace(&next), at(5)).await, &Updated::Done);
         fixture.expect_live(&rule, &token, at(5), &next).await;

@@ -22,12 +22,14 @@ macro_rules! dyn_store {
     ) => {
         /// The object-safe twin of [`SessionStore`], whose calls return a boxed future.
         #[allow(dead_code, reason = "not every feature uses all of it")]
+        #[allow(clippy::elidable_lifetime_names, reason = "only `sweep` borrows no argument")]
         pub(crate) trait DynStore: Debug + Send + Sync + 'static {
             $(fn $property(&self) -> $value;)+
             fn bind(&mut self, cookie: &SessionCookie);
             $(fn $call<'a>(&'a self, $($argument: $type),+) -> StoreFuture<'a, $answer>;)+
         }
 
+        #[allow(clippy::elidable_lifetime_names, reason = "only `sweep` borrows no argument")]
         impl<S: SessionStore> DynStore for S {
             $(fn $property(&self) -> $value {
                 SessionStore::$property(self)
