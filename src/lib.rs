@@ -104,6 +104,10 @@ extern crate self as tower_session_layer;
 mod config;
 // Pages of documentation.
 pub mod guide;
+// The public suite that every store must pass; its documented path is `store::conformance`.
+#[cfg(feature = "conformance")]
+#[doc(hidden)]
+pub mod conformance;
 // A layer's options and their validation.
 mod builder;
 // Sessions that another library began.

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use super::SessionConfig;
 use super::place::Place;
-use super::store::Kept;
+use super::store::ConfiguredStore;
 use crate::error::{ConfigError, StoreError};
 
 /// How long an engine may take until it is ready: longer than the stores' own patience with a server that is silent.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[cfg(feature = "redis")]
-pub(super) async fn redis(config: &SessionConfig, place: &Place) -> Result<Kept, StoreError> {
+pub(super) async fn redis(config: &SessionConfig, place: &Place) -> Result<ConfiguredStore, StoreError> {
     let settings = &config.redis;
     let mut builder = crate::RedisStore::builder(place.url());
     if let Some(prefix) = &settings.prefix {
@@ -23,13 +23,13 @@ pub(super) async fn redis(config: &SessionConfig, place: &Place) -> Result<Kept,
     if let Some(timeout) = settings.response_timeout {
         builder = builder.response_timeout(timeout);
     }
-    builder.build().await.map(Kept::Redis)
+    builder.build().await.map(ConfiguredStore::new)
 }
 
 macro_rules! sql {
-    ($feature:literal, $open:ident, $store:ident, $kept:ident) => {
+    ($feature:literal, $open:ident, $store:ident) => {
         #[cfg(feature = $feature)]
-        pub(super) async fn $open(config: &SessionConfig, place: &Place) -> Result<Kept, StoreError> {
+        pub(super) async fn $open(config: &SessionConfig, place: &Place) -> Result<ConfiguredStore, StoreError> {
             let settings = &config.sql;
             let connections = settings.max_connections.unwrap_or(crate::$store::CONNECTIONS);
             if connections == 0 {
@@ -45,19 +45,19 @@ macro_rules! sql {
             if settings.migrate != Some(false) {
                 store.migrate().await?;
             }
-            Ok(Kept::$kept(store))
+            Ok(ConfiguredStore::new(store))
         }
     };
 }
-sql!("postgres", postgres, PostgresStore, Postgres);
-sql!("mysql", mysql, MySqlStore, MySql);
-sql!("sqlite", sqlite, SqliteStore, Sqlite);
+sql!("postgres", postgres, PostgresStore);
+sql!("mysql", mysql, MySqlStore);
+sql!("sqlite", sqlite, SqliteStore);
 
 /// Waits for an engine, and says in one line what is wrong with it.
 pub(super) async fn patiently(
     place: &Place,
-    opening: impl Future<Output = Result<Kept, StoreError>>,
-) -> Result<Kept, ConfigError> {
+    opening: impl Future<Output = Result<ConfiguredStore, StoreError>>,
+) -> Result<ConfiguredStore, ConfigError> {
     let unreachable = |reason| ConfigError::Unreachable { store: place.to_string(), reason };
     let error = match tokio::time::timeout(PATIENCE, opening).await {
         Ok(Ok(kept)) => return Ok(kept),

@@ -8,7 +8,7 @@ use super::SessionConfig;
 use super::engines;
 use super::place::{Kind, Place};
 use super::setting::OrOff;
-use super::store::{ConfiguredStore, Kept, Wrapped};
+use super::store::ConfiguredStore;
 #[cfg(feature = "cookie")]
 use super::vars::variable;
 use crate::error::ConfigError;
@@ -50,28 +50,28 @@ impl<'a> Unopened<'a> {
     /// A store for which nothing is opened, and around which the same is refused as around this one.
     pub(super) fn stand_in(&self) -> Result<ConfiguredStore, ConfigError> {
         let kept = match &self.store {
-            Planned::OnServer(_) => Kept::Memory(MemoryStore::new()),
+            Planned::OnServer(_) => ConfiguredStore::new(MemoryStore::new()),
             #[cfg(feature = "cookie")]
-            Planned::InCookie(builder, _) => Kept::Cookie(builder.clone().build()?),
+            Planned::InCookie(builder, _) => ConfiguredStore::new(builder.clone().build()?),
         };
-        wrapped(self.config, kept).map(ConfiguredStore)
+        wrapped(self.config, kept)
     }
 
     pub(super) async fn open(self) -> Result<ConfiguredStore, ConfigError> {
         let kept = match self.store {
             Planned::OnServer(store) => on_server(self.config, &store).await?,
             #[cfg(feature = "cookie")]
-            Planned::InCookie(builder, None) => Kept::Cookie(builder.build()?),
+            Planned::InCookie(builder, None) => ConfiguredStore::new(builder.build()?),
             #[cfg(feature = "cookie")]
             Planned::InCookie(builder, Some(list)) => {
-                Kept::Cookie(builder.revocations(on_server(self.config, &list).await?).build()?)
+                ConfiguredStore::new(builder.revocations(on_server(self.config, &list).await?).build()?)
             }
         };
-        wrapped(self.config, kept).map(ConfiguredStore)
+        wrapped(self.config, kept)
     }
 }
 
-fn wrapped(config: &SessionConfig, kept: Kept) -> Result<Wrapped, ConfigError> {
+fn wrapped(config: &SessionConfig, kept: ConfiguredStore) -> Result<ConfiguredStore, ConfigError> {
     let is_sealed = config.sealed == Some(true);
     let Some(max_staleness) = config.cached.max_staleness.and_then(OrOff::on) else {
         if config.cached.max_staleness.is_none() && config.cached.max_bytes.is_some() {
@@ -80,29 +80,29 @@ fn wrapped(config: &SessionConfig, kept: Kept) -> Result<Wrapped, ConfigError> {
                 "expected cached.max_staleness beside it, which turns the cache on",
             ));
         }
-        return Ok(if is_sealed { Wrapped::Sealed(Sealed::new(kept)?) } else { Wrapped::Plain(kept) });
+        return Ok(if is_sealed { ConfiguredStore::new(Sealed::new(kept)?) } else { kept });
     };
     #[cfg(feature = "cached")]
-    return Ok(if is_sealed {
-        Wrapped::CachedSealed(cached(config, max_staleness, Sealed::new(kept)?)?)
+    return if is_sealed {
+        cached(config, max_staleness, Sealed::new(kept)?)
     } else {
-        Wrapped::Cached(cached(config, max_staleness, kept)?)
-    });
+        cached(config, max_staleness, kept)
+    };
     #[cfg(not(feature = "cached"))]
     Err(ConfigError::FeatureOff { what: format!("cached.max_staleness {max_staleness:?}"), feature: "cached" })
 }
 
 #[cfg(feature = "cached")]
-fn cached<S: crate::SessionStore>(
+fn cached(
     config: &SessionConfig,
     max_staleness: std::time::Duration,
-    store: S,
-) -> Result<crate::CachedStore<S>, ConfigError> {
+    store: impl crate::SessionStore + Clone,
+) -> Result<ConfiguredStore, ConfigError> {
     let mut builder = crate::CachedStore::builder(store).max_staleness(max_staleness);
     if let Some(max_bytes) = config.cached.max_bytes {
         builder = builder.max_bytes(max_bytes.0);
     }
-    builder.build()
+    builder.build().map(ConfiguredStore::new)
 }
 
 #[cfg(feature = "cookie")]
@@ -154,14 +154,14 @@ fn cookie(_: &SessionConfig, store: &Found) -> Result<Planned, ConfigError> {
 }
 
 /// Opens any store but that of the client.
-async fn on_server(config: &SessionConfig, store: &Found) -> Result<Kept, ConfigError> {
+async fn on_server(config: &SessionConfig, store: &Found) -> Result<ConfiguredStore, ConfigError> {
     // What else it may be is a setting of that store.
     let of_place = |error: ConfigError| if error.options().is_empty() { set_by(&store.by, error) } else { error };
     at(config, &store.place, &store.kind).await.map_err(of_place)
 }
 
 #[allow(clippy::unused_async, reason = "only engines are waited for")]
-async fn at(config: &SessionConfig, place: &Place, kind: &Kind) -> Result<Kept, ConfigError> {
+async fn at(config: &SessionConfig, place: &Place, kind: &Kind) -> Result<ConfiguredStore, ConfigError> {
     match kind {
         Kind::Cookie => Err(ConfigError::ClientSideStore("revocations")),
         Kind::Memory => memory(config),
@@ -185,7 +185,7 @@ async fn at(config: &SessionConfig, place: &Place, kind: &Kind) -> Result<Kept, 
     }
 }
 
-fn memory(config: &SessionConfig) -> Result<Kept, ConfigError> {
+fn memory(config: &SessionConfig) -> Result<ConfiguredStore, ConfigError> {
     let mut builder = MemoryStore::builder();
     if let Some(max_sessions) = config.memory.max_sessions {
         builder = builder.max_sessions(max_sessions);
@@ -193,11 +193,11 @@ fn memory(config: &SessionConfig) -> Result<Kept, ConfigError> {
     if let Some(max_bytes) = config.memory.max_bytes {
         builder = builder.max_bytes(max_bytes.bytes());
     }
-    builder.build().map(Kept::Memory)
+    builder.build().map(ConfiguredStore::new)
 }
 
 #[cfg(all(feature = "file", unix))]
-fn file(config: &SessionConfig, _: &Place, directory: &Path) -> Result<Kept, ConfigError> {
+fn file(config: &SessionConfig, _: &Place, directory: &Path) -> Result<ConfiguredStore, ConfigError> {
     let mut builder = crate::FileStore::builder(directory);
     if let Some(durability) = config.file.durability {
         use super::setting::Outlives;
@@ -206,11 +206,11 @@ fn file(config: &SessionConfig, _: &Place, directory: &Path) -> Result<Kept, Con
             Outlives::System => crate::Durability::System,
         });
     }
-    builder.build().map(Kept::File)
+    builder.build().map(ConfiguredStore::new)
 }
 
 #[cfg(not(all(feature = "file", unix)))]
-fn file(_: &SessionConfig, place: &Place, _: &Path) -> Result<Kept, ConfigError> {
+fn file(_: &SessionConfig, place: &Place, _: &Path) -> Result<ConfiguredStore, ConfigError> {
     if cfg!(not(unix)) {
         return Err(ConfigError::Unreachable {
             store: place.to_string(),

@@ -1,10 +1,10 @@
-//! Calls run poll by poll, or on several tasks at once.
+//! Calls that are polled step by step, or run on several tasks at once.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
-/// Polls a call so many times and drops it; its output if it was ready by then.
+/// Polls a call up to `times` times and drops it. Returns its output if it was ready by then.
 pub(super) async fn polled<F: Future>(times: usize, call: F) -> Option<F::Output> {
     let mut call = pin!(call);
     let mut left = times;
@@ -22,8 +22,9 @@ pub(super) async fn polled<F: Future>(times: usize, call: F) -> Option<F::Output
     .await
 }
 
-/// Suspends `slow` after so many polls, lets `quick` overtake it, and finishes both. The last part says whether
-/// `slow` needed no more polls than that.
+/// Suspends `slow` after `polls` polls, lets `quick` overtake it, and finishes both.
+///
+/// Returns both outputs, and whether `slow` needed no more than `polls` polls.
 pub(super) async fn overtake<A, B>(
     polls: usize,
     slow: impl Future<Output = A>,
@@ -38,15 +39,15 @@ pub(super) async fn overtake<A, B>(
     std::future::poll_fn(|cx| {
         if ahead > 0 && first.is_none() {
             ahead -= 1;
-            step(slow.as_mut(), &mut first, cx);
+            poll_into(slow.as_mut(), &mut first, cx);
             was_ahead = first.is_some();
             if first.is_none() && ahead > 0 {
                 return Poll::Pending;
             }
         }
-        step(quick.as_mut(), &mut second, cx);
+        poll_into(quick.as_mut(), &mut second, cx);
         if second.is_some() || patience == 0 {
-            step(slow.as_mut(), &mut first, cx);
+            poll_into(slow.as_mut(), &mut first, cx);
             patience = PATIENCE;
         } else if first.is_none() {
             patience -= 1;
@@ -59,7 +60,7 @@ pub(super) async fn overtake<A, B>(
     (first, second, was_ahead)
 }
 
-fn step<F: Future>(call: Pin<&mut F>, output: &mut Option<F::Output>, cx: &mut std::task::Context<'_>) {
+fn poll_into<F: Future>(call: Pin<&mut F>, output: &mut Option<F::Output>, cx: &mut Context<'_>) {
     if output.is_none()
         && let Poll::Ready(ready) = call.poll(cx)
     {
@@ -67,31 +68,24 @@ fn step<F: Future>(call: Pin<&mut F>, output: &mut Option<F::Output>, cx: &mut s
     }
 }
 
-/// Runs calls on as many tasks, all begun at one moment.
+/// Runs each call on a task of its own, all begun at one moment, and returns their outputs in order.
 pub(super) async fn together<T: Send + 'static>(
     calls: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
 ) -> Vec<T> {
     let calls: Vec<_> = calls.into_iter().collect();
     let start = Arc::new(tokio::sync::Barrier::new(calls.len()));
-    let tasks: Vec<_> = calls
-        .into_iter()
-        .map(|call| {
-            let start = Arc::clone(&start);
-            tokio::spawn(async move {
-                start.wait().await;
-                call.await
-            })
+    let begun = calls.into_iter().map(|call| {
+        let start = Arc::clone(&start);
+        tokio::spawn(async move {
+            start.wait().await;
+            call.await
         })
-        .collect();
+    });
+    let tasks: Vec<_> = begun.collect();
     let mut outputs = Vec::with_capacity(tasks.len());
     for task in tasks {
-        match task.await {
-            Ok(output) => outputs.push(output),
-            Err(failed) => match failed.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(cancelled) => panic!("a task of the suite was cancelled: {cancelled}"),
-            },
-        }
+        let output = task.await.map_err(tokio::task::JoinError::into_panic);
+        outputs.push(output.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
     }
     outputs
 }

@@ -1,15 +1,15 @@
-//! Calls and their replies as values, so that a store and the reference can be asked the same.
+//! Store operations and their answers as values, so that a store and the model can be asked the same.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use super::lab::Lab;
+use super::fixture::Fixture;
 use crate::record::{Record, Version};
 use crate::store::{Change, Created, Deleted, Loaded, OwnedSession, Revoke, Updated};
 use crate::token::SessionToken;
 
 #[derive(Clone)]
-pub(super) enum Call {
+pub(super) enum StoreOperation {
     Load(SessionToken),
     Create(SessionToken, Record),
     Update(SessionToken, Version, Change),
@@ -21,7 +21,7 @@ pub(super) enum Call {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Reply {
+pub(super) enum StoreAnswer {
     Loaded(Loaded),
     Created(Created),
     Updated(Updated),
@@ -30,23 +30,27 @@ pub(super) enum Reply {
     Count(usize),
 }
 
-impl Call {
-    pub(super) async fn run(&self, lab: &Lab, now: SystemTime) -> Reply {
+impl StoreOperation {
+    pub(super) async fn run(&self, fixture: &Fixture, now: SystemTime) -> StoreAnswer {
         match self {
-            Self::Load(token) => Reply::Loaded(lab.load(token, now).await),
-            Self::Create(token, record) => Reply::Created(lab.create(token, record, now).await),
-            Self::Update(token, from, change) => Reply::Updated(lab.update(token, *from, change, now).await),
-            Self::Touch(token, version, deadline) => Reply::Updated(lab.touch(token, *version, *deadline, now).await),
-            Self::Delete(token, tombstone) => Reply::Deleted(lab.delete(token, *tombstone, now).await),
-            Self::Owned(owner) => Reply::Owned(lab.owned(owner, now).await),
-            Self::Revoke(owner, which, tombstone) => Reply::Count(lab.revoke(owner, *which, *tombstone, now).await),
-            Self::Sweep(limit) => Reply::Count(lab.sweep(*limit, now).await),
+            Self::Load(token) => StoreAnswer::Loaded(fixture.load(token, now).await),
+            Self::Create(token, record) => StoreAnswer::Created(fixture.create(token, record, now).await),
+            Self::Update(token, from, change) => StoreAnswer::Updated(fixture.update(token, *from, change, now).await),
+            Self::Touch(token, version, deadline) => {
+                StoreAnswer::Updated(fixture.touch(token, *version, *deadline, now).await)
+            }
+            Self::Delete(token, tombstone) => StoreAnswer::Deleted(fixture.delete(token, *tombstone, now).await),
+            Self::Owned(owner) => StoreAnswer::Owned(fixture.owned(owner, now).await),
+            Self::Revoke(owner, which, tombstone) => {
+                StoreAnswer::Count(fixture.revoke(owner, *which, *tombstone, now).await)
+            }
+            Self::Sweep(limit) => StoreAnswer::Count(fixture.sweep(*limit, now).await),
         }
     }
 }
 
-/// Names tokens by their keys: these are of the suite's own making.
-impl fmt::Debug for Call {
+/// Shows tokens by their keys, which tell them apart where a token's own `Debug` hides it.
+impl fmt::Debug for StoreOperation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Load(token) => write!(f, "load({:?})", token.key()),

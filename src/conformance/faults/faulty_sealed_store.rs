@@ -1,9 +1,8 @@
-//! The same for stores whose token is the session.
+//! A store whose token is the session, with a fault.
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
@@ -11,36 +10,36 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chacha20poly1305::aead::Aead as _;
 use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, XNonce};
 
-use super::{Profile, check};
 use crate::clock::{micros, time};
+use crate::conformance::{Profile, check};
 use crate::error::StoreError;
 use crate::record::{Head, Record, SessionHandle, Version};
 use crate::store::{Change, Created, Deadline, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::token::{SessionToken, TokenShape};
 
-mod sealed_reference {
-    crate::session_store_conformance!(client_side: super::Sealed::new(super::Fault::None));
+mod faultless {
+    crate::session_store_conformance!(client_side: super::FaultySealedStore::new(super::SealedFault::None));
 }
 
-const FAULTS: &[(Fault, &str)] = &[
-    (Fault::NoLimitDeclared, "shape_and_limits_are_declared"),
-    (Fault::LosesOwner, "record_is_loaded_as_it_was_sealed"),
-    (Fault::LosesOwner, "owners_are_unsupported"),
-    (Fault::DeadlineIsAlwaysSet, "update_seals_the_new_record"),
-    (Fault::IgnoresVersion, "update_seals_the_new_record"),
-    (Fault::IgnoresVersion, "touch_seals_the_new_deadline"),
-    (Fault::TouchMovesBack, "touch_seals_the_new_deadline"),
-    (Fault::NeverExpires, "what_ends_now_is_absent_for_every_method"),
-    (Fault::NeverExpires, "times_from_1970_to_9999_are_exact"),
-    (Fault::ForgetsWhatEnded, "clock_that_goes_back_revives_nothing"),
-    (Fault::LatestEndIsEverybodys, "clock_that_goes_back_revives_nothing"),
-    (Fault::IgnoresItsEnd, "forged_tokens_are_absent"),
-    (Fault::Plain, "forged_tokens_are_absent"),
-    (Fault::Plain, "token_shows_nothing_and_is_never_the_same"),
-    (Fault::OneNonce, "token_shows_nothing_and_is_never_the_same"),
-    (Fault::TooLargeIsSealed, "record_over_the_limit_is_a_typed_error"),
-    (Fault::PretendsOwners, "owners_are_unsupported"),
-    (Fault::DeadlineIsAlwaysSet, "answers_are_those_of_the_model"),
+const FAULTS: &[(SealedFault, &str)] = &[
+    (SealedFault::NoLimitDeclared, "shape_and_limits_are_declared"),
+    (SealedFault::LosesOwner, "record_is_loaded_as_it_was_sealed"),
+    (SealedFault::LosesOwner, "owners_are_unsupported"),
+    (SealedFault::DeadlineIsAlwaysSet, "update_seals_the_new_record"),
+    (SealedFault::IgnoresVersion, "update_seals_the_new_record"),
+    (SealedFault::IgnoresVersion, "touch_seals_the_new_deadline"),
+    (SealedFault::TouchMovesBack, "touch_seals_the_new_deadline"),
+    (SealedFault::NeverExpires, "what_ends_now_is_absent_for_every_method"),
+    (SealedFault::NeverExpires, "times_from_1970_to_9999_are_exact"),
+    (SealedFault::ForgetsWhatEnded, "clock_that_goes_back_revives_nothing"),
+    (SealedFault::LatestEndIsEverybodys, "clock_that_goes_back_revives_nothing"),
+    (SealedFault::IgnoresItsEnd, "forged_tokens_are_absent"),
+    (SealedFault::Plain, "forged_tokens_are_absent"),
+    (SealedFault::Plain, "token_shows_nothing_and_is_never_the_same"),
+    (SealedFault::OneNonce, "token_shows_nothing_and_is_never_the_same"),
+    (SealedFault::TooLargeIsSealed, "record_over_the_limit_is_a_typed_error"),
+    (SealedFault::PretendsOwners, "owners_are_unsupported"),
+    (SealedFault::DeadlineIsAlwaysSet, "answers_are_those_of_the_model"),
 ];
 
 #[test]
@@ -48,7 +47,7 @@ fn each_fault_is_found_by_its_law() {
     let missed: Vec<_> = FAULTS
         .iter()
         .filter(|(fault, law)| {
-            let checked = || check(Profile::ClientSide, law, async || Sealed::new(*fault));
+            let checked = || check(Profile::ClientSide, law, async || FaultySealedStore::new(*fault));
             catch_unwind(AssertUnwindSafe(checked)).is_ok()
         })
         .collect();
@@ -56,7 +55,7 @@ fn each_fault_is_found_by_its_law() {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fault {
+enum SealedFault {
     None,
     DeadlineIsAlwaysSet,
     ForgetsWhatEnded,
@@ -75,13 +74,16 @@ enum Fault {
 
 const MAX_RECORD: usize = 3_000;
 
-/// With what was found expired, by handle and deadline.
 #[derive(Debug)]
-struct Sealed(Fault, Mutex<HashSet<(SessionHandle, u64)>>);
+struct FaultySealedStore {
+    fault: SealedFault,
+    /// The sessions that were found expired, by handle and deadline.
+    expired: Mutex<HashSet<(SessionHandle, u64)>>,
+}
 
-impl Sealed {
-    fn new(fault: Fault) -> Self {
-        Self(fault, Mutex::default())
+impl FaultySealedStore {
+    fn new(fault: SealedFault) -> Self {
+        Self { fault, expired: Mutex::default() }
     }
 
     fn cipher() -> XChaCha20Poly1305 {
@@ -89,10 +91,10 @@ impl Sealed {
     }
 
     fn seal(&self, record: &Record) -> Result<SessionToken, StoreError> {
-        if record.encoded_len() > MAX_RECORD && self.0 != Fault::TooLargeIsSealed {
+        if record.encoded_len() > MAX_RECORD && self.fault != SealedFault::TooLargeIsSealed {
             return Err(StoreError::too_large(record.encoded_len(), MAX_RECORD));
         }
-        let owner = record.owner().filter(|_| self.0 != Fault::LosesOwner).unwrap_or_default();
+        let owner = record.owner().filter(|_| self.fault != SealedFault::LosesOwner).unwrap_or_default();
         let mut plain = Vec::new();
         for number in [record.version.get(), record.deadline, record.seen, owner.len() as u64] {
             plain.extend(number.to_be_bytes());
@@ -100,11 +102,11 @@ impl Sealed {
         plain.extend(owner.as_bytes());
         plain.extend(record.encode());
         let mut nonce = [0; 24];
-        if self.0 != Fault::OneNonce {
+        if self.fault != SealedFault::OneNonce {
             getrandom::fill(&mut nonce).unwrap();
         }
-        let body = match self.0 {
-            Fault::Plain => plain,
+        let body = match self.fault {
+            SealedFault::Plain => plain,
             _ => Self::cipher().encrypt(&XNonce::from(nonce), plain.as_slice()).unwrap(),
         };
         let text = URL_SAFE_NO_PAD.encode([&nonce[..], &body].concat());
@@ -113,40 +115,40 @@ impl Sealed {
 
     fn open(&self, token: &SessionToken, now: SystemTime) -> Option<Record> {
         let mut text = token.secret().to_vec();
-        if self.0 == Fault::IgnoresItsEnd {
-            // As one that stops at the first character it does not know, or at a length it has read.
-            while text.len() > 32 && URL_SAFE_NO_PAD.decode(&text).ok().and_then(|raw| opened(&raw)).is_none() {
+        if self.fault == SealedFault::IgnoresItsEnd {
+            // As a store that stops at the first character it does not know, or at a length that it has read.
+            while text.len() > 32 && URL_SAFE_NO_PAD.decode(&text).ok().and_then(|raw| decrypted(&raw)).is_none() {
                 text.pop();
             }
         }
         let raw = URL_SAFE_NO_PAD.decode(&text).ok()?;
-        let plain = if self.0 == Fault::Plain { raw.get(24..)?.to_vec() } else { opened(&raw)? };
+        let plain = if self.fault == SealedFault::Plain { raw.get(24..)?.to_vec() } else { decrypted(&raw)? };
         let (numbers, rest) = plain.split_at_checked(32)?;
         let number = |index: usize| u64::from_be_bytes(numbers[8 * index..8 * index + 8].try_into().unwrap());
         let (owner, body) = rest.split_at_checked(usize::try_from(number(3)).ok()?)?;
         let owner = std::str::from_utf8(owner).ok().filter(|owner| !owner.is_empty()).map(Into::into);
         let head = Head::new(Version::new(number(0)), time(number(1)), time(number(2)), owner);
         let record = Record::decode(head, body).ok()?;
-        let mut ended = self.1.lock().unwrap();
+        let mut expired = self.expired.lock().unwrap();
         if record.is_expired(now) {
-            ended.insert((record.handle, record.deadline));
+            expired.insert((record.handle, record.deadline));
         }
-        let is_over = match self.0 {
-            Fault::NeverExpires => false,
-            Fault::ForgetsWhatEnded => record.is_expired(now),
-            Fault::LatestEndIsEverybodys => ended.iter().any(|(_, end)| record.deadline <= *end),
-            _ => ended.contains(&(record.handle, record.deadline)),
+        let is_over = match self.fault {
+            SealedFault::NeverExpires => false,
+            SealedFault::ForgetsWhatEnded => record.is_expired(now),
+            SealedFault::LatestEndIsEverybodys => expired.iter().any(|(_, end)| record.deadline <= *end),
+            _ => expired.contains(&(record.handle, record.deadline)),
         };
         (!is_over).then_some(record)
     }
 }
 
-fn opened(raw: &[u8]) -> Option<Vec<u8>> {
+fn decrypted(raw: &[u8]) -> Option<Vec<u8>> {
     let (nonce, body) = raw.split_first_chunk::<24>()?;
-    Sealed::cipher().decrypt(&XNonce::from(*nonce), body).ok()
+    FaultySealedStore::cipher().decrypt(&XNonce::from(*nonce), body).ok()
 }
 
-impl SessionStore for Sealed {
+impl SessionStore for FaultySealedStore {
     fn token_shape(&self) -> TokenShape {
         TokenShape::sealed(4_200, 1)
     }
@@ -156,7 +158,7 @@ impl SessionStore for Sealed {
     }
 
     fn max_record_len(&self) -> Option<usize> {
-        (self.0 != Fault::NoLimitDeclared).then_some(MAX_RECORD)
+        (self.fault != SealedFault::NoLimitDeclared).then_some(MAX_RECORD)
     }
 
     async fn load(&self, token: &SessionToken, now: SystemTime) -> Result<Loaded, StoreError> {
@@ -175,12 +177,12 @@ impl SessionStore for Sealed {
         now: SystemTime,
     ) -> Result<Updated, StoreError> {
         let Some(stored) = self.open(token, now) else { return Ok(Updated::Gone) };
-        if stored.version() != from && self.0 != Fault::IgnoresVersion {
+        if stored.version() != from && self.fault != SealedFault::IgnoresVersion {
             return Ok(Updated::Conflict);
         }
         match change {
             Change::Replace(next, deadline) => {
-                let deadline = if self.0 == Fault::DeadlineIsAlwaysSet { Deadline::Set } else { *deadline };
+                let deadline = if self.fault == SealedFault::DeadlineIsAlwaysSet { Deadline::Set } else { *deadline };
                 self.seal(&deadline.apply(stored.deadline(), next.clone())).map(Updated::Instead)
             }
             Change::Retire(_) => Ok(Updated::Done),
@@ -195,11 +197,11 @@ impl SessionStore for Sealed {
         now: SystemTime,
     ) -> Result<Updated, StoreError> {
         let Some(mut stored) = self.open(token, now) else { return Ok(Updated::Gone) };
-        if stored.version() != version && self.0 != Fault::IgnoresVersion {
+        if stored.version() != version && self.fault != SealedFault::IgnoresVersion {
             return Ok(Updated::Conflict);
         }
         stored.touch(deadline, now);
-        if self.0 == Fault::TouchMovesBack {
+        if self.fault == SealedFault::TouchMovesBack {
             stored.deadline = micros(deadline);
         }
         self.seal(&stored).map(Updated::Instead)
@@ -210,7 +212,7 @@ impl SessionStore for Sealed {
     }
 
     async fn owned(&self, _: &str, _: SystemTime) -> Result<Vec<OwnedSession>, StoreError> {
-        if self.0 == Fault::PretendsOwners { Ok(Vec::new()) } else { Err(StoreError::unsupported()) }
+        if self.fault == SealedFault::PretendsOwners { Ok(Vec::new()) } else { Err(StoreError::unsupported()) }
     }
 
     async fn revoke(&self, _: &str, _: &Revocation, _: SystemTime) -> Result<usize, StoreError> {

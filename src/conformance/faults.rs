@@ -1,20 +1,19 @@
-//! Proof that the suite can fail: stores that are right but for one fault each, and the law that finds it.
+//! Proof that the suite can fail: stores with one fault each, and the law that finds it.
 
-mod faulty;
-mod sealed;
+mod faulty_sealed_store;
+mod faulty_store;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use self::faulty::{Fault, Faulty};
-use super::reference::Reference;
+use self::faulty_store::{Fault, FaultyStore};
 use super::{Profile, check};
 
-mod reference {
-    crate::session_store_conformance!(super::Reference::default());
+mod model {
+    crate::session_store_conformance!(super::FaultyStore::new(super::Fault::NoneAtOnce));
 }
 
-mod yielding_reference {
-    crate::session_store_conformance!(super::Faulty::new(super::Fault::None));
+mod yielding_model {
+    crate::session_store_conformance!(super::FaultyStore::new(super::Fault::None));
 }
 
 /// Each fault, and a law that finds it.
@@ -72,7 +71,7 @@ const FAULTS: &[(Fault, &str)] = &[
     (Fault::TooLargeIsUntyped, "record_over_the_limit_is_a_typed_error"),
     (Fault::TooLargeIsCut, "record_over_the_limit_is_a_typed_error"),
     (Fault::AdoptsSealedTokens, "token_of_another_shape_is_absent"),
-    // What has a law of its own above is found by the random history too.
+    // The random history finds faults that have a law of their own above, too.
     (Fault::CreateOverwrites, "answers_are_those_of_the_model"),
     (Fault::UpdateUpserts, "answers_are_those_of_the_model"),
     (Fault::DeadlineIsAlwaysSet, "answers_are_those_of_the_model"),
@@ -86,8 +85,8 @@ fn each_fault_is_found_by_its_law() {
     let missed: Vec<_> = FAULTS
         .iter()
         .filter(|(fault, law)| {
-            let checked = || check(Profile::ServerSide, law, async || Faulty::new(*fault));
-            // A random history may hold no call that matters, and a race may not be run where the machine is busy.
+            let checked = || check(Profile::ServerSide, law, async || FaultyStore::new(*fault));
+            // A random history may hold no call that matters, and on a busy machine a race may not happen.
             (0..20).all(|_| catch_unwind(AssertUnwindSafe(checked)).is_ok())
         })
         .collect();
@@ -98,5 +97,5 @@ fn each_fault_is_found_by_its_law() {
 fn each_law_finds_a_fault() {
     let names = Profile::ServerSide.laws().iter().map(|law| law.name);
     let idle: Vec<_> = names.filter(|name| !FAULTS.iter().any(|(_, law)| law == name)).collect();
-    assert!(idle.is_empty(), "no fault shows that these can fail: {idle:?}");
+    assert!(idle.is_empty(), "no fault shows that these laws can fail: {idle:?}");
 }

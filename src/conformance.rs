@@ -1,8 +1,8 @@
-//! The suite that every store must pass, this crate's and anyone's.
+//! The suite of laws that every store must pass, this crate's and your own.
 //!
-//! It checks what [`SessionStore`] promises, one law at a time: answers in every state, deadlines, owners and
-//! revocation, races on several threads and with one call suspended at each of its await points, calls dropped at each
-//! of them, and a long random history compared with a model.
+//! A law is one promise of [`SessionStore`]. The laws cover the answer of each call in each state, deadlines, owners
+//! and revocation. Races run on several threads, and again with one call suspended at each of its await points. Other
+//! laws drop a call at each of its await points, and compare a long random history with a model.
 //!
 //! # From another crate
 //!
@@ -11,7 +11,7 @@
 //! tower-session-layer = { version = "0.1", features = ["conformance"] }
 //! ```
 //!
-//! Then one line makes a `#[test]` of each law, named after it, on a tokio runtime of its own:
+//! One line makes a `#[test]` of each law. The test has the law's name and a tokio runtime of its own:
 //!
 //! ```
 //! # use std::sync::Arc;
@@ -37,27 +37,25 @@
 //! # fn main() {}
 //! ```
 //!
-//! The expression is evaluated once for each law, in an async block, and must give a fresh and empty store: the store
-//! itself, or a [`Subject`] where something has to live as long or a second handle is to take part in the races. A
-//! store whose token is the session itself ([`TokenShape::Sealed`]) has fewer laws: `client_side:` before the
-//! expression chooses them. [`run`] checks all laws inside a test of your own.
+//! The expression is evaluated once for each law, in an async block. It must give a fresh and empty store: the store
+//! itself, or a [`Subject`] if a value must live as long as the store or a second store of the same sessions takes
+//! part in the races. A store whose token is the session itself ([`TokenShape::Sealed`]) has fewer laws; write
+//! `client_side:` before the expression to choose them. [`run`] checks all laws inside a test of your own.
 //!
 //! # Repeating a failure
 //!
-//! Every law prints its seed, which `SESSION_CONFORMANCE_SEED` sets. `SESSION_CONFORMANCE_ROUNDS` sets how often each
-//! race is run: 200 times by default, 20 for a store that is not [immediate](SessionStore::is_immediate), and a quarter of
-//! that for each pair of calls.
+//! Every law prints its seed; set `SESSION_CONFORMANCE_SEED` to repeat it. `SESSION_CONFORMANCE_ROUNDS` sets how often
+//! each race runs. The default is 200 rounds, or 20 for a store that is not
+//! [immediate](SessionStore::is_immediate). Each pair of calls runs for a quarter of that.
 
-// Any store behind one type, so that the laws are compiled once.
-mod object;
-// Records, tokens and times to work with.
-mod lab;
-// Calls and replies as values.
-mod call;
-// Calls run poll by poll, or at once.
-mod steps;
-// What the right answers are.
-mod reference;
+// The store under test, and the records, tokens and times that a law works with.
+mod fixture;
+// Store operations and their answers as values.
+mod operation;
+// The right answers.
+mod model;
+// Calls that are polled step by step, or run on several tasks at once.
+mod polling;
 
 // The laws of server-side stores.
 mod drops;
@@ -78,13 +76,13 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use self::lab::Lab;
-use self::object::Object;
-use super::SessionStore;
+use self::fixture::Fixture;
 use crate::cookie::SessionCookie;
+use crate::store::SessionStore;
+use crate::store::object::DynStore;
 use crate::token::TokenShape;
 
-/// A store under test, with what has to live as long as it does.
+/// A store under test, with the values that have to live as long as it does.
 ///
 /// # Examples
 ///
@@ -98,8 +96,8 @@ use crate::token::TokenShape;
 /// # }
 /// ```
 pub struct Subject {
-    // Dropped before what they rest on.
-    handles: Vec<Arc<dyn Object>>,
+    // Before `kept`, so that the stores are dropped before the values that they rest on.
+    stores: Vec<Box<dyn DynStore>>,
     kept: Vec<Box<dyn Any + Send + Sync>>,
     rounds: Option<usize>,
 }
@@ -107,18 +105,18 @@ pub struct Subject {
 impl Subject {
     /// Binds a store to a cookie with the default attributes, as a layer does.
     pub fn new(store: impl SessionStore) -> Self {
-        Self { handles: Vec::new(), kept: Vec::new(), rounds: None }.with_other_handle(store)
+        Self { stores: Vec::new(), kept: Vec::new(), rounds: None }.with_other_handle(store)
     }
 
-    /// Adds another handle of the same sessions, as another process has it: calls then take turns.
+    /// Adds another store of the same sessions, as another process has one. The stores then take turns, call by call.
     #[must_use]
     pub fn with_other_handle(mut self, mut store: impl SessionStore) -> Self {
-        store.bind(&default_cookie());
-        self.handles.push(Arc::new(store));
+        store.bind(&SessionCookie::builder().build().expect("the defaults are a valid cookie"));
+        self.stores.push(Box::new(store));
         self
     }
 
-    /// Sets how often each race is run, for a store whose calls take long; `SESSION_CONFORMANCE_ROUNDS` comes first.
+    /// Sets how often each race runs, for a store whose calls take long. `SESSION_CONFORMANCE_ROUNDS` overrides it.
     #[must_use]
     pub fn rounds(mut self, rounds: usize) -> Self {
         self.rounds = Some(rounds);
@@ -141,33 +139,25 @@ impl<S: SessionStore> From<S> for Subject {
 
 impl fmt::Debug for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Subject")
-            .field("handles", &self.handles)
-            .field("kept", &self.kept.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Subject").field("stores", &self.stores).field("kept", &self.kept.len()).finish_non_exhaustive()
     }
 }
 
-fn default_cookie() -> SessionCookie {
-    SessionCookie::builder().build().expect("the defaults are a valid cookie")
-}
-
-/// Checks all laws that concern the store, each with a fresh one, on the tokio runtime of the caller.
+/// Checks every law of the store, each with a fresh store, on the caller's tokio runtime.
 ///
 /// # Panics
 ///
-/// At the first law that is broken, with the rule, what was expected and what came.
+/// Panics at the first broken law, with the rule, the expected answer and the answer of the store.
 pub async fn run<M: Into<Subject>>(make: impl AsyncFn() -> M) {
-    let profile = Lab::new(make().await.into()).profile();
-    for law in profile.laws() {
+    for law in Profile::of(&make().await.into()).laws() {
         law.check(make().await.into()).await;
     }
 }
 
-/// Makes a `#[test]` of each law of a store, named after it: see the [module](crate::store::conformance).
+/// Makes a `#[test]` of each law of a store, named after the law: see the [module](crate::store::conformance).
 ///
-/// Takes an expression that gives a fresh store and may await; `client_side:` stands before it where the token is the
-/// session itself.
+/// Takes an expression that gives a fresh store and may await. Write `client_side:` before it if the store's token is
+/// the session itself.
 #[macro_export]
 macro_rules! session_store_conformance {
     (client_side: $make:expr) => {
@@ -178,7 +168,7 @@ macro_rules! session_store_conformance {
     };
 }
 
-/// The laws, by module: the one list of them.
+/// The one list of all laws, by module.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __session_store_laws {
@@ -222,12 +212,12 @@ macro_rules! __session_store_laws {
             sealed::record_is_loaded_as_it_was_sealed,
             sealed::update_seals_the_new_record,
             sealed::touch_seals_the_new_deadline,
-            sealed::what_ends_now_is_absent_for_every_method,
-            sealed::clock_that_goes_back_revives_nothing,
-            sealed::times_from_1970_to_9999_are_exact,
+            time::what_ends_now_is_absent_for_every_method,
+            time::clock_that_goes_back_revives_nothing,
+            time::times_from_1970_to_9999_are_exact,
             sealed::forged_tokens_are_absent,
             sealed::token_shows_nothing_and_is_never_the_same,
-            sealed::record_over_the_limit_is_a_typed_error,
+            records::record_over_the_limit_is_a_typed_error,
             sealed::owners_are_unsupported,
             sealed::answers_are_those_of_the_model,
         }
@@ -253,25 +243,25 @@ macro_rules! __session_store_tests {
 #[macro_export]
 macro_rules! __session_store_table {
     ([] $($module:ident::$law:ident,)*) => {
-        &[$(Law { name: stringify!($law), body: |lab| Box::pin($module::$law(lab)) },)*]
+        &[$(Law { name: stringify!($law), body: |fixture| Box::pin($module::$law(fixture)) },)*]
     };
 }
 
-/// Checks one law: what the tests of the macro do.
+/// Checks one law on a tokio runtime of its own, for the tests that the macro makes.
 #[doc(hidden)]
 pub fn check<M: Into<Subject>>(profile: Profile, name: &str, make: impl AsyncFn() -> M) {
-    // The law may ask for more workers than there are cores: preemption interleaves them.
+    // Always four workers, even on fewer cores: preemption interleaves them.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build();
     runtime.expect("a runtime needs threads").block_on(async {
-        let subject: Subject = make().await.into();
+        let subject = make().await.into();
         let law = profile.laws().iter().find(|law| law.name == name).expect("the macro names laws of the table");
-        let declared = Lab::new(Subject { handles: subject.handles.clone(), kept: Vec::new(), rounds: None }).profile();
+        let declared = Profile::of(&subject);
         assert_eq!(declared, profile, "`client_side:` is for stores whose token_shape is Sealed, and only for them");
         law.check(subject).await;
     });
 }
 
-/// Which laws a store has.
+/// The kind of a store, which decides its laws.
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -281,8 +271,8 @@ pub enum Profile {
 }
 
 impl Profile {
-    fn of(shape: TokenShape) -> Self {
-        match shape {
+    fn of(subject: &Subject) -> Self {
+        match subject.stores[0].token_shape() {
             TokenShape::Random => Self::ServerSide,
             TokenShape::Sealed { .. } => Self::ClientSide,
         }
@@ -298,14 +288,14 @@ impl Profile {
 
 struct Law {
     name: &'static str,
-    body: fn(Lab) -> Pin<Box<dyn Future<Output = ()>>>,
+    body: fn(Arc<Fixture>) -> Pin<Box<dyn Future<Output = ()>>>,
 }
 
 impl Law {
     async fn check(&self, subject: Subject) {
-        let lab = Lab::new(subject);
-        // Shown by the test harness when the law is broken.
-        eprintln!("law `{}`, SESSION_CONFORMANCE_SEED={}", self.name, lab.seed());
-        (self.body)(lab).await;
+        let fixture = Fixture::new(subject);
+        // The test harness shows it if the law is broken.
+        eprintln!("law `{}`, SESSION_CONFORMANCE_SEED={}", self.name, fixture.seed());
+        (self.body)(Arc::new(fixture)).await;
     }
 }
