@@ -13,7 +13,7 @@ use crate::token::{SessionToken, TokenShape};
 ///
 /// # Examples
 ///
-/// The way from the store of one configuration to that of another, with nobody logged out:
+/// Moves from the store of one configuration to the store of another, with nobody logged out:
 ///
 /// ```
 /// use tower_session_layer::{MovingStore, SessionConfig};
@@ -31,7 +31,7 @@ use crate::token::{SessionToken, TokenShape};
 #[derive(Debug, Clone)]
 pub struct ConfiguredStore(pub(super) Wrapped);
 
-/// The store with what is around it.
+/// The store with its wrappers.
 #[derive(Debug, Clone)]
 pub(super) enum Wrapped {
     Plain(Kept),
@@ -60,7 +60,7 @@ pub(super) enum Kept {
     Sqlite(crate::SqliteStore),
 }
 
-/// Every call is that of the store inside, and as atomic, durable and safe to drop.
+/// Passes every call on to the store inside: it is as atomic, durable and safe to drop as that call.
 macro_rules! passed_on {
     ($name:ident, $store:ident: $($(#[$on:meta])* $inside:pat),+) => {
         impl SessionStore for $name {
