@@ -21,6 +21,7 @@ macro_rules! apply {
         builder
     }};
 }
+#[cfg(any(feature = "cookie", feature = "cached"))]
 pub(super) use apply;
 
 pub(super) fn memory(settings: &Settings) -> Result<Kept, ConfigError> {
