@@ -1,17 +1,16 @@
-//! Where sessions live, as one line that may hold a password.
+//! The URL of a store, which may hold a password.
 
 use std::fmt;
 use std::path::PathBuf;
 
-use super::setting::{Raw, Setting};
 use crate::error::{ConfigError, Stores};
 
-/// A store by scheme and address. What shows it leaves out whatever may be a secret.
+/// A store by scheme and address. Neither `Debug` nor `Display` shows a part that may be a secret.
 #[derive(Clone)]
-pub(super) struct Place(String);
+pub(super) struct StoreUrl(String);
 
-/// What a [`Place`] says.
-pub(super) enum Kind {
+/// The store that a [`StoreUrl`] names.
+pub(super) enum StoreKind {
     Cookie,
     Memory,
     File(PathBuf),
@@ -21,12 +20,12 @@ pub(super) enum Kind {
     Sqlite,
 }
 
-impl Place {
+impl StoreUrl {
     pub(super) fn new(text: &str) -> Self {
         Self(text.trim().to_owned())
     }
 
-    /// The whole of it, for the store alone.
+    /// Returns the whole URL, for the store alone.
     #[cfg_attr(
         not(any(feature = "redis", feature = "postgres", feature = "mysql", feature = "sqlite")),
         expect(dead_code, reason = "only engines are reached by it")
@@ -35,11 +34,11 @@ impl Place {
         &self.0
     }
 
-    /// What it says, or what is wrong with it where `by` has set it.
-    pub(super) fn kind(&self, by: &str) -> Result<Kind, ConfigError> {
+    /// Returns the store that it names. An error says that `by` has set it.
+    pub(super) fn kind(&self, by: &str) -> Result<StoreKind, ConfigError> {
         let lacks = |name: String, reason: String| Err(ConfigError::Setting { name, reason });
         let (scheme, rest) = self.0.split_once(':').unwrap_or((&self.0, ""));
-        // The scheme is a known one, what is behind it may be a secret.
+        // The scheme is a known one. The rest may be a secret.
         let expected = |what: &str| {
             let hidden = if rest.is_empty() { "" } else { "…" };
             lacks(format!("{by} \"{scheme}:{hidden}\""), format!("expected {what}"))
@@ -47,8 +46,8 @@ impl Place {
         let reached_by = |kind, url| if rest.starts_with("//") { Ok(kind) } else { expected(url) };
         match scheme {
             "cookie" | "memory" if !rest.is_empty() => expected(&format!("\"{scheme}:\" and nothing behind it")),
-            "cookie" => Ok(Kind::Cookie),
-            "memory" => Ok(Kind::Memory),
+            "cookie" => Ok(StoreKind::Cookie),
+            "memory" => Ok(StoreKind::Memory),
             "file" | "sqlite" if rest.starts_with('~') => {
                 expected(&format!("the whole path, as {scheme}:/PATH: no `~` is replaced"))
             }
@@ -57,15 +56,15 @@ impl Place {
             "file" if rest.starts_with("//") && !rest.starts_with("///") => {
                 expected("a directory without two slashes before it, as in file:./sessions or file:/var/sessions")
             }
-            "file" => Ok(Kind::File(rest.into())),
+            "file" => Ok(StoreKind::File(rest.into())),
             "sqlite" if rest.is_empty() => expected("a file, as in sqlite:./shop.db"),
-            "sqlite" => Ok(Kind::Sqlite),
+            "sqlite" => Ok(StoreKind::Sqlite),
             "redis" | "rediss" | "redis+cluster" | "rediss+cluster" | "redis+unix" | "valkey" | "valkeys"
-            | "valkey+cluster" | "valkeys+cluster" => reached_by(Kind::Redis, "a URL, as redis://HOST:PORT"),
+            | "valkey+cluster" | "valkeys+cluster" => reached_by(StoreKind::Redis, "a URL, as redis://HOST:PORT"),
             "postgres" | "postgresql" => {
-                reached_by(Kind::Postgres, "a URL, as postgres://USER:PASSWORD@HOST:PORT/DATABASE")
+                reached_by(StoreKind::Postgres, "a URL, as postgres://USER:PASSWORD@HOST:PORT/DATABASE")
             }
-            "mysql" | "mariadb" => reached_by(Kind::MySql, "a URL, as mysql://USER:PASSWORD@HOST:PORT/DATABASE"),
+            "mysql" | "mariadb" => reached_by(StoreKind::MySql, "a URL, as mysql://USER:PASSWORD@HOST:PORT/DATABASE"),
             _ if self.scheme().is_empty() => {
                 let what = match self.0.chars().next() {
                     None => "is empty",
@@ -80,29 +79,29 @@ impl Place {
         }
     }
 
-    /// The scheme with its colon, or nothing: a line without one may be a password that went astray.
+    /// Returns the scheme with its colon, or nothing if there is none: the whole may be a password in the wrong place.
     fn scheme(&self) -> &str {
         let scheme = &self.0[..self.0.find(':').map_or(0, |at| at + 1)];
         let is_one = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.:".contains(&byte);
         if scheme.bytes().all(is_one) { scheme } else { "" }
     }
 
-    /// Without user and password, and without the query, which may hold them too.
+    /// Returns the URL without user and password, and without the query, which may hold them too.
     fn shown(&self) -> Option<String> {
         match self.kind("").ok()? {
-            Kind::Cookie => return Some("cookie:".to_owned()),
-            Kind::Memory => return Some("memory:".to_owned()),
-            Kind::File(_) => return Some(self.0.clone()),
-            Kind::Sqlite => return self.0.split('?').next().map(str::to_owned),
+            StoreKind::Cookie => return Some("cookie:".to_owned()),
+            StoreKind::Memory => return Some("memory:".to_owned()),
+            StoreKind::File(_) => return Some(self.0.clone()),
+            StoreKind::Sqlite => return self.0.split('?').next().map(str::to_owned),
             _ => {}
         }
         let (scheme, rest) = self.0.split_once("://")?;
         let (authority, rest) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-        // Perhaps a password that is not percent-encoded: nobody knows where it ends.
+        // The password may not be percent-encoded: then its end is unknown.
         if rest.contains('@') {
             return None;
         }
-        // Or one whose `@HOST` is missing: then it stands where the port should be.
+        // The `@HOST` may be missing: then the password stands where the port should be.
         let is_port = |host: &str| {
             let port = host.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')).map_or("", |(_, port)| port);
             port.bytes().all(|byte| byte.is_ascii_digit())
@@ -115,17 +114,7 @@ impl Place {
     }
 }
 
-impl Setting for Place {
-    const EXPECTED: &'static str = "a store such as \"memory:\" or \"redis://HOST:PORT\"";
-    const IS_SECRET: bool = true;
-
-    /// Anything: what it means is looked at when the store is opened, since parsers quote the line of their errors.
-    fn read(raw: &Raw) -> Option<Self> {
-        raw.text().map(Self::new)
-    }
-}
-
-impl fmt::Display for Place {
+impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.shown() {
             Some(shown) => f.write_str(&shown),
@@ -134,7 +123,7 @@ impl fmt::Display for Place {
     }
 }
 
-impl fmt::Debug for Place {
+impl fmt::Debug for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "\"{self}\"")
     }
@@ -176,9 +165,9 @@ mod tests {
             ("sqlite:a/shop@home.db?mode=rwc", "sqlite:a/shop@home.db"),
             ("sqlite:///var/shop.db", "sqlite:///var/shop.db"),
         ] {
-            let place = Place::new(url);
-            assert_eq!(place.to_string(), shown, "{url}");
-            assert_eq!(format!("{place:?}"), format!("{shown:?}"), "{url}");
+            let store = StoreUrl::new(url);
+            assert_eq!(store.to_string(), shown, "{url}");
+            assert_eq!(format!("{store:?}"), format!("{shown:?}"), "{url}");
         }
     }
 
@@ -205,12 +194,12 @@ mod tests {
             ("file:", "store \"file:\": expected a directory"),
             ("sqlite:", "store \"sqlite:\": expected a file"),
         ] {
-            let Err(error) = Place::new(url).kind("store") else { panic!("{url}") };
+            let Err(error) = StoreUrl::new(url).kind("store") else { panic!("{url}") };
             let text = error.to_string();
             assert!(text.starts_with(said) && !text.to_lowercase().contains("secret"), "{url}: {text}");
         }
         for good in ["cookie", " memory:\n", "file:///var/x", "file:x", "sqlite://x.db", "valkey+cluster://a:1,b:2"] {
-            assert!(Place::new(good).kind("store").is_ok(), "{good}");
+            assert!(StoreUrl::new(good).kind("store").is_ok(), "{good}");
         }
     }
 }
