@@ -5,6 +5,8 @@
 
 // What was found expired where the store itself cannot remember it.
 mod ended;
+// The answer to a load, out of stored bytes.
+mod loaded;
 // What a revocation ends, and what it leaves behind.
 mod revocation;
 
@@ -22,6 +24,7 @@ pub mod key_value;
 #[cfg(feature = "memory")]
 pub mod memory;
 // Two stores, while sessions move from one to the other.
+#[cfg(feature = "moving")]
 pub mod moving;
 // Any store on the server, with its contents encrypted.
 #[cfg(feature = "redis")]
