@@ -238,7 +238,7 @@ impl fmt::Display for Error {
                 largest.as_ref().map_or(Ok(()), |key| write!(f, "; the largest value is `{key}`"))
             }
             Kind::Entangled => f.write_str(
-                "the closure of an `update` changed the session: make that change outside, since it may run again",
+                "the closure of an `update` has itself changed the session: make that change outside, since it may run again",
             ),
             Kind::IdleTimeout { asked, longest } => {
                 write!(f, "idle timeout of {asked:?}: expected more than zero and at most {longest:?}")
