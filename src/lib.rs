@@ -191,6 +191,8 @@ pub use self::store::key_value::{KeyValue, KeyValueStore};
 #[cfg_attr(docsrs, doc(cfg(feature = "memory")))]
 #[doc(inline)]
 pub use self::store::memory::{MemoryStore, MemoryStoreBuilder};
+#[cfg(feature = "moving")]
+#[cfg_attr(docsrs, doc(cfg(feature = "moving")))]
 #[doc(inline)]
 pub use self::store::moving::MovingStore;
 #[cfg(feature = "redis")]

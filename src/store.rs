@@ -5,6 +5,8 @@
 
 // The sessions that were found expired, for a store that cannot remember them itself.
 mod expired;
+// The answer to a load, out of stored bytes.
+mod loaded;
 // Any store as a trait object.
 #[cfg(any(feature = "config", feature = "conformance", feature = "cookie"))]
 pub(crate) mod object;
@@ -23,6 +25,7 @@ pub mod key_value;
 #[cfg(feature = "memory")]
 pub mod memory;
 // Two stores, while sessions move from one to the other.
+#[cfg(feature = "moving")]
 pub mod moving;
 #[cfg(feature = "redis")]
 pub mod redis;
