@@ -1,4 +1,4 @@
-//! What the file store says in the log. Alone in its process, since whether an event is wanted is the process's.
+//! The log of the file store. The test is alone in its process, which decides as a whole whether an event is wanted.
 #![cfg(unix)]
 
 use std::sync::{Arc, Mutex};
