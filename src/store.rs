@@ -35,8 +35,8 @@ pub mod redis;
 pub mod sealed;
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
 pub mod sql;
-// What more than one store has to tell the log.
-mod told;
+// The log lines that several stores write.
+mod log;
 
 // What is stored, out of arbitrary bytes.
 #[cfg(all(

@@ -46,7 +46,7 @@ impl Head {
 
 /// Why stored bytes are no record: corrupt, cut off, or of a newer format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DecodeError(&'static str);
+pub struct DecodeError(pub(crate) &'static str);
 
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,15 +1,14 @@
 //! A local cache in front of a store that is far away.
 
-// How old what is known has become.
-mod age;
-// What is known.
+// The cache.
 mod front;
+// The clock by which cached sessions age.
+mod monotonic;
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use self::front::{Found, Front};
+use self::front::{Front, Lookup};
 use super::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::clock::{micros, span};
 use crate::cookie::SessionCookie;
@@ -17,26 +16,27 @@ use crate::error::{ConfigError, StoreError};
 use crate::record::{Record, Version};
 use crate::token::{SessionToken, TokenShape};
 
-/// Answers for a short time from this process's memory what a store elsewhere was asked before.
+/// A store that answers repeated loads from this process's memory for a short time.
 ///
-/// Only live sessions are kept, in a [moka](https://docs.rs/moka) cache: what is absent or has ended is asked for each
-/// time. Everything but a load goes to the store behind, and with it every decision: versions are compared there, so no
-/// update is lost and nothing that ended comes back, however old what a request has read was. A clone shares the cache.
-/// Around a [`Sealed`](crate::Sealed) store it spares opening as well, and holds what was opened.
+/// Only live sessions are kept, in a [moka](https://docs.rs/moka) cache; an absent or ended session is loaded each time.
+/// Every call but a load goes to the store behind, and with it every decision: versions are compared there, so no update
+/// is lost and nothing that ended comes back, however old the state is that a request has read. A clone shares the
+/// cache. Around a [`Sealed`](crate::Sealed) store the cache spares opening as well, and holds the opened sessions.
 ///
 /// # Staleness
 ///
-/// For [`max_staleness`](CachedStoreBuilder::max_staleness), 3 seconds unless set, from the beginning of the load
-/// on, a request in this process may read what *another* process has changed meanwhile as it was before. That
-/// includes the end of a session: **one that was destroyed, renewed or revoked through another process is let in here
-/// for that long**, though it can store nothing any more. [`reload`](crate::Session::reload) may read from the cache
-/// too. Where that is too much, as for payment or administration, use the store behind without a cache.
+/// A load is answered from the cache for [`max_staleness`](CachedStoreBuilder::max_staleness), 3 seconds by default,
+/// from the beginning of the load that filled it. For that long a request in this process may read the state before a
+/// change that *another* process has made. That includes the end of a session: **a session that was destroyed, renewed
+/// or revoked through another process is let in here for that long**, though it can store nothing any more.
+/// [`reload`](crate::Session::reload) may read from the cache too. Where that is too much, as for payment or
+/// administration, use the store behind without a cache.
 ///
-/// What goes through this process is seen at once: each write, applied, refused or without an answer, and each
-/// revocation drops what is cached of the sessions concerned before it returns, and what was read before it is not
-/// kept. Only a call that was given up and is applied later may be missed for as long as the change of another process.
+/// A change through this process is seen at once: each write (applied, refused or unanswered) and each revocation removes
+/// the sessions concerned from the cache before it returns, and the result of a load that began before it is not kept.
+/// Only a call that was given up and is applied later may be missed for as long as the change of another process.
 ///
-/// No session is answered for past its deadline, nor is one that a call found expired. Time is that of the calls' `now`,
+/// The cache serves no session after its deadline, nor one that a call found expired. Time is that of the calls' `now`,
 /// and a clock that steps back makes nothing younger.
 ///
 /// # Examples
@@ -58,7 +58,7 @@ use crate::token::{SessionToken, TokenShape};
 /// # #[cfg(not(all(feature = "file", unix)))]
 /// # fn main() {}
 /// ```
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct CachedStore<S> {
     back: S,
     front: Arc<Front>,
@@ -69,7 +69,7 @@ impl<S: SessionStore> CachedStore<S> {
     ///
     /// # Errors
     ///
-    /// As [`CachedStoreBuilder::build`].
+    /// The errors of [`CachedStoreBuilder::build`].
     pub fn new(back: S) -> Result<Self, ConfigError> {
         Self::builder(back).build()
     }
@@ -77,12 +77,6 @@ impl<S: SessionStore> CachedStore<S> {
     /// Starts with the default settings.
     pub fn builder(back: S) -> CachedStoreBuilder<S> {
         CachedStoreBuilder { back, max_staleness: Duration::from_secs(3), max_bytes: 64 << 20 }
-    }
-}
-
-impl<S: fmt::Debug> fmt::Debug for CachedStore<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CachedStore").field("back", &self.back).field("front", &self.front).finish()
     }
 }
 
@@ -107,34 +101,34 @@ pub struct CachedStoreBuilder<S> {
 }
 
 impl<S: SessionStore> CachedStoreBuilder<S> {
-    /// Sets for how long a session is answered for without asking again; 3 seconds by default, in which a page and what
-    /// it loads are served, and nobody has got far with a session that was ended elsewhere.
+    /// Sets for how long a session is served without asking the store behind, 3 seconds by default. In that time a page and
+    /// its resources are served, and nobody gets far with a session that was ended elsewhere.
     pub fn max_staleness(mut self, max_staleness: Duration) -> Self {
         self.max_staleness = max_staleness;
         self
     }
 
-    /// Sets how many bytes the cached sessions may take; 64 MiB by default. What is used least goes first.
+    /// Sets how many bytes the cached sessions may take, 64 MiB by default. The least used sessions are removed first.
     ///
-    /// Counted are keys, values and owners' names, and an estimate of what holds them: about 300 bytes a session and 60
-    /// a value.
+    /// The count includes keys, values and owners' names, and an estimate of the structures that hold them: about 300
+    /// bytes a session and 60 a value.
     pub fn max_bytes(mut self, max_bytes: u64) -> Self {
         self.max_bytes = max_bytes;
         self
     }
 
-    /// Checks the settings.
+    /// Creates the store.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::ZeroBound`] for a staleness or a size of zero, [`ConfigError::ClientSideStore`] for a store
-    /// whose token is the session itself, where there is nothing to wait for.
+    /// [`ConfigError::ZeroBound`] for a staleness or a size of zero, [`ConfigError::ClientSideStore`] for a client-side
+    /// store, which has nothing to wait for.
     pub fn build(self) -> Result<CachedStore<S>, ConfigError> {
         let Self { back, max_staleness, max_bytes } = self;
         if back.token_shape().is_sealed() {
             return Err(ConfigError::ClientSideStore("CachedStore"));
         }
-        // Less than a microsecond is no time here.
+        // A staleness below a microsecond is zero, too.
         for (option, bound) in [("max_staleness", span(max_staleness)), ("max_bytes", max_bytes)] {
             if bound == 0 {
                 return Err(ConfigError::ZeroBound(option));
@@ -144,8 +138,8 @@ impl<S: SessionStore> CachedStoreBuilder<S> {
     }
 }
 
-/// Every call is that of the store behind, and as atomic, durable and safe to drop. A guard drops what is cached
-/// whichever way it ends.
+/// Every call is one call of the store behind, and as atomic, durable and safe to drop. A guard removes the sessions that
+/// the call concerns from the cache, however it ends.
 impl<S: SessionStore> SessionStore for CachedStore<S> {
     fn token_shape(&self) -> TokenShape {
         self.back.token_shape()
@@ -168,17 +162,17 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
     }
 
     async fn load(&self, token: &SessionToken, now: SystemTime) -> Result<Loaded, StoreError> {
-        let asked = match self.front.find(token.key(), micros(now)) {
-            Found::Known(record) => return Ok(Loaded::Live(record)),
-            Found::Unknown(asked) => asked,
+        let load = match self.front.find(token.key(), micros(now)) {
+            Lookup::Hit(record) => return Ok(Loaded::Live(record)),
+            Lookup::Miss(load) => load,
         };
         let loaded = self.back.load(token, now).await?;
-        self.front.keep(&asked, &loaded);
+        self.front.keep(&load, &loaded);
         Ok(loaded)
     }
 
     async fn create(&self, fresh: &SessionToken, record: &Arc<Record>, now: SystemTime) -> Result<Created, StoreError> {
-        let _forgets = self.front.writing(fresh.key());
+        let _forget = self.front.writing(fresh.key());
         self.back.create(fresh, record, now).await
     }
 
@@ -189,7 +183,7 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
         change: &Change,
         now: SystemTime,
     ) -> Result<Updated, StoreError> {
-        let _forgets = self.front.writing(token.key());
+        let _forget = self.front.writing(token.key());
         self.back.update(token, from, change, now).await
     }
 
@@ -200,12 +194,12 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
         deadline: SystemTime,
         now: SystemTime,
     ) -> Result<Updated, StoreError> {
-        let _forgets = self.front.writing(token.key());
+        let _forget = self.front.writing(token.key());
         self.back.touch(token, version, deadline, now).await
     }
 
     async fn delete(&self, token: &SessionToken, tombstone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
-        let _forgets = self.front.writing(token.key());
+        let _forget = self.front.writing(token.key());
         self.back.delete(token, tombstone, now).await
     }
 
@@ -216,7 +210,7 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
 
     async fn revoke(&self, owner: &str, revocation: &Revocation, now: SystemTime) -> Result<usize, StoreError> {
         self.front.see(micros(now));
-        let _forgets = self.front.revoking(owner);
+        let _forget = self.front.revoking(owner);
         self.back.revoke(owner, revocation, now).await
     }
 

@@ -1,19 +1,19 @@
 //! The session sealed in the client's cookie: nothing is kept on the server.
 
+mod bound;
 mod builder;
 mod key;
 mod plain;
 mod revocations;
 mod seal;
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use self::bound::BoundCookie;
 pub use self::builder::CookieStoreBuilder;
 pub use self::key::CookieKey;
 use self::revocations::Revocations;
-use self::seal::Sealer;
 use super::ended::Ended;
 use super::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::cookie::SessionCookie;
@@ -21,14 +21,14 @@ use crate::error::StoreError;
 use crate::record::{Record, SessionHandle, TombstoneKind, Version};
 use crate::token::{SessionToken, TokenShape};
 
-/// Keeps each session in its own cookie, sealed so that the client can neither read nor change it.
+/// A client-side store: each session is in its own cookie, sealed so that the client can neither read nor change it.
 ///
 /// # What it promises
 ///
 /// The whole session is encrypted and authenticated with XChaCha20-Poly1305 (RFC 8439, with the 192-bit nonce of
 /// draft-irtf-cfrg-xchacha: random nonces stay safe at any request rate). The cookie's name and the
 /// [audience](CookieStoreBuilder::audience) are bound in, so that no other cookie passes for this one. Deadlines are
-/// inside the seal and are checked against the server's clock, whatever the client does with `Max-Age`. Whatever
+/// inside the seal and are checked against the server's clock, whatever the client does with `Max-Age`. A cookie that
 /// cannot be opened, for whichever reason, is absent; nothing is ever read or written unsealed. The sealed length is a
 /// multiple of 32 bytes before its encoding, and values are not compressed, so that it tells little.
 ///
@@ -36,39 +36,40 @@ use crate::token::{SessionToken, TokenShape};
 ///
 /// The client holds the state, and a copy of it stays good until its deadline:
 ///
-/// - **The last cookie to arrive wins.** Of two requests at once that change different values, one is lost; a request
+/// - **The last cookie to arrive wins.** Of two concurrent requests that change different values, one is lost; a request
 ///   that began before a logout may bring the session back with its answer.
-/// - **A copied cookie survives logout and renewal.** Both only replace what the client holds. Choose timeouts that
-///   bear this, a list of [revocations](CookieStoreBuilder::revocations), which ends this, or a store on the server
-///   where it matters, as for payment or administration.
+/// - **A copied cookie survives logout and renewal.** Both only replace the client's cookie. Choose timeouts that bear
+///   this, a list of [revocations](CookieStoreBuilder::revocations), which ends this, or a server-side store where it
+///   matters, as for payment or administration.
 /// - **Nobody can list or revoke an owner's sessions**: [`owned`](SessionStore::owned) and
 ///   [`revoke`](SessionStore::revoke) are [unsupported](StoreError::unsupported). Removing a key ends all sessions
 ///   that it sealed.
-/// - **An old copy can be put back.** What must be counted or used up belongs into a database.
+/// - **An old copy can be put back.** Things that must be counted or used up belong in a database.
 ///
-/// Without a list of revocations no method waits, so dropping one of their futures leaves nothing half done; with one,
+/// Without a list of revocations no method waits, so dropping one of their futures leaves nothing half done; with a list,
 /// a session has ended or it has not.
 ///
-/// A clock that steps back revives no session that this store has found expired: it remembers the last 4,096 of them at
-/// least, a clone as well, but not another process or this one after a restart. Nothing else is taken for expired: a
-/// session that begins after the step lives, however far ahead the clock was.
+/// A clock that steps back revives no session that this store has found expired. The store and its clones remember at
+/// least the last 4,096 of them; other processes do not, nor does this one after a restart. No other session is taken
+/// for expired: a session that begins after the step lives, however far ahead the clock was.
 ///
 /// # Size
 ///
 /// A cookie with name and attributes has at most 4,096 bytes, which leaves 2,920 for the record under the default name,
 /// some 2,800 of them for keys and values. They travel with every request, so keep ids here and the things themselves
-/// elsewhere. What does not fit is an error and never cut off. [`max_chunks`](CookieStoreBuilder::max_chunks) spreads
-/// larger sessions over up to three cookies; mind that many servers accept 8 kB of headers altogether.
+/// elsewhere. A session that does not fit is an error and never cut off. [`max_chunks`](CookieStoreBuilder::max_chunks)
+/// spreads larger sessions over up to three cookies; mind that many servers accept 8 kB of headers altogether.
 ///
 /// # Keys and their rotation
 ///
-/// The first key seals, and each of them opens what names it. To rotate:
+/// The first key seals, and each key opens the cookies that name it. To rotate:
 ///
-/// 1. Put the new key *behind* the old one on every server: `[old, new]`. All can open what none seals yet.
-/// 2. Put it in front: `[new, old]`. A session that the old key sealed is sealed anew when it is next accessed.
-/// 3. After the absolute timeout at the latest, remove the old key. What it sealed is absent from then on.
+/// 1. Put the new key *behind* the old one on every server: `[old, new]`. Every server can then open cookies of a key that
+///    none uses yet.
+/// 2. Put the new key in front: `[new, old]`. A session that the old key sealed is sealed again when it is next accessed.
+/// 3. Remove the old key, at the latest after the absolute timeout. The cookies that it sealed are absent from then on.
 ///
-/// After a leak begin with 3.: `[new]`, which ends all sessions.
+/// After a leak begin with step 3, `[new]`, which ends all sessions.
 ///
 /// # Examples
 ///
@@ -83,40 +84,37 @@ use crate::token::{SessionToken, TokenShape};
 /// assert_eq!(store(&[0; 32], &[0; 32]).unwrap_err(), ConfigError::ZeroKey);
 /// # Ok::<(), ConfigError>(())
 /// ```
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct CookieStore {
     keys: Arc<[CookieKey]>,
     audience: Arc<str>,
     max_chunks: u8,
     revocations: Option<Revocations>,
-    /// What was found expired, in whichever clone.
+    /// The sessions that this store or a clone found expired.
     ended: Arc<Ended<SessionHandle>>,
     /// Set by `bind`.
-    bound: Option<Arc<Bound>>,
-}
-
-/// What the store knows once it knows its cookie.
-struct Bound {
-    name: String,
-    max_text_len: usize,
-    max_record_len: usize,
-    /// The keys, in their order.
-    ring: Vec<Sealer>,
+    bound: Option<Arc<BoundCookie>>,
 }
 
 impl CookieStore {
     /// Creates a store of one key and one cookie.
     pub fn new(key: CookieKey) -> Self {
-        Self::builder([key]).finish()
+        Self::builder([key]).0
     }
 
     /// Starts with a ring of keys: the first seals, all open.
     pub fn builder(keys: impl IntoIterator<Item = CookieKey>) -> CookieStoreBuilder {
-        let keys = keys.into_iter().collect();
-        CookieStoreBuilder { keys, audience: String::new(), max_chunks: 1, revocations: None }
+        CookieStoreBuilder(Self {
+            keys: keys.into_iter().collect(),
+            audience: "".into(),
+            max_chunks: 1,
+            revocations: None,
+            ended: Arc::default(),
+            bound: None,
+        })
     }
 
-    /// Opens what is live and not revoked, and says whether the first key sealed it.
+    /// Opens a session that is live and not revoked. Returns whether the first key sealed it, too.
     async fn live(&self, token: &SessionToken, now: SystemTime) -> Result<Option<(Record, bool)>, StoreError> {
         let opened = self.open(token, now);
         if let (Some((record, _)), Some(list)) = (&opened, &self.revocations)
@@ -131,7 +129,8 @@ impl CookieStore {
         Ok(opened)
     }
 
-    /// Ends a session in all copies of its cookie, as far as the server knows of ends; `false` if it had ended already.
+    /// Ends a session in all copies of its cookie if there is a list of revocations. Returns `false` if it had ended
+    /// already.
     async fn end(&self, session: &Record, now: SystemTime) -> Result<bool, StoreError> {
         match &self.revocations {
             Some(list) => list.add(session, now).await,
@@ -139,56 +138,36 @@ impl CookieStore {
         }
     }
 
-    /// Opens what has not expired, and says whether the first key sealed it.
+    /// Opens a session that has not expired. Returns whether the first key sealed it, too.
     fn open(&self, token: &SessionToken, now: SystemTime) -> Option<(Record, bool)> {
-        let bound = self.bound.as_ref()?;
-        let text = token.secret();
-        if text.len() > bound.max_text_len {
-            return None;
-        }
-        let (at, plaintext) = seal::open(&bound.ring, text)?;
-        let record = plain::read(&plaintext)
-            .inspect_err(|error| {
-                tracing::warn!(
-                    name: "session.cookie.unreadable",
-                    key = ?token.key(), %error, "an authentic cookie holds no session"
-                );
-            })
-            .ok()?;
+        let (record, is_current) = self.bound.as_ref()?.open(token)?;
         if record.is_expired(now) {
             self.ended.note(record.handle, record.deadline);
             return None;
         }
-        (!self.ended.includes(record.handle, record.deadline)).then_some((record, at == 0))
+        (!self.ended.includes(record.handle, record.deadline)).then_some((record, is_current))
     }
 
     fn seal(&self, record: &Record) -> Result<SessionToken, StoreError> {
-        let bound = self.bound.as_ref().ok_or_else(|| StoreError::new(NOT_BOUND))?;
-        let (actual, allowed) = (record.encoded_len(), bound.max_record_len);
-        let plaintext = (actual <= allowed).then(|| plain::write(record)).flatten();
-        let plaintext = plaintext.ok_or_else(|| StoreError::too_large(actual, allowed))?;
-        let mut nonce = [0; seal::NONCE_LEN];
-        crate::random::fill(&mut nonce)?;
-        let text = bound.ring.first().and_then(|sealer| sealer.seal(nonce, &plaintext));
-        let text = text.ok_or_else(|| StoreError::new("the session could not be sealed"))?;
-        SessionToken::from_sealed(text).map_err(|_| StoreError::new("a sealed session is not base64url"))
+        const NOT_BOUND: &str =
+            "the cookie store does not know its cookie: call `bind`, as a `SessionLayer` does when it is built";
+        self.bound.as_ref().ok_or_else(|| StoreError::new(NOT_BOUND))?.seal(record)
     }
 }
 
-const NOT_BOUND: &str = "the cookie store does not know its cookie: call `bind`, as a `SessionLayer` does when built";
-
 impl SessionStore for CookieStore {
-    /// Returns the shape of text that fits into the cookie it is [bound](Self::bind) to; before that, none does.
+    /// Returns the shape of a text that fits into the cookie that the store is [bound](Self::bind) to; before that, no text
+    /// fits.
     fn token_shape(&self) -> TokenShape {
         TokenShape::sealed(self.bound.as_ref().map_or(0, |bound| bound.max_text_len), self.max_chunks)
     }
 
-    /// Returns whether the list of revocations does not wait either.
+    /// Returns whether no method waits: if there is a list of revocations, whether the list is immediate.
     fn is_immediate(&self) -> bool {
         self.revocations.as_ref().is_none_or(Revocations::is_immediate)
     }
 
-    /// Returns the longest record that is sure to fit: zero before [`bind`](Self::bind).
+    /// Returns the length of the longest record that is sure to fit: zero before [`bind`](Self::bind).
     fn max_record_len(&self) -> Option<usize> {
         Some(self.bound.as_ref().map_or(0, |bound| bound.max_record_len))
     }
@@ -199,15 +178,9 @@ impl SessionStore for CookieStore {
 
     /// Binds the store to the cookie's name and to the room that its attributes leave.
     ///
-    /// Until then it seals and opens nothing. A clone made before stays as it was.
+    /// Before that it seals and opens nothing. A clone made before stays unbound.
     fn bind(&mut self, cookie: &SessionCookie) {
-        let max_text_len = cookie.capacity(self.max_chunks);
-        self.bound = Some(Arc::new(Bound {
-            name: cookie.name().into(),
-            max_text_len,
-            max_record_len: plain::max_record_len(seal::max_plaintext_len(max_text_len)),
-            ring: self.keys.iter().map(|key| Sealer::new(key, cookie.name(), &self.audience)).collect(),
-        }));
+        self.bound = Some(Arc::new(BoundCookie::new(&self.keys, cookie, &self.audience, self.max_chunks)));
     }
 
     async fn load(&self, token: &SessionToken, now: SystemTime) -> Result<Loaded, StoreError> {
@@ -218,21 +191,21 @@ impl SessionStore for CookieStore {
         })
     }
 
-    /// Seals the record: always [`Created::Instead`]; `fresh` goes unused.
+    /// Seals the record: always [`Created::Instead`]; `fresh` is not used.
     ///
     /// # Errors
     ///
-    /// [Too large](StoreError::is_too_large), not bound, or no randomness.
+    /// The record is [too large](StoreError::is_too_large), the store is not bound, or there is no randomness.
     async fn create(&self, _: &SessionToken, record: &Arc<Record>, _: SystemTime) -> Result<Created, StoreError> {
         self.seal(record).map(Created::Instead)
     }
 
-    /// Seals the new state, where the token is live at `from`. The token itself stays good unless a renewal or a
-    /// tombstone ends it in the list of revocations.
+    /// Seals the new state if the token is live at `from`. The token itself stays good unless a renewal or a tombstone ends
+    /// it in the list of revocations.
     ///
     /// # Errors
     ///
-    /// As [`create`](Self::create), or the list failed; it may know the end all the same.
+    /// The errors of [`create`](Self::create), or the list of revocations failed. It may have noted the end all the same.
     async fn update(
         &self,
         token: &SessionToken,
@@ -246,11 +219,11 @@ impl SessionStore for CookieStore {
             _ if stored.version != from => (Updated::Conflict, false),
             Change::Replace(next, deadline) => {
                 let sealed = self.seal(&deadline.apply(stored.deadline(), next.clone()))?;
-                // Only a renewal replaces the secret.
+                // Only a renewal replaces the CSRF secret.
                 (Updated::Instead(sealed), next.csrf != stored.csrf)
             }
-            // What another request has written beside one that left the session empty stays.
-            Change::Retire(stone) => (Updated::Done, stone.kind() != TombstoneKind::Emptied),
+            // A session that was left empty does not end: the values that another request has written stay.
+            Change::Retire(tombstone) => (Updated::Done, tombstone.kind() != TombstoneKind::Emptied),
         };
         Ok(if ends && !self.end(&stored, now).await? { Updated::Gone } else { updated })
     }
@@ -259,7 +232,7 @@ impl SessionStore for CookieStore {
     ///
     /// # Errors
     ///
-    /// No randomness, or the list of revocations failed.
+    /// There is no randomness, or the list of revocations failed.
     async fn touch(
         &self,
         token: &SessionToken,
@@ -275,12 +248,12 @@ impl SessionStore for CookieStore {
         self.seal(&record).map(Updated::Instead)
     }
 
-    /// Ends the session in the list of revocations. Without one it says whether the session is live: removing the
-    /// client's cookie is then all that ends it, and a copy survives.
+    /// Ends the session in the list of revocations. Without a list it only reports whether the session is live: the removal
+    /// of the client's cookie is then all that ends the session, and a copy survives.
     ///
     /// # Errors
     ///
-    /// The list failed.
+    /// The list of revocations failed.
     async fn delete(&self, token: &SessionToken, _: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
         let Some((record, _)) = self.open(token, now) else { return Ok(Deleted::Absent) };
         Ok(if self.end(&record, now).await? { Deleted::Done } else { Deleted::Absent })
@@ -304,24 +277,12 @@ impl SessionStore for CookieStore {
         Err(StoreError::unsupported())
     }
 
-    /// Sweeps the list of revocations; there is nothing else to remove.
+    /// Sweeps the list of revocations, the only thing that the server keeps.
     async fn sweep(&self, limit: usize, now: SystemTime) -> Result<usize, StoreError> {
         match &self.revocations {
             Some(list) => list.sweep(limit, now).await,
             None => Ok(0),
         }
-    }
-}
-
-impl fmt::Debug for CookieStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CookieStore")
-            .field("keys", &self.keys.len())
-            .field("audience", &self.audience)
-            .field("max_chunks", &self.max_chunks)
-            .field("revocations", &self.revocations)
-            .field("cookie", &self.bound.as_ref().map(|bound| &bound.name))
-            .finish_non_exhaustive()
     }
 }
 
@@ -331,7 +292,7 @@ mod tests {
     use crate::clock::time;
     use crate::record::{Entry, SessionHandle, Values};
 
-    /// A record with a text of so many bytes.
+    /// Returns a record with a text of `len` bytes.
     pub(super) fn record(len: usize) -> Record {
         Record {
             created: 1_000_000,

@@ -37,7 +37,7 @@ use self::owners::OwnerDigest;
 use self::session::{OnDisk, SessionFile};
 use self::sweep::Cursor;
 use self::tree::{ShardDir, Tree};
-use super::told::{entry_left, unreadable};
+use super::log::{entry_left, unreadable};
 use super::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::error::{ConfigError, StoreError};
 use crate::record::{Record, Tombstone, TombstoneKind, Version};

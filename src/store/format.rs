@@ -1,7 +1,7 @@
 //! The bytes of a session where a store keeps it as one value, pinned by a test: a header of fixed width, the owner's
 //! name, the encoded body.
 //!
-//! | bytes | what |
+//! | bytes | contents |
 //! |---|---|
 //! | 0..8 | `session` and the format's number, 1 |
 //! | 8..16 | version; zero for a tombstone |
@@ -11,8 +11,8 @@
 //! | 40..48 | the start of the SHA-256 of store key, bytes 32..40, owner and body |
 //! | 48..64 | handle; zeros for a tombstone |
 //!
-//! Numbers are big-endian, times in microseconds since the Unix epoch. Redis' scripts read and move what is in the
-//! header and nothing behind it. The digest finds a value that was damaged, or that belongs to another session.
+//! Numbers are big-endian, times in microseconds since the Unix epoch. The scripts of Redis read and move fields of the
+//! header and nothing behind it. The digest reveals a value that is damaged or belongs to another session.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -20,17 +20,23 @@ use std::time::SystemTime;
 use sha2::{Digest as _, Sha256};
 
 use crate::clock::{micros, time};
+use crate::error::StoreError;
 use crate::record::{Head, Record, Tombstone, Version};
 use crate::store::Loaded;
 use crate::token::StoreKey;
 
 const MAGIC: [u8; 8] = *b"session\x01";
-const DIGEST_LEN: usize = 8;
 pub(super) const HEADER_LEN: usize = 64;
-/// What a handle takes, here and in an entry of an owner's list.
+/// The length of a handle, here and in an entry of an owner's list.
 pub(super) const HANDLE_LEN: usize = 16;
 
-/// How a value begins that is at this version and has the same deadline as another value.
+/// Checks a record against the longest that a store takes.
+pub(super) fn bounded(record: &Record, allowed: Option<usize>) -> Result<(), StoreError> {
+    let len = record.encoded_len();
+    allowed.filter(|allowed| len > *allowed).map_or(Ok(()), |allowed| Err(StoreError::too_large(len, allowed)))
+}
+
+/// Returns the start of a value at this version that has the deadline of another value.
 #[cfg(feature = "redis")]
 pub(super) fn beginning(version: Version, value: &[u8]) -> [u8; 24] {
     let mut start = [0; 24];
@@ -52,84 +58,65 @@ pub(super) fn tombstone(key: &StoreKey, tombstone: &Tombstone, now: SystemTime) 
     encode(key, &Head::new(None, tombstone.until(), now, None), &[0; HANDLE_LEN], &tombstone.encode())
 }
 
-/// A time as Redis' scripts compare it.
+/// Writes a time in the form that the scripts of Redis compare.
 #[cfg(feature = "redis")]
 pub(super) fn instant(time: SystemTime) -> [u8; 8] {
     micros(time).to_be_bytes()
 }
 
-/// What a value is.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found {
-    /// What has ended is [`Loaded::Absent`].
-    Ours(Loaded),
-    /// Somebody else's, damaged or of a newer format, and why.
-    Unreadable(String),
-}
-
-/// Reads the value that stands under a key.
-pub(super) fn decode(key: &StoreKey, bytes: &[u8], now: SystemTime) -> Found {
-    match read(key, bytes, now) {
-        Ok(loaded) => Found::Ours(loaded),
-        Err(why) => Found::Unreadable(why),
-    }
-}
-
 fn encode(key: &StoreKey, head: &Head, handle: &[u8; HANDLE_LEN], body: &[u8]) -> Vec<u8> {
-    let owner = head.owner.as_deref().unwrap_or_default();
-    let owner_len = head.owner.as_ref().map_or(0, |owner| owner.len() as u64 + 1);
-    let version = head.version.map_or(0, Version::get);
-    let mut out = Vec::with_capacity(HEADER_LEN + owner.len() + body.len());
-    out.extend_from_slice(&MAGIC);
-    for number in [version, micros(head.deadline), micros(head.seen), owner_len] {
-        out.extend_from_slice(&number.to_be_bytes());
-    }
-    out.extend_from_slice(&digest(key, owner_len, owner.as_bytes(), body));
-    out.extend_from_slice(handle);
-    out.extend_from_slice(owner.as_bytes());
-    out.extend_from_slice(body);
-    out
+    let owner = head.owner.as_deref().unwrap_or_default().as_bytes();
+    let owner_len = head.owner.as_ref().map_or(0, |owner| owner.len() as u64 + 1).to_be_bytes();
+    let numbers = [head.version.map_or(0, Version::get), micros(head.deadline), micros(head.seen)];
+    let [version, deadline, seen] = numbers.map(u64::to_be_bytes);
+    // With the length, since otherwise a value without an owner could turn into one whose owner has an empty name.
+    let digest = digest(&[key.as_bytes(), &owner_len, owner, body]);
+    let fields = [MAGIC, version, deadline, seen, owner_len, digest];
+    [fields.as_flattened(), handle, owner, body].concat()
 }
 
-fn read(key: &StoreKey, bytes: &[u8], now: SystemTime) -> Result<Loaded, String> {
-    let mut rest = bytes;
-    if take(&mut rest) != Some(MAGIC) {
+/// Reads the value that stands under a key; one that has ended is [`Loaded::Absent`].
+///
+/// # Errors
+///
+/// Why the value cannot be read: it is not a session, it is damaged or of a newer format.
+pub(super) fn decode(key: &StoreKey, bytes: &[u8], now: SystemTime) -> Result<Loaded, String> {
+    if !bytes.starts_with(&MAGIC) {
         return Err("not a session, or of a newer format".to_owned());
     }
-    let mut number = || take(&mut rest).map(u64::from_be_bytes).ok_or("cut off");
-    let (version, deadline, seen, owner_len) = (number()?, number()?, number()?, number()?);
-    let expected: [u8; DIGEST_LEN] = take(&mut rest).ok_or("cut off")?;
-    let handle: [u8; HANDLE_LEN] = take(&mut rest).ok_or("cut off")?;
+    let (header, rest) = bytes.split_at_checked(HEADER_LEN).ok_or("cut off")?;
+    let (&[_, version, deadline, seen, owner_len, expected, ref handle @ ..], _) = header.as_chunks::<8>() else {
+        return Err("cut off".to_owned());
+    };
+    let [version, deadline, seen] = [version, deadline, seen].map(u64::from_be_bytes);
     if deadline <= micros(now) {
         return Ok(Loaded::Absent);
     }
-    let name_len = usize::try_from(owner_len.saturating_sub(1)).map_err(|_| "impossible length of an owner's name")?;
+    let has_owner = owner_len != [0; 8];
+    let name_len = usize::try_from(u64::from_be_bytes(owner_len).saturating_sub(1));
+    let name_len = name_len.map_err(|_| "the length of the owner's name is impossible")?;
     let (owner, body) = rest.split_at_checked(name_len).ok_or("cut off")?;
-    if digest(key, owner_len, owner, body) != expected {
+    if digest(&[key.as_bytes(), &owner_len, owner, body]) != expected {
         return Err("damaged, or of another session".to_owned());
     }
-    let owner = str::from_utf8(owner).map_err(|_| "an owner's name that is not UTF-8")?;
-    let owner: Option<Arc<str>> = (owner_len > 0).then(|| owner.into());
-    let head = Head::new(Version::new(version), time(deadline), time(seen), owner);
+    let owner = str::from_utf8(owner).map_err(|_| "the owner's name is not UTF-8")?;
+    let head = Head::new(Version::new(version), time(deadline), time(seen), has_owner.then(|| Arc::from(owner)));
     let loaded = Loaded::decode(head, body, now).map_err(|error| error.to_string())?;
-    let is_same = match &loaded {
-        Loaded::Live(record) => *record.handle().as_bytes() == handle,
-        _ => handle == [0; HANDLE_LEN],
+    let expected = match &loaded {
+        Loaded::Live(record) => *record.handle().as_bytes(),
+        _ => [0; HANDLE_LEN],
     };
-    if is_same { Ok(loaded) } else { Err("another handle in front than inside".to_owned()) }
+    if handle.as_flattened() == expected {
+        Ok(loaded)
+    } else {
+        Err("header and record have different handles".to_owned())
+    }
 }
 
-/// With the length, or a value without an owner could turn into one whose owner has no name.
-fn digest(key: &StoreKey, owner_len: u64, owner: &[u8], body: &[u8]) -> [u8; DIGEST_LEN] {
-    let hash = Sha256::new().chain_update(key.as_bytes()).chain_update(owner_len.to_be_bytes());
-    let hash = hash.chain_update(owner).chain_update(body).finalize();
+/// Returns the start of the SHA-256 of these parts, one after the other.
+pub(super) fn digest(parts: &[&[u8]]) -> [u8; 8] {
+    let hash = parts.iter().fold(Sha256::new(), |hash, part| hash.chain_update(part)).finalize();
     std::array::from_fn(|index| hash[index])
-}
-
-fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
-    let (front, back) = rest.split_first_chunk()?;
-    *rest = back;
-    Some(*front)
 }
 
 #[cfg(test)]
@@ -164,8 +151,8 @@ mod tests {
         golden.extend(b"ada");
         golden.extend(sample().encode());
         assert_eq!(value, golden);
-        assert_eq!(decode(&key(), &value, time(0x10)), Found::Ours(Loaded::Live(sample().into())));
-        assert_eq!(decode(&key(), &value, time(0x11)), Found::Ours(Loaded::Absent));
+        assert_eq!(decode(&key(), &value, time(0x10)), Ok(Loaded::Live(sample().into())));
+        assert_eq!(decode(&key(), &value, time(0x11)), Ok(Loaded::Absent));
 
         let stone = Tombstone::new(TombstoneKind::Destroyed, Duration::from_micros(3), time(1));
         let value = tombstone(&key(), &stone, time(1));
@@ -174,7 +161,7 @@ mod tests {
             [[0, 0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 4], [0, 0, 0, 0, 0, 0, 0, 1], [0; 8]].concat()
         );
         assert_eq!(value[48..64], [0; 16]);
-        assert_eq!(decode(&key(), &value, time(1)), Found::Ours(Loaded::Tombstone(stone)));
+        assert_eq!(decode(&key(), &value, time(1)), Ok(Loaded::Tombstone(stone)));
     }
 
     #[test]
@@ -185,7 +172,7 @@ mod tests {
     }
 
     fn is_unreadable_when_changed(whole: &[u8]) {
-        let unreadable = |bytes: &[u8]| matches!(decode(&key(), bytes, time(0x10)), Found::Unreadable(_));
+        let unreadable = |bytes: &[u8]| decode(&key(), bytes, time(0x10)).is_err();
         for end in 0..whole.len() {
             assert!(unreadable(&whole[..end]), "cut at {end}");
         }
@@ -200,6 +187,6 @@ mod tests {
         assert!(unreadable(&[whole, b"x"].concat()));
         assert!(unreadable(b"") && unreadable(b"hello") && unreadable(&[0xff; 200]));
         let other = SessionToken::from_random([8; 24]).key();
-        assert!(matches!(decode(&other, whole, time(0x10)), Found::Unreadable(_)), "of another session");
+        assert!(decode(&other, whole, time(0x10)).is_err(), "of another session");
     }
 }

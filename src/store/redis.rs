@@ -58,8 +58,8 @@ pub use self::connect::RedisSource;
 use self::keyspace::{Keyspace, read};
 use self::link::RedisFailure;
 use self::script::ScriptReply;
-use super::format::{self, Found, instant};
-use super::told::unreadable;
+use super::format::{self, bounded, instant};
+use super::log::unreadable;
 use super::{Change, Created, Deadline, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::error::StoreError;
 use crate::record::{Record, Tombstone, TombstoneKind, Version};
@@ -116,11 +116,6 @@ const MAX_RECORD_LEN: usize = (512 << 20) - 1024;
 #[derive(Clone)]
 pub struct RedisStore(Arc<Keyspace>);
 
-fn bounded(record: &Record) -> Result<(), StoreError> {
-    let len = record.encoded_len();
-    if len > MAX_RECORD_LEN { Err(StoreError::too_large(len, MAX_RECORD_LEN)) } else { Ok(()) }
-}
-
 fn updated(reply: &ScriptReply) -> Result<Updated, StoreError> {
     match &*reply.word {
         b"done" => Ok(Updated::Done),
@@ -150,9 +145,9 @@ impl SessionStore for RedisStore {
         let why = match self.0.link.send(redis::cmd("GET").arg(self.0.name(&key))).await {
             Ok(Value::Nil) => return Ok(Loaded::Absent),
             Ok(Value::BulkString(value)) => match format::decode(&key, &value, now) {
-                Found::Ours(Loaded::Absent) => None,
-                Found::Ours(loaded) => return Ok(loaded),
-                Found::Unreadable(why) => Some(why),
+                Ok(Loaded::Absent) => None,
+                Ok(loaded) => return Ok(loaded),
+                Err(why) => Some(why),
             },
             Ok(_) => return Err(RedisFailure::Reply.into()),
             Err(RedisFailure::Redis(error)) if error.code() == Some("WRONGTYPE") => Some("not a string".to_owned()),
@@ -165,7 +160,7 @@ impl SessionStore for RedisStore {
     }
 
     async fn create(&self, fresh: &SessionToken, record: &Arc<Record>, now: SystemTime) -> Result<Created, StoreError> {
-        bounded(record)?;
+        bounded(record, self.max_record_len())?;
         let key = fresh.key();
         let value = format::record(&key, record);
         let reply = self.0.step(&self.0.scripts.create, &key, &[&instant(now), &value]).await?;
@@ -188,7 +183,7 @@ impl SessionStore for RedisStore {
             Change::Retire(tombstone) => return updated(&self.0.retire(&key, Some(from), tombstone, now).await?),
             Change::Replace(next, deadline) => (next, deadline),
         };
-        bounded(next)?;
+        bounded(next, self.max_record_len())?;
         let deadline: &[u8] = match deadline {
             Deadline::Keep => b"keep",
             Deadline::Extend => b"extend",

@@ -1,40 +1,41 @@
 //! Sessions that only their own token opens.
 
+// The encryption of one record.
+mod encryption;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chacha20poly1305::aead::{Aead as _, Payload};
-use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, XNonce};
-
+use self::encryption::{NONCE_LEN, longest_record, seal, unseal};
+use super::format::bounded;
 use super::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::cookie::SessionCookie;
 use crate::error::{ConfigError, StoreError};
-use crate::record::{Entry, Record, Values, Version};
+use crate::record::{Record, Version};
 use crate::token::{SessionToken, TokenShape};
 
-/// Encrypts what sessions hold before a store on the server gets it, each under a key that only its token gives.
+/// A store that encrypts the contents of sessions before a server-side store gets them, each under a key that only the
+/// session's token gives.
 ///
-/// A dump of the store, a backup or a look into its database then shows no value: what opens a session is with the
-/// client, and the store has no more than a digest of it. There is no key to keep.
+/// A dump of the store, a backup or a look into its database then shows no value: the client holds the token that opens
+/// a session, and the store has no more than a digest of it. There is no key to keep.
 ///
 /// # What is sealed
 ///
-/// Keys, values, flash and the CSRF secret, with XChaCha20-Poly1305 (RFC 8439, with the 192-bit nonce of
+/// Keys, values, flash and the CSRF secret are sealed with XChaCha20-Poly1305 (RFC 8439, with the 192-bit nonce of
 /// draft-irtf-cfrg-xchacha) under a key derived from the token by HKDF-SHA-256 (RFC 5869), padded so that their length
-/// tells little. What the store works with stays readable: version, times, the public handle and the owner's name,
-/// by which an owner's sessions are listed and revoked.
+/// tells little. The store works with version, times, the public handle and the owner's name, by which it lists and
+/// revokes an owner's sessions: these stay readable.
 ///
-/// Version, owner, handle, the time of the sign-in, when the session began and when it ends at the latest are bound in:
-/// where somebody has changed them, or moved a record to another session's place, it does not open. What does not open
-/// is absent, with a warning, and stays in the store until its deadline.
+/// Version, owner, handle, the time of the sign-in, when the session began and when it ends at the latest are bound in. If
+/// somebody has changed them, or moved a record to another session's place, the record does not open. A record that
+/// does not open is absent, with a warning, and stays in the store until its deadline.
 ///
 /// # What is not prevented
 ///
-/// Whoever can *write* to the store can remove sessions, put an earlier state of a session back in its place, and move
-/// its deadline, which a touch moves without opening anything. And `MemoryStore` is in the memory
-/// of a process that tokens pass through: sealing is for what outlives the process or leaves it.
+/// Somebody who can *write* to the store can remove sessions, put an earlier state of a session back in its place, and
+/// move its deadline, which a touch moves without opening anything. `MemoryStore` is in the memory of a process that
+/// tokens pass through: sealing is for data that outlives the process or leaves it.
 ///
 /// # Cost
 ///
@@ -61,11 +62,11 @@ pub struct Sealed<S> {
 }
 
 impl<S: SessionStore> Sealed<S> {
-    /// Seals what this store keeps.
+    /// Seals the sessions of this store.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::ClientSideStore`] for a store like `CookieStore`, which seals anyway.
+    /// [`ConfigError::ClientSideStore`] for a client-side store, `CookieStore`, which seals anyway.
     pub fn new(store: S) -> Result<Self, ConfigError> {
         if store.token_shape().is_sealed() {
             return Err(ConfigError::ClientSideStore("Sealed"));
@@ -74,18 +75,14 @@ impl<S: SessionStore> Sealed<S> {
     }
 
     fn seal(&self, token: &SessionToken, record: &Record) -> Result<Record, StoreError> {
-        if let Some(allowed) = self.max_record_len()
-            && record.encoded_len() > allowed
-        {
-            return Err(StoreError::too_large(record.encoded_len(), allowed));
-        }
+        bounded(record, self.max_record_len())?;
         let mut nonce = [0; NONCE_LEN];
         crate::random::fill(&mut nonce)?;
         seal(token, record, nonce).ok_or_else(|| StoreError::new("the session could not be sealed"))
     }
 }
 
-/// Every call is one call of the store inside, and as atomic, durable and safe to drop.
+/// Every call is one call of the wrapped store, and as atomic, durable and safe to drop.
 impl<S: SessionStore> SessionStore for Sealed<S> {
     fn token_shape(&self) -> TokenShape {
         self.store.token_shape()
@@ -95,7 +92,7 @@ impl<S: SessionStore> SessionStore for Sealed<S> {
         self.store.is_immediate()
     }
 
-    /// Returns the longest record that fits into the store once it is sealed.
+    /// Returns the length of the longest record that fits into the store once it is sealed.
     fn max_record_len(&self) -> Option<usize> {
         self.store.max_record_len().map(longest_record)
     }
@@ -112,7 +109,7 @@ impl<S: SessionStore> SessionStore for Sealed<S> {
         Ok(match self.store.load(token, now).await? {
             Loaded::Live(sealed) => open(token, &sealed).map_or(Loaded::Absent, Loaded::Live),
             Loaded::Outdated(sealed) => open(token, &sealed).map_or(Loaded::Absent, Loaded::Outdated),
-            // The successor in a tombstone is sealed already.
+            // A tombstone's successor is sealed already.
             found @ (Loaded::Tombstone(_) | Loaded::Absent) => found,
         })
     }
@@ -163,34 +160,7 @@ impl<S: SessionStore> SessionStore for Sealed<S> {
     }
 }
 
-const NONCE_LEN: usize = 24;
-const TAG_LEN: usize = 16;
-/// The one value of a sealed record: base64url without padding of nonce, ciphertext and tag, as a JSON string.
-const KEY: &str = "sealed";
-/// Ends the encoded record; zeros follow up to a multiple of [`BLOCK`].
-const END: u8 = 1;
-const BLOCK: usize = 32;
-
-/// The record that the store is given.
-fn seal(token: &SessionToken, record: &Record, nonce: [u8; NONCE_LEN]) -> Option<Record> {
-    let mut plaintext = record.encode();
-    plaintext.push(END);
-    plaintext.resize(plaintext.len().next_multiple_of(BLOCK), 0);
-    let mut shell = Record {
-        csrf: Default::default(),
-        pinned: false,
-        flash: Values::default(),
-        values: Values::default(),
-        ..record.clone()
-    };
-    let payload = Payload { msg: &plaintext, aad: &associated(&shell) };
-    let ciphertext = cipher(token).encrypt(&XNonce::from(nonce), payload).ok()?;
-    let text = URL_SAFE_NO_PAD.encode([nonce.as_slice(), &ciphertext].concat());
-    shell.values = Values::from_sorted(vec![Entry::new(KEY, &format!("\"{text}\""))]);
-    Some(shell)
-}
-
-/// The record that was sealed, with the times to which it has been touched since.
+/// Opens a stored record, and warns where it does not open.
 fn open(token: &SessionToken, sealed: &Record) -> Option<Arc<Record>> {
     let opened = unseal(token, sealed);
     if opened.is_none() {
@@ -200,178 +170,4 @@ fn open(token: &SessionToken, sealed: &Record) -> Option<Arc<Record>> {
         );
     }
     opened.map(Arc::new)
-}
-
-fn unseal(token: &SessionToken, sealed: &Record) -> Option<Record> {
-    let [entry] = sealed.values.entries() else { return None };
-    let text = entry.json().strip_prefix('"')?.strip_suffix('"').filter(|_| entry.key() == KEY)?;
-    let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-    let (nonce, ciphertext) = bytes.split_first_chunk::<NONCE_LEN>()?;
-    let shell = Record { values: Values::default(), ..sealed.clone() };
-    let payload = Payload { msg: ciphertext, aad: &associated(&shell) };
-    let plaintext = cipher(token).decrypt(&XNonce::from(*nonce), payload).ok()?;
-    let end = plaintext.iter().rposition(|byte| *byte != 0)?;
-    // An older or newer build may have sealed it: it is read as strictly as any bytes.
-    let body = (plaintext[end] == END).then(|| &plaintext[..end])?;
-    Record::decode(sealed.head(), body).ok()
-}
-
-/// What must not be changed though it is readable: all but the two times that a touch moves. The key binds the token.
-fn associated(shell: &Record) -> Vec<u8> {
-    let has_owner = [u8::from(shell.owner.is_some())];
-    let owner = shell.owner.as_deref().unwrap_or_default().as_bytes();
-    [&shell.version.get().to_be_bytes(), shell.encode().as_slice(), &has_owner, owner].concat()
-}
-
-fn cipher(token: &SessionToken) -> XChaCha20Poly1305 {
-    let key: [u8; 32] = token.derive(b"tower-session-layer sealed v1");
-    XChaCha20Poly1305::new(&key.into())
-}
-
-/// The longest record that takes at most `max` bytes once it is sealed, whatever its owner's name.
-fn longest_record(max: usize) -> usize {
-    let shell = Record { values: Values::from_sorted(vec![Entry::new(KEY, "\"\"")]), ..crate::session::blank() };
-    // Four characters carry three bytes.
-    let bytes = max.saturating_sub(shell.encoded_len()) / 4 * 3;
-    bytes.saturating_sub(NONCE_LEN + TAG_LEN + BLOCK)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::time;
-    use crate::record::{CSRF_LEN, SessionHandle};
-
-    fn token(n: u8) -> SessionToken {
-        SessionToken::from_random([n; 24])
-    }
-
-    /// A record whose one value is a text of so many bytes.
-    fn record(len: usize) -> Record {
-        Record {
-            created: 1,
-            seen: 2,
-            deadline: 3,
-            absolute: 4,
-            idle: 5,
-            signed_in: 6,
-            renewed: 0,
-            version: Version::new(7).unwrap(),
-            handle: SessionHandle::from_bytes([8; 16]),
-            owner: Some("ada".into()),
-            csrf: [9; CSRF_LEN],
-            pinned: true,
-            flash: Values::from_sorted(vec![Entry::new("note", "\"hi\"")]),
-            values: Values::from_sorted(vec![Entry::new("text", &format!("\"{}\"", "x".repeat(len)))]),
-        }
-    }
-
-    fn sealed(record: &Record) -> Record {
-        seal(&token(1), record, [3; NONCE_LEN]).unwrap()
-    }
-
-    #[test]
-    fn a_record_opens_as_it_was_sealed_and_touched() {
-        for len in 0..70 {
-            let mut record = record(len);
-            let mut sealed = sealed(&record);
-            assert_eq!(unseal(&token(1), &sealed).as_ref(), Some(&record));
-            for touched in [&mut record, &mut sealed] {
-                touched.touch(time(30), time(20));
-            }
-            assert_eq!(unseal(&token(1), &sealed), Some(record));
-        }
-    }
-
-    #[test]
-    fn what_the_store_is_given_shows_no_secret() {
-        let sealed = sealed(&record(5));
-        assert_eq!((sealed.csrf, sealed.pinned, sealed.flash.is_empty()), ([0; CSRF_LEN], false, true));
-        let text = sealed.values.get(KEY).unwrap().json();
-        let bytes = [sealed.encode(), URL_SAFE_NO_PAD.decode(text.trim_matches('"')).unwrap()].concat();
-        for secret in [b"text".as_slice(), b"xxxxx", b"note", b"hi", &[9; 8], &[1; 8]] {
-            assert!(!bytes.windows(secret.len()).any(|window| window == secret));
-        }
-        assert_eq!(sealed.head(), record(5).head());
-    }
-
-    #[test]
-    fn small_differences_have_one_length() {
-        let lens = [16, 24, 46].map(|len| sealed(&record(len)).encoded_len());
-        assert_eq!(lens, [lens[0]; 3]);
-    }
-
-    #[test]
-    fn nothing_that_was_changed_or_moved_opens() {
-        let whole = sealed(&record(5));
-        assert!(unseal(&token(1), &whole).is_some());
-        assert_eq!(unseal(&token(2), &whole), None, "another token");
-        assert_eq!(unseal(&token(1), &record(5)), None, "never sealed");
-        let changes: [(&str, fn(&mut Record)); 15] = [
-            ("version", |record| record.version = Version::new(8).unwrap()),
-            ("owner", |record| record.owner = Some("eve".into())),
-            ("no owner", |record| record.owner = None),
-            ("created", |record| record.created = 2),
-            ("absolute", |record| record.absolute = 5),
-            ("idle", |record| record.idle = 6),
-            ("signed_in", |record| record.signed_in = 7),
-            ("renewed", |record| record.renewed = 7),
-            ("handle", |record| record.handle = SessionHandle::from_bytes([7; 16])),
-            ("csrf", |record| record.csrf = [1; CSRF_LEN]),
-            ("pinned", |record| record.pinned = true),
-            ("flash", |record| record.flash.insert(Entry::new("note", "1"))),
-            ("another value", |record| record.values.insert(Entry::new("more", "1"))),
-            ("no value", |record| record.values = Values::default()),
-            ("another key", |record| {
-                let entry = record.values.remove(KEY).unwrap();
-                record.values.insert(Entry::new("other", entry.json()));
-            }),
-        ];
-        for (what, change) in changes {
-            let mut changed = whole.clone();
-            change(&mut changed);
-            assert_eq!(unseal(&token(1), &changed), None, "{what}");
-        }
-        let without_owner = Record { owner: None, ..record(5) };
-        let nobody = Record { owner: Some("".into()), ..sealed(&without_owner) };
-        assert_eq!(unseal(&token(1), &nobody), None, "an owner without a name");
-
-        let text = whole.values.get(KEY).unwrap().json().to_owned();
-        for at in 0..text.len() {
-            for other in ["A", "B", "\"", " "] {
-                let changed = [&text[..at], other, &text[at + 1..]].concat();
-                let cut = [&text[..at], "\""].concat();
-                for json in [changed, cut].into_iter().filter(|json| *json != text) {
-                    let values = Values::from_sorted(vec![Entry::new(KEY, &json)]);
-                    let changed = Record { values, ..whole.clone() };
-                    assert_eq!(unseal(&token(1), &changed), None, "digit {at}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn the_longest_record_fits_whatever_its_owner_is_called() {
-        for max in (0..3_000).step_by(7) {
-            let longest = longest_record(max);
-            for owner in [0, 1, 2, 31, 32, 33, 200] {
-                let mut record = Record { owner: Some("o".repeat(owner).into()), ..record(0) };
-                let Some(len) = longest.checked_sub(record.encoded_len()) else { continue };
-                record.values = Values::from_sorted(vec![Entry::new("text", &format!("\"{}\"", "x".repeat(len)))]);
-                assert_eq!(record.encoded_len(), longest);
-                let taken = sealed(&record).encoded_len();
-                assert!(taken <= max, "{longest} bytes with an owner of {owner} take {taken} of {max}");
-            }
-        }
-        assert!(longest_record(3_000) > 2_000);
-    }
-
-    #[test]
-    fn the_format_is_pinned() {
-        // Computed from the layout and the standards by another program.
-        let text = "\"AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMD1iro45IbOiy_WKBagHXI7eSeJPMtDG4ZDUHgQ5v2dRF0lpFcVOJMhJAYPkbAJdxY\
-             HNxpMNU7SPGylDXtvTv1jSxrB_tMgY5m0poODbe7HuCGA_AvLad3YPqMB4M2jQJk1x6tyKHYjI_OT9rqNqu-9UtqLdupusSD\
-             LFKIEu_nzI9aSyKP6YyZUhL_kOc0aq7A\"";
-        assert_eq!(sealed(&record(5)).values.get(KEY).unwrap().json(), text);
-    }
 }

@@ -1,4 +1,4 @@
-//! The cached sessions, and what ends their time.
+//! The cached sessions, and the events that remove them.
 
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
@@ -7,53 +7,58 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use moka::sync::Cache;
 
-use super::age::Steady;
+use super::monotonic::MonotonicClock;
 use crate::record::{Entry, Record};
 use crate::store::Loaded;
 use crate::token::StoreKey;
 
+/// The cache in front of a store.
 pub(super) struct Front {
-    cache: Cache<StoreKey, Known>,
+    cache: Cache<StoreKey, CachedRecord>,
     /// In microseconds.
     max_staleness: u64,
-    clock: Steady,
-    /// How many writes there were to the sessions of each stripe: a load puts nothing into the cache if there was one
-    /// since it began. The lock makes looking and putting one step.
+    clock: MonotonicClock,
+    /// The number of writes to the sessions of each stripe. A load puts nothing into the cache if a write happened since
+    /// the load began; the lock makes the check and the insertion one step.
     writes: [Mutex<u64>; STRIPES],
-    /// How many revocations there were.
+    /// The number of revocations.
     revocations: AtomicU64,
-    /// The last of them that concerned an owner of the stripe. A session that was read before is none of the cache's: a
-    /// revocation knows its owner, not the sessions, and there are few enough that those of other owners may go too.
+    /// The last revocation that concerned an owner of the stripe. No session that was read before it is served.
+    ///
+    /// A revocation knows its owner, not the sessions. Revocations are so rare that the sessions of other owners in the
+    /// stripe may go too.
     revoked: [AtomicU64; STRIPES],
     hasher: RandomState,
 }
 
 const STRIPES: usize = 256;
 
-/// A live session as it was read.
+/// A live session as a load read it.
 #[derive(Clone)]
-struct Known {
+struct CachedRecord {
     record: Arc<Record>,
     read: Moment,
-    /// For how long it is good, in microseconds.
+    /// For how long the record may be served, in microseconds.
     lasts: u64,
 }
 
-/// When a load began: by the steady clock, and after how many revocations.
+/// The beginning of a load.
 #[derive(Clone, Copy)]
 struct Moment {
+    /// The time by the monotonic clock.
     at: u64,
+    /// The number of revocations before it.
     revocations: u64,
 }
 
-/// What the cache has to say to a load.
-pub(super) enum Found {
-    Known(Arc<Record>),
-    Unknown(Asked),
+/// The cache's answer to a load.
+pub(super) enum Lookup {
+    Hit(Arc<Record>),
+    Miss(BackLoad),
 }
 
-/// A load of the store behind, from its beginning on.
-pub(super) struct Asked {
+/// A load of the store behind that is under way.
+pub(super) struct BackLoad {
     key: StoreKey,
     now: u64,
     begun: Moment,
@@ -62,11 +67,11 @@ pub(super) struct Asked {
 
 impl Front {
     pub(super) fn new(max_staleness: u64, max_bytes: u64) -> Self {
-        let weigh = |_: &StoreKey, known: &Known| known.weight();
+        let weigh = |_: &StoreKey, cached: &CachedRecord| cached.weight();
         Self {
             cache: Cache::builder().max_capacity(max_bytes).weigher(weigh).build(),
             max_staleness,
-            clock: Steady::default(),
+            clock: MonotonicClock::default(),
             writes: std::array::from_fn(|_| Mutex::default()),
             revocations: AtomicU64::default(),
             revoked: std::array::from_fn(|_| AtomicU64::default()),
@@ -75,53 +80,58 @@ impl Front {
     }
 
     /// Looks a session up at a call's `now`, in microseconds.
-    pub(super) fn find(&self, key: StoreKey, now: u64) -> Found {
+    pub(super) fn find(&self, key: StoreKey, now: u64) -> Lookup {
         let at = self.clock.at(now);
         match self.cache.get(&key) {
-            Some(known) if self.is_good(&known, at) => Found::Known(known.record),
-            _ => Found::Unknown(Asked {
-                key,
-                now,
-                begun: Moment { at, revocations: self.revocations.load(Acquire) },
-                writes: *self.writes(key),
-            }),
+            Some(cached) if self.is_good(&cached, at) => Lookup::Hit(cached.record),
+            _ => {
+                let begun = Moment { at, revocations: self.revocations.load(Acquire) };
+                Lookup::Miss(BackLoad { key, now, begun, writes: *self.writes(key) })
+            }
         }
     }
 
-    /// Keeps what a load brought, unless a write has overtaken it.
-    pub(super) fn keep(&self, asked: &Asked, loaded: &Loaded) {
+    /// Keeps the result of a load, unless a write has overtaken it.
+    pub(super) fn keep(&self, load: &BackLoad, loaded: &Loaded) {
         let Loaded::Live(record) = loaded else {
-            self.cache.invalidate(&asked.key);
+            self.cache.invalidate(&load.key);
             return;
         };
-        // Past its deadline the store behind is asked: it may know of a touch, and must know what was found expired.
-        let lasts = self.max_staleness.min(record.deadline.saturating_sub(asked.now));
-        let known = Known { record: Arc::clone(record), read: asked.begun, lasts };
-        let writes = self.writes(asked.key);
-        if *writes == asked.writes {
-            self.cache.insert(asked.key, known);
+        // After the deadline the store behind is asked: it may know of a touch, and must know what was found expired.
+        let lasts = self.max_staleness.min(record.deadline.saturating_sub(load.now));
+        let cached = CachedRecord { record: Arc::clone(record), read: load.begun, lasts };
+        let writes = self.writes(load.key);
+        if *writes == load.writes {
+            self.cache.insert(load.key, cached);
         }
     }
 
-    /// Lets the time of a call count that asks the cache nothing.
+    /// Shows the clock the time of a call that asks the cache nothing.
     pub(super) fn see(&self, now: u64) {
         self.clock.at(now);
     }
 
-    /// A write to a session: when it ends, in whichever way, what is known of the session is forgotten.
-    pub(super) fn writing(&self, key: StoreKey) -> Writing<'_> {
-        Writing { front: self, key }
+    /// Returns a guard for a write to a session. Its drop, however the write ends, removes the session from the cache.
+    pub(super) fn writing(&self, key: StoreKey) -> OnDrop<impl FnMut()> {
+        OnDrop(move || {
+            let mut writes = self.writes(key);
+            *writes += 1;
+            self.cache.invalidate(&key);
+        })
     }
 
-    /// The same for the sessions of an owner.
-    pub(super) fn revoking<'a>(&'a self, owner: &'a str) -> Revoking<'a> {
-        Revoking { front: self, owner }
+    /// Returns a guard for a revocation. Its drop, however the revocation ends, ends the service of the owner's sessions.
+    pub(super) fn revoking(&self, owner: &str) -> OnDrop<impl FnMut()> {
+        OnDrop(move || {
+            let last = self.revocations.fetch_add(1, AcqRel) + 1;
+            self.revoked(owner).fetch_max(last, AcqRel);
+        })
     }
 
-    fn is_good(&self, known: &Known, at: u64) -> bool {
-        let is_revoked = |owner| known.read.revocations < self.revoked(owner).load(Acquire);
-        // Calls that overtake each other may show a moment before it was read: that wraps around to an age beyond all.
-        at.wrapping_sub(known.read.at) < known.lasts && !known.record.owner().is_some_and(is_revoked)
+    fn is_good(&self, cached: &CachedRecord, at: u64) -> bool {
+        let is_revoked = |owner| cached.read.revocations < self.revoked(owner).load(Acquire);
+        // Calls that overtake each other may show a moment before the read: that wraps around to an age beyond all bounds.
+        at.wrapping_sub(cached.read.at) < cached.lasts && !cached.record.owner().is_some_and(is_revoked)
     }
 
     fn writes(&self, key: StoreKey) -> MutexGuard<'_, u64> {
@@ -133,8 +143,12 @@ impl Front {
     }
 }
 
-impl Known {
+impl CachedRecord {
     fn weight(&self) -> u32 {
+        /// The record, its key and what the cache itself keeps of both.
+        const RECORD_BYTES: usize = size_of::<Record>() + size_of::<(StoreKey, CachedRecord)>() + 64;
+        /// The pointer to a value and the headers of its allocation.
+        const ENTRY_BYTES: usize = size_of::<Entry>() + 32;
         let entries = self.record.values.entries().len() + self.record.flash.entries().len();
         let owner = self.record.owner().map_or(0, str::len);
         let bytes = RECORD_BYTES + owner + entries * ENTRY_BYTES + self.record.size();
@@ -142,39 +156,18 @@ impl Known {
     }
 }
 
-/// The record, its key and what the cache itself keeps of both.
-const RECORD_BYTES: usize = size_of::<Record>() + size_of::<(StoreKey, Known)>() + 64;
-/// A value's pointer and the headers of its allocation.
-const ENTRY_BYTES: usize = size_of::<Entry>() + 32;
-
 impl fmt::Debug for Front {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Front").field("sessions", &self.cache.entry_count()).finish_non_exhaustive()
     }
 }
 
-pub(super) struct Writing<'a> {
-    front: &'a Front,
-    key: StoreKey,
-}
+/// A guard that runs a closure when it is dropped.
+pub(super) struct OnDrop<F: FnMut()>(F);
 
-impl Drop for Writing<'_> {
+impl<F: FnMut()> Drop for OnDrop<F> {
     fn drop(&mut self) {
-        let mut writes = self.front.writes(self.key);
-        *writes += 1;
-        self.front.cache.invalidate(&self.key);
-    }
-}
-
-pub(super) struct Revoking<'a> {
-    front: &'a Front,
-    owner: &'a str,
-}
-
-impl Drop for Revoking<'_> {
-    fn drop(&mut self) {
-        let last = self.front.revocations.fetch_add(1, AcqRel) + 1;
-        self.front.revoked(self.owner).fetch_max(last, AcqRel);
+        (self.0)();
     }
 }
 
@@ -193,8 +186,8 @@ mod tests {
         let live = Loaded::Live(Record { deadline: 1_000, values, ..blank() }.into());
         for n in 0..1_000_u64 {
             let token = SessionToken::from_random(std::array::from_fn(|at| n.to_be_bytes()[at % 8]));
-            let Found::Unknown(asked) = front.find(token.key(), 0) else { panic!("known before it was asked for") };
-            front.keep(&asked, &live);
+            let Lookup::Miss(load) = front.find(token.key(), 0) else { panic!("known before it was asked for") };
+            front.keep(&load, &live);
         }
         front.cache.run_pending_tasks();
         let (count, bytes) = (front.cache.entry_count(), front.cache.weighted_size());

@@ -1,13 +1,11 @@
 //! A cookie store's options.
 
-use std::sync::Arc;
-
+use super::CookieStore;
 use super::revocations::Revocations;
-use super::{CookieKey, CookieStore};
 use crate::error::ConfigError;
 use crate::store::SessionStore;
 
-/// Collects a [`CookieStore`]'s keys and options; see [`CookieStore::builder`].
+/// The keys and options of a [`CookieStore`]; see [`CookieStore::builder`].
 ///
 /// # Examples
 ///
@@ -21,44 +19,39 @@ use crate::store::SessionStore;
 /// ```
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until `build` is called"]
-pub struct CookieStoreBuilder {
-    pub(super) keys: Vec<CookieKey>,
-    pub(super) audience: String,
-    pub(super) max_chunks: u8,
-    pub(super) revocations: Option<Revocations>,
-}
+pub struct CookieStoreBuilder(pub(super) CookieStore);
 
 impl CookieStoreBuilder {
-    /// Sets over how many cookies a session may be spread, 1 to 3; 1 by default, since every request carries them all.
+    /// Sets the most cookies that a session may be spread over, 1 to 3; 1 by default, since every request carries them all.
     pub fn max_chunks(mut self, max_chunks: u8) -> Self {
-        self.max_chunks = max_chunks;
+        self.0.max_chunks = max_chunks;
         self
     }
 
-    /// Names whom the sessions are for, such as an application or a stage; empty by default.
+    /// Sets the audience of the sessions, such as an application or a stage; empty by default.
     ///
-    /// It is bound into the seal: where several applications share a key, none opens a session of another audience.
-    /// Changing it ends all sessions.
+    /// The audience is bound into the seal: of several applications that share a key, none opens a session of another
+    /// audience. Changing it ends all sessions.
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
-        self.audience = audience.into();
+        self.0.audience = audience.into().into();
         self
     }
 
-    /// Notes in a store on the server which sessions have ended, so that no copy of their cookies opens; off by
-    /// default.
+    /// Sets the list of revocations: a server-side store that remembers the ended sessions, so that no copy of their cookies
+    /// opens; none by default.
     ///
     /// [Destroying](crate::Session::destroy) a session, [renewing](crate::Session::renew) it and
-    /// [signing in](crate::Session::sign_in) note what was there before until its absolute deadline. The list so holds a
+    /// [signing in](crate::Session::sign_in) note the session before that until its absolute deadline. The list holds a
     /// small record for each of them and nothing of a session, not even its token. Every server of the application must
-    /// use the same list: an end is known where the list is, as soon as the list knows it.
+    /// use the same list: an end counts as soon as the list has it.
     ///
-    /// It costs one read of the list for each request with a cookie that opens, and another when the session is
-    /// written or refreshed. When the list fails the store does, with a 503: a session that may have ended is neither
-    /// let in nor taken for absent. A session that a request leaves empty is not noted, and owners' sessions still
-    /// cannot be listed or revoked.
+    /// The list costs one read for each request with a cookie that opens, and another when the session is written or
+    /// refreshed. When the list fails the store fails, with a 503: a session that may have ended is neither let in nor
+    /// taken for absent. A session that a request leaves empty is not noted, and owners' sessions still cannot be listed
+    /// or revoked.
     ///
-    /// What the list forgets too early opens again. `MemoryStore` forgets everything when the
-    /// process ends, and whatever exceeds its bounds.
+    /// A session that the list forgets too early opens again. `MemoryStore` forgets everything when the process ends, and
+    /// the sessions that exceed its bounds.
     ///
     /// # Examples
     ///
@@ -78,37 +71,27 @@ impl CookieStoreBuilder {
     /// # fn main() {}
     /// ```
     pub fn revocations(mut self, list: impl SessionStore) -> Self {
-        self.revocations = Some(Revocations::new(list));
+        self.0.revocations = Some(Revocations::new(list));
         self
     }
 
-    /// Checks the options.
+    /// Creates the store.
     ///
     /// # Errors
     ///
     /// [`ConfigError::NoKey`] without a key, [`ConfigError::MaxChunks`] outside 1 to 3,
     /// [`ConfigError::ClientSideStore`] where the list of revocations is a cookie store.
     pub fn build(self) -> Result<CookieStore, ConfigError> {
-        if self.keys.is_empty() {
+        let Self(store) = self;
+        if store.keys.is_empty() {
             return Err(ConfigError::NoKey);
         }
-        if !(1..=3).contains(&self.max_chunks) {
-            return Err(ConfigError::MaxChunks(self.max_chunks));
+        if !(1..=3).contains(&store.max_chunks) {
+            return Err(ConfigError::MaxChunks(store.max_chunks));
         }
-        if self.revocations.as_ref().is_some_and(|list| !list.is_server_side()) {
+        if store.revocations.as_ref().is_some_and(|list| !list.is_server_side()) {
             return Err(ConfigError::ClientSideStore("revocations"));
         }
-        Ok(self.finish())
-    }
-
-    pub(super) fn finish(self) -> CookieStore {
-        CookieStore {
-            keys: self.keys.into(),
-            audience: self.audience.into(),
-            max_chunks: self.max_chunks,
-            revocations: self.revocations,
-            ended: Arc::default(),
-            bound: None,
-        }
+        Ok(store)
     }
 }

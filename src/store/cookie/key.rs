@@ -1,4 +1,4 @@
-//! A configured secret, and what is derived from it.
+//! A configured secret, and the keys that are derived from it.
 
 use std::fmt;
 use std::io;
@@ -8,16 +8,16 @@ use sha2::Sha256;
 
 use crate::error::ConfigError;
 
-/// Fewer bytes than the sealing key itself has would make the key the weakest part.
+/// A secret shorter than the derived sealing key would be the weakest part.
 const MIN_LEN: usize = 32;
 const AEAD_LEN: usize = 32;
 pub(super) const ID_LEN: usize = 8;
 
 /// A secret that seals sessions: at least 32 random bytes, the same on every server of an application.
 ///
-/// Neither `Debug` nor anything else gives the bytes back. What seals is derived from them by HKDF-SHA256 (RFC 5869),
-/// and so is, independently, the 8 byte id by which a cookie names its key; a secret that also serves another purpose
-/// gives away nothing of that.
+/// Neither `Debug` nor anything else gives the bytes back. The sealing key is derived from them by HKDF-SHA256 (RFC 5869),
+/// and so is, independently, the 8-byte id by which a cookie names its key. If the secret serves another purpose too,
+/// neither reveals anything about that.
 ///
 /// # Examples
 ///
@@ -34,14 +34,16 @@ pub(super) const ID_LEN: usize = 8;
 /// ```
 #[derive(Clone)]
 pub struct CookieKey {
-    aead: [u8; AEAD_LEN],
-    id: [u8; ID_LEN],
+    /// The key that seals.
+    pub(super) aead: [u8; AEAD_LEN],
+    /// The public id by which a sealed text names its key.
+    pub(super) id: [u8; ID_LEN],
 }
 
 impl CookieKey {
     /// Makes a key of secret bytes, all of which count.
     ///
-    /// They must come from a random source; a password or a sentence is guessed offline by whoever has one cookie.
+    /// The bytes must come from a random source: somebody who has one cookie can guess a password or a sentence offline.
     ///
     /// # Errors
     ///
@@ -58,25 +60,15 @@ impl CookieKey {
 
     /// Makes a key of the operating system's randomness.
     ///
-    /// It cannot be written down: its sessions end with this process and are unknown to every other.
+    /// Nothing gives the key back, so no other process can open its sessions, and they end with this process.
     ///
     /// # Errors
     ///
-    /// The operating system gave no randomness.
+    /// The operating system provides no randomness.
     pub fn generate() -> io::Result<Self> {
         let mut secret = [0; MIN_LEN];
         getrandom::fill(&mut secret)?;
         Ok(Self::derive(&secret))
-    }
-
-    /// What seals.
-    pub(super) fn aead(&self) -> &[u8; AEAD_LEN] {
-        &self.aead
-    }
-
-    /// What a sealed text names its key by; public.
-    pub(super) fn id(&self) -> [u8; ID_LEN] {
-        self.id
     }
 
     fn derive(secret: &[u8]) -> Self {

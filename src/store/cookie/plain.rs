@@ -1,4 +1,4 @@
-//! What is sealed: a record with its head, padded.
+//! The plaintext of a sealed session: a record with its head, padded.
 //!
 //! Big-endian: version (8), deadline and last use in microseconds (8 each), length of the owner's name plus one or
 //! zero without an owner (2), length of the encoded record (2), the name, the record, zeros up to a multiple of 32.
@@ -12,13 +12,16 @@ use crate::record::{DecodeError, Head, RENEWED_LEN, Record, Version};
 pub(super) const BLOCK: usize = 32;
 const HEAD_LEN: usize = 3 * 8 + 2 * 2;
 
-/// The longest record ([`Record::encoded_len`]) whose plaintext has at most so many bytes.
+/// Lengths, padding or the owner's name are impossible.
+const FRAME: DecodeError = DecodeError("impossible frame");
+
+/// Returns the length of the longest record ([`Record::encoded_len`]) whose plaintext has at most `plaintext_len` bytes.
 pub(super) fn max_record_len(plaintext_len: usize) -> usize {
-    // What a session on the client never has, since its token cannot lead on to another, takes no room.
+    // The age at a renewal takes no room: only a server-side store leads an old token on to a new one.
     (plaintext_len / BLOCK * BLOCK).checked_sub(HEAD_LEN).map_or(0, |len| len + RENEWED_LEN)
 }
 
-/// Writes a record; `None` if a length does not fit its field, far beyond what any cookie holds.
+/// Writes a record; `None` if a length does not fit its field, far beyond the size of any cookie.
 pub(super) fn write(record: &Record) -> Option<Vec<u8>> {
     let (owner, body) = (record.owner(), record.encode());
     let owner_mark = owner.map_or(Some(0), |owner| u16::try_from(owner.len()).ok()?.checked_add(1))?;
@@ -39,47 +42,21 @@ pub(super) fn write(record: &Record) -> Option<Vec<u8>> {
 
 /// Reads what [`write`] wrote.
 ///
-/// It was authentic, but an older or newer build may have sealed it: everything is checked all the same.
-pub(super) fn read(plaintext: &[u8]) -> Result<Record, Unreadable> {
-    let mut rest = plaintext;
-    let mut number = || take(&mut rest).map(u64::from_be_bytes);
-    let (version, deadline, seen) = (number()?, number()?, number()?);
-    let owner_mark = usize::from(u16::from_be_bytes(take(&mut rest)?));
-    let body_len = usize::from(u16::from_be_bytes(take(&mut rest)?));
-    let (owner, rest) = rest.split_at_checked(owner_mark.saturating_sub(1)).ok_or(Unreadable::Frame)?;
-    let (body, padding) = rest.split_at_checked(body_len).ok_or(Unreadable::Frame)?;
+/// The plaintext was authentic, but an older or newer build may have sealed it, so everything is checked.
+pub(super) fn read(plaintext: &[u8]) -> Result<Record, DecodeError> {
+    let (head, rest) = plaintext.split_at_checked(HEAD_LEN).ok_or(FRAME)?;
+    let (&[version, deadline, seen], &[a, b, c, d]) = head.as_chunks() else { return Err(FRAME) };
+    let [version, deadline, seen] = [version, deadline, seen].map(u64::from_be_bytes);
+    let [owner_mark, body_len] = [[a, b], [c, d]].map(|len| usize::from(u16::from_be_bytes(len)));
+    let (owner, rest) = rest.split_at_checked(owner_mark.saturating_sub(1)).ok_or(FRAME)?;
+    let (body, padding) = rest.split_at_checked(body_len).ok_or(FRAME)?;
     if !plaintext.len().is_multiple_of(BLOCK) || padding.len() >= BLOCK || padding.iter().any(|byte| *byte != 0) {
-        return Err(Unreadable::Frame);
+        return Err(FRAME);
     }
-    let owner = match owner_mark {
-        0 => None,
-        _ => Some(Arc::from(str::from_utf8(owner).map_err(|_| Unreadable::Frame)?)),
-    };
-    Record::decode(Head::new(Version::new(version), time(deadline), time(seen), owner), body)
-        .map_err(Unreadable::Record)
-}
-
-/// Why an authentic plaintext holds no record.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Unreadable {
-    /// Lengths, padding or the owner's name are impossible.
-    Frame,
-    Record(DecodeError),
-}
-
-impl std::fmt::Display for Unreadable {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Frame => f.write_str("sealed session cannot be read: impossible frame"),
-            Self::Record(error) => error.fmt(f),
-        }
-    }
-}
-
-fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], Unreadable> {
-    let (front, back) = rest.split_first_chunk().ok_or(Unreadable::Frame)?;
-    *rest = back;
-    Ok(*front)
+    let owner = str::from_utf8(owner).map_err(|_| FRAME)?;
+    let owner = (owner_mark > 0).then(|| Arc::from(owner));
+    let head = Head::new(Version::new(version), time(deadline), time(seen), owner);
+    Record::decode(head, body)
 }
 
 #[cfg(test)]
@@ -150,9 +127,9 @@ mod tests {
             ("another block", [whole.as_slice(), &[0; BLOCK]].concat()),
             ("another byte", [whole.as_slice(), &[0]].concat()),
         ] {
-            assert_eq!(read(&changed), Err(Unreadable::Frame), "{what}");
+            assert_eq!(read(&changed), Err(FRAME), "{what}");
         }
         let unversioned = [&[0; 8], &whole[8..]].concat();
-        assert!(matches!(read(&unversioned), Err(Unreadable::Record(_))));
+        assert!(matches!(read(&unversioned), Err(error) if error != FRAME));
     }
 }

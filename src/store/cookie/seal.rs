@@ -1,4 +1,4 @@
-//! Sealing and opening: bytes in, cookie text out, and back.
+//! Sealing and opening: from bytes to the cookie's text, and back.
 //!
 //! The text is base64url without padding of: format (1 byte), key id (8), nonce (24), ciphertext, tag (16).
 
@@ -9,20 +9,20 @@ use chacha20poly1305::{KeyInit as _, Tag, XChaCha20Poly1305, XNonce};
 
 use super::key::{CookieKey, ID_LEN};
 
-/// Names algorithm and layout together, so that no part of a text chooses how the rest is checked.
+/// The number of algorithm and layout together, so that no part of a text chooses how the rest is checked.
 const FORMAT: u8 = 1;
 pub(super) const NONCE_LEN: usize = 24;
 const PREFIX_LEN: usize = 1 + ID_LEN;
 const TAG_LEN: usize = 16;
 const OVERHEAD: usize = PREFIX_LEN + NONCE_LEN + TAG_LEN;
 
-/// The longest plaintext whose text has at most so many bytes.
+/// Returns the length of the longest plaintext whose text has at most `text_len` bytes.
 pub(super) fn max_plaintext_len(text_len: usize) -> usize {
-    // Four characters carry three bytes; of a remainder, two carry one and three carry two.
+    // Four characters carry three bytes. Of the rest, two characters carry one byte and three carry two.
     (text_len / 4 * 3 + (text_len % 4).saturating_sub(1)).saturating_sub(OVERHEAD)
 }
 
-/// One key, made ready for one cookie of one application.
+/// A key prepared for one cookie of one application.
 #[derive(Clone)]
 pub(super) struct Sealer {
     prefix: [u8; PREFIX_LEN],
@@ -33,16 +33,16 @@ pub(super) struct Sealer {
 impl Sealer {
     pub(super) fn new(key: &CookieKey, cookie: &str, audience: &str) -> Self {
         let mut prefix = [FORMAT; PREFIX_LEN];
-        prefix[1..].copy_from_slice(&key.id());
+        prefix[1..].copy_from_slice(&key.id);
         // The name's length keeps name and audience apart: `ab` + `c` is not `a` + `bc`.
         let cookie_len = u64::try_from(cookie.len()).unwrap_or(u64::MAX).to_be_bytes();
         let associated = [&prefix[..], &cookie_len, cookie.as_bytes(), audience.as_bytes()].concat();
-        Self { prefix, cipher: XChaCha20Poly1305::new(key.aead().into()), associated }
+        Self { prefix, cipher: XChaCha20Poly1305::new((&key.aead).into()), associated }
     }
 
-    /// Seals; `None` only beyond the cipher's 256 GiB.
+    /// Seals a plaintext; `None` only beyond the cipher's 256 GiB.
     ///
-    /// The nonce must never have been used with this key: 24 random bytes repeat after some 2^96 of them.
+    /// The nonce must never have been used with this key. Random nonces of 24 bytes repeat after some 2^96 of them.
     pub(super) fn seal(&self, nonce: [u8; NONCE_LEN], plaintext: &[u8]) -> Option<String> {
         let mut out = Vec::with_capacity(OVERHEAD + plaintext.len());
         out.extend_from_slice(&self.prefix);
@@ -55,11 +55,11 @@ impl Sealer {
     }
 }
 
-/// Opens a text with the key that it names, and says which of `ring` that was.
+/// Opens a text with the key that it names. Returns the key's position in the ring, and the plaintext.
 ///
 /// No other key is tried, so that a forged text costs one try however long the ring is.
 pub(super) fn open(ring: &[Sealer], text: &[u8]) -> Option<(usize, Vec<u8>)> {
-    // Strict: padding, foreign characters and stray bits in the last digit are errors, so a sealed value has one text.
+    // Padding, foreign characters and stray bits in the last digit are errors, so a sealed value has exactly one text.
     let mut bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
     let (prefix, rest) = bytes.split_first_chunk_mut::<PREFIX_LEN>()?;
     let (nonce, rest) = rest.split_first_chunk_mut::<NONCE_LEN>()?;

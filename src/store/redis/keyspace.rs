@@ -10,8 +10,8 @@ use super::script::{Script, ScriptReply, Scripts};
 use crate::error::StoreError;
 use crate::record::{Record, Tombstone, Version};
 use crate::store::Loaded;
-use crate::store::format::{self, Found, HANDLE_LEN, instant};
-use crate::store::told::{entry_left, unreadable};
+use crate::store::format::{self, HANDLE_LEN, instant};
+use crate::store::log::{entry_left, unreadable};
 use crate::token::StoreKey;
 
 /// The Redis keys of a store, which share a prefix, and the connection to them.
@@ -109,8 +109,5 @@ impl Keyspace {
 
 /// Reads a value, and warns of one that cannot be read.
 pub(super) fn read(key: &StoreKey, value: &[u8], now: SystemTime) -> Loaded {
-    match format::decode(key, value, now) {
-        Found::Ours(loaded) => loaded,
-        Found::Unreadable(why) => unreadable(key, &*why),
-    }
+    format::decode(key, value, now).unwrap_or_else(|why| unreadable(key, &*why))
 }

@@ -9,8 +9,7 @@ use super::keyspace::{Keyspace, Member};
 use super::link::RedisFailure;
 use crate::error::StoreError;
 use crate::record::{Record, Tombstone, TombstoneKind};
-use crate::store::format::{self, Found};
-use crate::store::{Created, Loaded, Revocation, RevocationMark};
+use crate::store::{Created, Loaded, Revocation, RevocationMark, format};
 use crate::token::StoreKey;
 
 /// The number of records that are read at once.
@@ -59,10 +58,10 @@ impl Keyspace {
             for (member, value) in batch.iter().zip(&values) {
                 let loaded = match value {
                     Value::BulkString(value) => match format::decode(&member.key, value, now) {
-                        Found::Ours(Loaded::Absent) => self.settle(&member.key, now).await?.unwrap_or(Loaded::Absent),
-                        Found::Ours(loaded) => loaded,
+                        Ok(Loaded::Absent) => self.settle(&member.key, now).await?.unwrap_or(Loaded::Absent),
+                        Ok(loaded) => loaded,
                         // A process that knows a newer format may read the value, and then needs the entry.
-                        Found::Unreadable(_) => continue,
+                        Err(_) => continue,
                     },
                     _ => Loaded::Absent,
                 };

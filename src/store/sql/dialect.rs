@@ -1,4 +1,4 @@
-//! The SQL, written once, and in what the databases differ.
+//! The SQL, written once, and the differences between the databases.
 
 use std::sync::Arc;
 
@@ -7,32 +7,36 @@ use crate::error::ConfigError;
 /// The longest name, in bytes: the names of the indexes, which are longer, must not exceed PostgreSQL's 63.
 const MAX_NAME: usize = 48;
 
-/// In what the databases differ.
+/// The differences between the databases.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Dialect {
-    /// What the database is called in messages.
+    /// The database's name in messages.
     pub(super) name: &'static str,
-    /// What stands around the table's name.
+    /// The store's public name, for `Debug`.
+    pub(super) store: &'static str,
+    /// The shape of a URL of the database, for messages.
+    pub(super) url: &'static str,
+    /// The quotation mark around the table's name.
     pub(super) quote: char,
-    /// Whether the placeholders are `$1`, `$2`, … and not `?`.
+    /// The placeholders are `$1`, `$2`, … and not `?`.
     pub(super) numbers_arguments: bool,
-    /// What makes an insert that finds the key taken an insert of no row, where that is no error already.
+    /// The end of an `INSERT` that inserts no row where the key is taken; empty where that is an error of its own.
     pub(super) or_nothing: &'static str,
-    /// Makes the table; `{table}` is its quoted name and `{name}` the bare one.
+    /// The statements that make the table; `{table}` stands for its quoted name and `{name}` for the bare one.
     pub(super) schema: &'static str,
-    /// Removes rows whose deadline is at or before the first argument, as many as the second says.
+    /// Removes rows whose deadline is at or before the first argument, at most as many as the second says.
     pub(super) sweep: &'static str,
-    /// Whether there is a server at the other end.
+    /// The database is a server at the other end of a connection, not a file.
     pub(super) is_remote: bool,
 }
 
-/// What a row is.
+/// The kinds of rows.
 pub(super) mod kind {
     /// A session.
     pub(crate) const LIVE: i64 = 1;
-    /// A session of somebody who signs in, absent for everybody until the owner's mark has been looked at.
+    /// A session that is being signed in, absent for everybody until the sign-in has read the owner's mark.
     pub(crate) const ARRIVING: i64 = 2;
-    /// What is left of a session.
+    /// The tombstone of a session.
     pub(crate) const TOMBSTONE: i64 = 3;
     /// An owner's mark.
     pub(crate) const MARK: i64 = 4;
@@ -69,11 +73,11 @@ impl Statements {
         check_name(name)?;
         let table = format!("{quote}{name}{quote}", quote = dialect.quote);
         let fill = |text: &str| text.replace("{table}", &table).replace("{name}", name);
-        let statement = |text: &str| Arc::from(numbered(&fill(text), dialect));
-        // Where the session ends, in whichever way, nothing of its owner stays.
+        let statement = |text: &str| Arc::from(placeholders(&fill(text), dialect.numbers_arguments));
+        // A tombstone keeps nothing of the session's owner.
         const RETIRE: &str =
             "UPDATE {table} SET kind = 3, version = 0, owner = NULL, handle = NULL, deadline = ?, seen = ?, body = ?";
-        // As far as it is not earlier: a threshold of 0 keeps the deadline, and one of 2⁶³ − 1 sets it.
+        // The deadline moves only if it is below a threshold: 0 keeps it, 2⁶³ − 1 sets it, the new one extends it.
         const REPLACE: &str = "UPDATE {table} SET version = ?, seen = ?, body = ?, \
              deadline = CASE WHEN deadline < ? THEN ? ELSE deadline END";
         const TOUCH: &str = "UPDATE {table} SET deadline = CASE WHEN deadline < ? THEN ? ELSE deadline END, \
@@ -82,12 +86,12 @@ impl Statements {
         let owned = |which: &str| statement(&format!("{RETIRE} WHERE owner = ? AND kind = 1 AND handle {which} ?"));
         Ok(Self {
             schema: fill(dialect.schema).into(),
-            // Names every column.
+            // Names every column, so that a table of another format is an error.
             probe: statement(
                 "SELECT id, kind, version, deadline, seen, owner, body FROM {table} WHERE id = ? AND handle = ?",
             ),
             find: statement("SELECT id, kind, version, deadline, seen, owner, body FROM {table} WHERE id = ?"),
-            // The same columns, but a short one in place of the body.
+            // The columns of `find`, with a short one in place of the body.
             peek: statement("SELECT id, kind, version, deadline, seen, owner, id FROM {table} WHERE id = ?"),
             owned: statement(
                 "SELECT id, kind, version, deadline, seen, owner, body FROM {table} WHERE owner = ? AND kind = 1",
@@ -115,23 +119,19 @@ impl Statements {
     }
 }
 
-/// Refuses what is no name of a table.
+/// Checks a table's name: it has to mean the same in every database and to need no escape in any.
 pub(crate) fn check_name(name: &str) -> Result<(), ConfigError> {
-    if is_name(name) { Ok(()) } else { Err(ConfigError::TableName(name.to_owned())) }
+    let is_name = (1..=MAX_NAME).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && !name.starts_with(|first: char| first.is_ascii_digit())
+        // SQLite keeps these names for itself.
+        && !name.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("sqlite_"));
+    if is_name { Ok(()) } else { Err(ConfigError::TableName(name.to_owned())) }
 }
 
-/// A name that means the same in every database and needs no escape in any.
-fn is_name(name: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    (1..=MAX_NAME).contains(&name.len())
-        && name.bytes().all(is_plain)
-        && !name.as_bytes()[0].is_ascii_digit()
-        // Those are SQLite's own.
-        && !name.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("sqlite_"))
-}
-
-fn numbered(sql: &str, dialect: &Dialect) -> String {
-    if !dialect.numbers_arguments {
+/// Numbers the placeholders of a statement (`$1`, `$2`, …) where the database wants that.
+fn placeholders(sql: &str, are_numbered: bool) -> String {
+    if !are_numbered {
         return sql.to_owned();
     }
     let pieces = sql.split('?').enumerate();
@@ -146,14 +146,14 @@ mod tests {
     fn only_plain_names_are_tables() {
         let longest = "t".repeat(MAX_NAME);
         for name in ["t", "_", "order", "Sessions_2", &longest] {
-            assert!(is_name(name), "{name}");
+            assert!(check_name(name).is_ok(), "{name}");
         }
         let longer = "t".repeat(MAX_NAME + 1);
         for name in [
             "", "1t", "a.b", "a b", "a-b", "a\"b", "a`b", "a;b", "a?b", "a$b", "é", "a\0", "sqlite_t", "SQLite_t",
             &longer,
         ] {
-            assert!(!is_name(name), "{name}");
+            assert!(check_name(name).is_err(), "{name}");
         }
     }
 
@@ -168,16 +168,7 @@ mod tests {
 
     #[test]
     fn arguments_are_numbered_where_the_database_wants_it() {
-        let dialect = |numbers_arguments| Dialect {
-            name: "",
-            quote: '"',
-            numbers_arguments,
-            or_nothing: "",
-            schema: "",
-            sweep: "",
-            is_remote: false,
-        };
-        assert_eq!(numbered("a = ? AND b = ?", &dialect(true)), "a = $1 AND b = $2");
-        assert_eq!(numbered("a = ? AND b = ?", &dialect(false)), "a = ? AND b = ?");
+        assert_eq!(placeholders("a = ? AND b = ?", true), "a = $1 AND b = $2");
+        assert_eq!(placeholders("a = ? AND b = ?", false), "a = ? AND b = ?");
     }
 }

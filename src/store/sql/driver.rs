@@ -1,27 +1,34 @@
-//! What the store asks of a database: one statement at a time, on a connection of the program's pool.
+//! One statement on one connection of the program's pool.
 
 use std::future::Future;
-#[cfg(any(feature = "postgres", feature = "mysql"))]
-use std::io;
 use std::sync::Arc;
-#[cfg(any(feature = "postgres", feature = "mysql"))]
-use std::time::Duration;
+use std::time::SystemTime;
 
 use sqlx::database::Database;
 use sqlx::pool::PoolConnection;
 use sqlx::query::Query;
-use sqlx::{
-    AssertSqlSafe, ColumnIndex, Connection as _, Decode, Encode, Executor, IntoArguments, Pool, Row as _, Type,
-};
+use sqlx::{AssertSqlSafe, Connection as _, Encode, Executor, FromRow, IntoArguments, Pool, Type};
 
 use super::dialect::Dialect;
+use super::table::signed;
+use crate::record::Version;
 
-/// What is bound to a `?`.
-#[derive(Debug, Clone, Copy)]
+/// An argument of a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Arg<'a> {
     Int(i64),
     Bytes(&'a [u8]),
     Null,
+}
+
+impl Arg<'static> {
+    pub(super) fn time(time: SystemTime) -> Self {
+        Self::Int(signed(time))
+    }
+
+    pub(super) fn version(version: Version) -> Self {
+        Self::Int(version.get().cast_signed())
+    }
 }
 
 /// The columns of every `SELECT`.
@@ -35,13 +42,26 @@ pub(super) struct Row {
     pub(super) body: Vec<u8>,
 }
 
-/// A database that speaks one of the [dialects](Dialect).
-pub(super) trait Engine: Database {
-    const DIALECT: Dialect;
+impl Row {
+    pub(super) fn is_at(&self, version: Version) -> bool {
+        Arg::Int(self.version) == Arg::version(version)
+    }
 }
 
-/// A pool of connections.
-pub(super) trait Driver: Clone + Send + Sync + 'static {
+type Columns = (Vec<u8>, i64, i64, i64, i64, Option<Vec<u8>>, Vec<u8>);
+
+/// A database with its [`Dialect`].
+pub(super) trait Engine: Database {
+    const DIALECT: Dialect;
+
+    /// Returns how many rows a statement found: a method of every result, but of no trait of sqlx.
+    fn affected(result: &Self::QueryResult) -> u64;
+}
+
+/// A pool of connections to an [`Engine`].
+///
+/// It names none of the bounds that sqlx needs, so that the store need not repeat them.
+pub(super) trait SqlPool: Clone + Send + Sync + 'static {
     const DIALECT: Dialect;
 
     /// Runs one statement, which is a transaction of its own, and returns how many rows it found.
@@ -54,16 +74,13 @@ pub(super) trait Driver: Clone + Send + Sync + 'static {
     fn script(&self, sql: &str) -> impl Future<Output = sqlx::Result<()>> + Send;
 }
 
-impl<DB: Engine> Driver for Pool<DB>
+impl<DB: Engine> SqlPool for Pool<DB>
 where
     for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
     DB::Arguments: IntoArguments<DB>,
-    for<'t> i64: Encode<'t, DB> + Decode<'t, DB> + Type<DB>,
+    for<'t> i64: Encode<'t, DB> + Type<DB>,
     for<'t> Option<&'t [u8]>: Encode<'t, DB> + Type<DB>,
-    for<'t> Vec<u8>: Decode<'t, DB> + Type<DB>,
-    for<'t> Option<Vec<u8>>: Decode<'t, DB> + Type<DB>,
-    usize: ColumnIndex<DB::Row>,
-    DB::QueryResult: Affected,
+    for<'r> Columns: FromRow<'r, DB::Row>,
 {
     const DIALECT: Dialect = DB::DIALECT;
 
@@ -71,29 +88,22 @@ where
         let mut lease = Lease::tested(self).await?;
         let done = bound::<DB>(sql, args).execute(lease.connection()).await;
         lease.give_back();
-        done.map(|done| done.rows())
+        done.map(|done| DB::affected(&done))
     }
 
     async fn rows(&self, sql: &Arc<str>, args: &[Arg<'_>]) -> sqlx::Result<Vec<Row>> {
         let mut lease = Lease::any(self).await?;
         let mut rows = bound::<DB>(sql, args).fetch_all(lease.connection()).await;
         if rows.is_err() && needs_test(self) {
-            // The server may have closed the connection long ago. A `SELECT` can be sent twice.
+            // The server may have closed the connection long ago. A `SELECT` may be sent twice.
             drop(lease);
             lease = Lease::tested(self).await?;
             rows = bound::<DB>(sql, args).fetch_all(lease.connection()).await;
         }
         lease.give_back();
         let read = |row: &DB::Row| {
-            Ok(Row {
-                id: row.try_get(0)?,
-                kind: row.try_get(1)?,
-                version: row.try_get(2)?,
-                deadline: row.try_get(3)?,
-                seen: row.try_get(4)?,
-                owner: row.try_get(5)?,
-                body: row.try_get(6)?,
-            })
+            let (id, kind, version, deadline, seen, owner, body) = FromRow::from_row(row)?;
+            Ok(Row { id, kind, version, deadline, seen, owner, body })
         };
         rows?.iter().map(read).collect()
     }
@@ -106,7 +116,7 @@ where
     }
 }
 
-/// The text is ours but for the table's name, which was checked.
+/// Binds the arguments of a statement. Its text is this crate's but for the table's name, which was checked.
 fn bound<'q, DB: Engine>(sql: &Arc<str>, args: &[Arg<'_>]) -> Query<'q, DB, DB::Arguments>
 where
     for<'t> i64: Encode<'t, DB> + Type<DB>,
@@ -119,42 +129,29 @@ where
     })
 }
 
-/// Connects to a server and leaves again. A pool would wait for one that refuses, and then say only that it has waited.
-#[cfg(any(feature = "postgres", feature = "mysql"))]
-pub(super) async fn reach<C: sqlx::Connection>(options: &C::Options) -> sqlx::Result<()> {
-    const PATIENCE: Duration = Duration::from_secs(5);
-    let reaching = async { C::connect_with(options).await?.close().await };
-    let waited = |_| io::Error::new(io::ErrorKind::TimedOut, format!("the server did not answer within {PATIENCE:?}"));
-    tokio::time::timeout(PATIENCE, reaching).await.map_err(waited)?
-}
-
-/// Whether a connection of this pool may have been closed by the server when it is handed out.
+/// Returns whether a connection of this pool may have been closed by the server when it is handed out.
 fn needs_test<DB: Engine>(pool: &Pool<DB>) -> bool {
     DB::DIALECT.is_remote && !pool.options().get_test_before_acquire()
 }
 
-/// How many rows a statement found, whose method is not part of any trait of sqlx.
-pub(super) trait Affected {
-    fn rows(&self) -> u64;
-}
-
-/// A connection that goes back to the pool only when its command is through.
+/// A connection that returns to the pool only when its statement is complete.
 ///
-/// A command that was dropped half-way has an answer under way, which must never become that of the next; and where the
-/// server hangs or has vanished, waiting for that answer would occupy the connection's place for as long as TCP does.
+/// A statement that was dropped half-way has an answer under way, which must never become the answer of the next one.
+/// Waiting for that answer where the server hangs or has vanished would occupy the connection's place in the pool for as
+/// long as TCP keeps trying.
 struct Lease<DB: Engine>(Option<PoolConnection<DB>>);
 
 impl<DB: Engine> Lease<DB> {
-    /// A connection that the server may have closed, unless the pool looks.
+    /// Takes a connection that the server may have closed, unless the pool tests it.
     async fn any(pool: &Pool<DB>) -> sqlx::Result<Self> {
         pool.acquire().await.map(|connection| Self(Some(connection)))
     }
 
-    /// A connection that has just answered.
+    /// Takes a connection that has just answered.
     async fn tested(pool: &Pool<DB>) -> sqlx::Result<Self> {
         let mut lease = Self::any(pool).await?;
         if needs_test(pool) {
-            // After as many as the pool has, this one is new.
+            // After as many tries as the pool has connections, the connection is a new one.
             for _ in 0..pool.options().get_max_connections() {
                 if lease.connection().ping().await.is_ok() {
                     break;
@@ -178,7 +175,7 @@ impl<DB: Engine> Lease<DB> {
 
 impl<DB: Engine> Drop for Lease<DB> {
     fn drop(&mut self) {
-        // A file has no answers under way, and a database in memory goes with its connection.
+        // A file has no answers under way, and a database in memory would vanish with its connection.
         if let Some(connection) = self.0.take()
             && DB::DIALECT.is_remote
         {

@@ -1,26 +1,26 @@
-//! Whose sessions are whose, and the marks of revocations.
+//! Sign-ins and the marks of revocations.
 //!
-//! A sign-in and a revocation must not miss each other. The revocation writes the owner's mark and then ends the
-//! owner's sessions. The sign-in inserts its row as arriving, which nobody but a revocation sees, then reads the mark, and
-//! makes the row live only if the mark lets it. Each of these is committed before the next begins. So either the
-//! sign-in reads a mark that was written before, or it had inserted its row before the mark was written, and the revocation
-//! finds it: still arriving, and turns it away, whereupon the sign-in looks again; or live, and ends it. The two
-//! never wait for each other's transaction, since there is none to wait for.
+//! A sign-in and a revocation must not miss each other. A revocation writes the owner's mark and then ends the owner's
+//! sessions. A sign-in inserts its row as *arriving*, which only a revocation sees, then reads the mark, and makes the
+//! row live only if the mark lets it. Each of these steps is committed before the next begins. So either the sign-in
+//! reads the mark, or it inserted its row before the mark was written and the revocation finds the row. The revocation
+//! deletes a row that is still arriving, whereupon the sign-in reads the mark again, and ends a row that is live. Neither
+//! waits for a transaction of the other, since there are none.
 
 use std::time::SystemTime;
 
 use sha2::{Digest as _, Sha256};
 
 use super::dialect::kind;
-use super::driver::{Arg, Driver};
-use super::table::{Inserted, NewRow, Table, int, is_expired, read, signed};
+use super::driver::{Arg, SqlPool};
+use super::store::SqlStore;
 use crate::error::StoreError;
 use crate::record::Record;
-use crate::store::{Created, Loaded, OwnedSession, Revocation, RevocationMark, Revoke};
+use crate::store::{Created, Revocation, RevocationMark};
 use crate::token::StoreKey;
 
-impl<D: Driver> Table<D> {
-    /// Creates the session of somebody who signed in.
+impl<Pool: SqlPool> SqlStore<Pool> {
+    /// Creates the session of an owner.
     pub(super) async fn create_owned(
         &self,
         key: StoreKey,
@@ -28,78 +28,34 @@ impl<D: Driver> Table<D> {
         owner: &str,
         now: SystemTime,
     ) -> Result<Created, StoreError> {
-        let row = [Arg::Bytes(key.as_bytes()), Arg::Int(record.version().get().cast_signed())];
+        let row = [Arg::Bytes(key.as_bytes()), Arg::version(record.version())];
         loop {
-            let inserted = self.insert_record(key, kind::ARRIVING, record, now).await?;
+            let standing = self.insert_record(key, kind::ARRIVING, record, now).await?;
+            let is_another = standing.as_ref().is_some_and(|row| !row.is_at(record.version()));
             if let Some((mark, _)) = self.mark(owner).await?
                 && mark.refuses(record)
             {
-                if inserted != Inserted::Taken {
+                if !is_another {
                     self.execute(&self.statements.withdraw, &row).await?;
                 }
                 return Ok(Created::Revoked(mark));
             }
-            match inserted {
-                Inserted::Taken => return Ok(Created::Taken),
-                Inserted::Again(kind::LIVE) => return Ok(Created::Stored),
-                Inserted::New | Inserted::Again(_) => {}
+            if is_another {
+                return Ok(Created::Taken);
+            }
+            if standing.is_some_and(|row| row.kind == kind::LIVE) {
+                return Ok(Created::Stored);
             }
             if self.execute(&self.statements.admit, &row).await? > 0 {
                 return Ok(Created::Stored);
             }
-            // A revocation turned the row away, or this very call was sent twice at once: look again.
+            // A revocation deleted the row, or this very call was sent twice at once.
         }
     }
 
-    pub(super) async fn owned(&self, owner: &str, now: SystemTime) -> Result<Vec<OwnedSession>, StoreError> {
-        let rows = loop {
-            let rows = self.rows(&self.statements.owned, &[Arg::Bytes(owner.as_bytes())]).await?;
-            let expired = rows.iter().filter(|row| is_expired(row, now)).count() as u64;
-            // Fewer go where a deadline moved meanwhile.
-            if expired == 0 || self.expire_owned(owner, now).await? >= expired {
-                break rows;
-            }
-        };
-        let live = rows.into_iter().filter(|row| !is_expired(row, now)).filter_map(|row| match read(row, now) {
-            Loaded::Live(record) => Some(OwnedSession::from(&*record)),
-            _ => None,
-        });
-        Ok(live.collect())
-    }
-
-    pub(super) async fn revoke(
-        &self,
-        owner: &str,
-        revocation: &Revocation,
-        now: SystemTime,
-    ) -> Result<usize, StoreError> {
-        let name = Arg::Bytes(owner.as_bytes());
-        if revocation.leaves_mark() {
-            self.add_mark(owner, revocation).await?;
-            self.execute(&self.statements.turn_away, &[name]).await?;
-        }
-        // First, so that whatever is live then has not expired, or only just.
-        self.expire_owned(owner, now).await?;
-        // No session has a handle without a byte.
-        let (statement, handle) = match &revocation.which {
-            Revoke::One(handle) => (&self.statements.end_one, &handle.as_bytes()[..]),
-            Revoke::Others(handle) => (&self.statements.end_others, &handle.as_bytes()[..]),
-            Revoke::All => (&self.statements.end_others, &[][..]),
-        };
-        let stone = revocation.tombstone(now);
-        let body = stone.encode();
-        let args = [int(stone.until()), int(now), Arg::Bytes(&body), name, Arg::Bytes(handle)];
-        let mut ended = self.execute(statement, &args).await?;
-        if ended == 0 && !revocation.leaves_mark() {
-            // A statement sees what was there as it began, and what has ended since no more. A renewal stores its new record
-            // first, which one that begins now sees.
-            ended = self.execute(statement, &args).await?;
-        }
-        Ok(usize::try_from(ended).unwrap_or(usize::MAX))
-    }
-
-    async fn expire_owned(&self, owner: &str, now: SystemTime) -> Result<u64, StoreError> {
-        self.execute(&self.statements.expire_owned, &[Arg::Bytes(owner.as_bytes()), int(now)]).await
+    /// Removes an owner's expired rows, and returns their number.
+    pub(super) async fn expire_owned(&self, owner: &str, now: SystemTime) -> Result<u64, StoreError> {
+        self.execute(&self.statements.expire_owned, &[Arg::Bytes(owner.as_bytes()), Arg::time(now)]).await
     }
 
     /// Reads an owner's mark, with its bytes.
@@ -109,25 +65,23 @@ impl<D: Driver> Table<D> {
     }
 
     /// Adds a revocation to an owner's mark, by compare-and-swap on its bytes.
-    async fn add_mark(&self, owner: &str, revocation: &Revocation) -> Result<(), StoreError> {
+    pub(super) async fn add_mark(&self, owner: &str, revocation: &Revocation) -> Result<(), StoreError> {
         let id = mark_id(owner);
         loop {
-            let standing = self.mark(owner).await?;
-            let mut mark = standing.as_ref().map(|(mark, _)| *mark).unwrap_or_default();
+            let (mut mark, before) = self.mark(owner).await?.unzip();
+            let mark = mark.get_or_insert_default();
             mark.add(revocation);
             let body = mark.encode();
-            let (deadline, seen) = (signed(mark.deadline()), signed(revocation.at()));
-            let is_written = match &standing {
+            let (id, body) = (Arg::Bytes(&id), Arg::Bytes(&body));
+            let (deadline, seen) = (Arg::time(mark.deadline()), Arg::time(revocation.at()));
+            let is_written = match &before {
                 None => {
-                    let (kind, version, owner, handle) = (kind::MARK, 0, None, None);
-                    let row = NewRow { id: &id, kind, version, deadline, seen, owner, handle, body: &body };
-                    self.insert(&row).await?
+                    let (kind, version, owner, handle) = (Arg::Int(kind::MARK), Arg::Int(0), Arg::Null, Arg::Null);
+                    self.insert(&[id, kind, version, deadline, seen, owner, handle, body]).await?
                 }
-                // Found again as it is, it counts as written.
-                Some((_, before)) => {
-                    let args =
-                        [Arg::Int(deadline), Arg::Int(seen), Arg::Bytes(&body), Arg::Bytes(&id), Arg::Bytes(before)];
-                    self.execute(&self.statements.mark, &args).await? > 0
+                // A row that the statement leaves as it was counts as found, too.
+                Some(before) => {
+                    self.execute(&self.statements.mark, &[deadline, seen, body, id, Arg::Bytes(before)]).await? > 0
                 }
             };
             if is_written {
@@ -137,7 +91,7 @@ impl<D: Driver> Table<D> {
     }
 }
 
-/// Under what an owner's mark stands: no session does, since its key is the digest of 24 bytes.
+/// Returns the key of an owner's mark. No session has it, since a session's key is the digest of 24 bytes.
 fn mark_id(owner: &str) -> [u8; 32] {
     Sha256::new().chain_update(b"tower-session-layer mark of owner ").chain_update(owner).finalize().into()
 }

@@ -1,66 +1,54 @@
 //! PostgreSQL.
 
-use std::fmt;
-use std::str::FromStr as _;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
-
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions, PgQueryResult};
+use sqlx::postgres::{PgPoolOptions, PgQueryResult};
 use sqlx::{PgPool, Postgres};
 
-use super::DEFAULT_TABLE;
 use super::dialect::Dialect;
-use super::driver::{Affected, Engine, reach};
-use super::failure::connect_error;
-use super::table::Table;
-use crate::error::{ConfigError, StoreError};
-use crate::record::{Record, Version};
-use crate::store::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
-use crate::token::{SessionToken, TokenShape};
+use super::driver::Engine;
+use super::server::connect;
+use super::store::{SqlStore, SqlStoreBuilder};
+use crate::error::StoreError;
 
-sql_store! {
-    /// Sessions in a table of a PostgreSQL database, 12 or newer.
-    ///
-    /// A clone is another handle on the same pool. The [module](super) says what stands in the table and how it is kept
-    /// right.
-    ///
-    /// # A pool of the program's own
-    ///
-    /// Any will do. With a proxy that hands out connections by transaction (PgBouncer before 1.21), its
-    /// `statement_cache_capacity` must be 0. The schema is the first one in the connection's `search_path`. A record may
-    /// be as long as the layer allows, up to 1 GB.
-    ///
-    /// # Examples
-    ///
-    /// ```no_run
-    /// use tower_session_layer::{PostgresStore, SessionLayer};
-    ///
-    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-    /// let pool = sqlx::PgPool::connect("postgres://shop:secret@db.example/shop").await?;
-    /// let store = PostgresStore::builder(pool).table("shop_sessions").build()?;
-    /// store.migrate().await?;
-    /// let sessions = SessionLayer::new(store);
-    /// # let _ = sessions;
-    /// # Ok(())
-    /// # }
-    /// ```
-    PostgresStore,
-    /// Settings of a [`PostgresStore`].
-    PostgresStoreBuilder,
-    PgPool
-}
+/// Sessions in a table of a PostgreSQL database, 12 or newer.
+///
+/// A clone shares the pool. The [module](super) says what stands in the table and how it is kept right.
+///
+/// # A pool of the program's own
+///
+/// Any pool will do. With a proxy that hands out connections by transaction (PgBouncer before 1.21), its
+/// `statement_cache_capacity` must be 0. The schema is the first one in the connection's `search_path`. A record may
+/// be as long as the layer allows, up to 1 GB.
+///
+/// # Examples
+///
+/// ```no_run
+/// use tower_session_layer::{PostgresStore, SessionLayer};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = sqlx::PgPool::connect("postgres://shop:secret@db.example/shop").await?;
+/// let store = PostgresStore::builder(pool).table("shop_sessions").build()?;
+/// store.migrate().await?;
+/// let sessions = SessionLayer::new(store);
+/// # let _ = sessions;
+/// # Ok(())
+/// # }
+/// ```
+pub type PostgresStore = SqlStore<PgPool>;
+
+/// Settings of a [`PostgresStore`].
+pub type PostgresStoreBuilder = SqlStoreBuilder<PgPool>;
 
 impl PostgresStore {
-    /// Connects to a database, with the default table.
+    /// Connects to a PostgreSQL database, with the default table.
     ///
-    /// `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, with a pool of up to ten connections, which are opened as they are
-    /// needed and replaced where they break. Where others can listen or answer on the way, add `?sslmode=verify-full`: by
-    /// default the connection is encrypted only if the server offers it. The table is made by [`migrate`](Self::migrate).
+    /// The URL is `postgres://USER:PASSWORD@HOST:PORT/DATABASE`. The pool has up to ten connections, which are opened as
+    /// they are needed and replaced where they break. By default a connection is encrypted only if the server offers it:
+    /// where others can listen or answer on the way, add `?sslmode=verify-full`. [`migrate`](Self::migrate) makes the table.
     ///
     /// # Errors
     ///
-    /// Something else than a URL of this kind, or a server that cannot be reached, refuses or does not answer within 5
-    /// seconds. No message holds the password.
+    /// The text is no URL of this kind, or the server cannot be reached, refuses or does not answer within 5 seconds. No
+    /// message holds the password.
     ///
     /// # Cancel safety
     ///
@@ -69,28 +57,24 @@ impl PostgresStore {
         Self::connect_up_to(Self::CONNECTIONS, url).await
     }
 
-    /// How many connections the pool of [`connect`](Self::connect) may have.
+    /// The most connections in the pool of [`connect`](Self::connect).
     pub(crate) const CONNECTIONS: u32 = 10;
 
     pub(crate) async fn connect_up_to(connections: u32, url: &str) -> Result<Self, StoreError> {
-        let shape = "postgres://USER:PASSWORD@HOST:PORT/DATABASE";
-        let error = |error| connect_error(&error, Postgres::DIALECT.name, shape);
-        let options = PgConnectOptions::from_str(url).map_err(error)?;
-        reach::<PgConnection>(&options).await.map_err(error)?;
-        Ok(Self::new(
-            PgPoolOptions::new().max_connections(connections).test_before_acquire(false).connect_lazy_with(options),
-        ))
+        connect(PgPoolOptions::new().max_connections(connections), url).await.map(Self::new)
     }
 }
 
 impl Engine for Postgres {
     const DIALECT: Dialect = Dialect {
         name: "PostgreSQL",
+        store: "PostgresStore",
+        url: "postgres://USER:PASSWORD@HOST:PORT/DATABASE",
         quote: '"',
         numbers_arguments: true,
         or_nothing: " ON CONFLICT (id) DO NOTHING",
-        // Sent as one, these are one transaction. Without the lock, two that make the same table may both fail. A hash
-        // index takes names of any length, which a tree does not, and no NULL.
+        // Sent as one text, the statements are one transaction. Without the lock, two processes that make the same table
+        // may both fail. A hash index takes names of any length, unlike a tree, and no NULL.
         schema: "SELECT pg_advisory_xact_lock(7308614529071837025);
             CREATE TABLE IF NOT EXISTS {table} (
                 id BYTEA PRIMARY KEY,
@@ -104,15 +88,13 @@ impl Engine for Postgres {
             );
             CREATE INDEX IF NOT EXISTS \"{name}_deadline\" ON {table} (deadline);
             CREATE INDEX IF NOT EXISTS \"{name}_owner\" ON {table} USING hash (owner) WHERE owner IS NOT NULL;",
-        // An array, so that the selection, which locks, is made once. What others have locked can wait.
+        // With an array the selection, which locks its rows, is evaluated once. Rows that others have locked can wait.
         sweep: "DELETE FROM {table} WHERE deadline <= $1 AND id = ANY (ARRAY(\
                 SELECT id FROM {table} WHERE deadline <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED))",
         is_remote: true,
     };
-}
 
-impl Affected for PgQueryResult {
-    fn rows(&self) -> u64 {
-        self.rows_affected()
+    fn affected(result: &PgQueryResult) -> u64 {
+        result.rows_affected()
     }
 }

@@ -1,11 +1,11 @@
-//! What more than one store has to tell the log.
+//! The log lines that several stores write.
 
 use std::fmt::Display;
 
 use super::Loaded;
 use crate::token::StoreKey;
 
-/// What is stored cannot be read, and counts as absent.
+/// Warns that a stored session cannot be read, which makes it absent.
 pub(super) fn unreadable(key: &StoreKey, why: impl tracing::Value) -> Loaded {
     tracing::warn!(
         name: "session.record.unreadable",
@@ -14,7 +14,7 @@ pub(super) fn unreadable(key: &StoreKey, why: impl tracing::Value) -> Loaded {
     Loaded::Absent
 }
 
-/// A session has ended all the same; its entry goes when it is met.
+/// Notes that an ended session is still in its owner's list; the entry is removed when the list is next read.
 pub(super) fn entry_left(key: &StoreKey, error: impl Display) {
     tracing::debug!(
         name: "session.owner.entry_left",

@@ -1,0 +1,144 @@
+//! The steps on a session's entry.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::task::yield_now;
+
+use super::list::ListedSession;
+use super::{Entry, KeyValue, KeyValueStore};
+use crate::error::StoreError;
+use crate::record::{Record, Tombstone};
+use crate::store::log::{entry_left, unreadable};
+use crate::store::{Loaded, Updated, format};
+use crate::token::StoreKey;
+
+/// The result of ending a session.
+pub(super) enum Retirement {
+    /// The session was live and has ended.
+    Done(Arc<Record>),
+    /// The session is live and was not meant.
+    Spared,
+    /// A tombstone stands already.
+    Retired(Tombstone),
+    Absent,
+}
+
+pub(super) fn session_name(key: &StoreKey) -> String {
+    format!("session.{key}")
+}
+
+impl<M: KeyValue> KeyValueStore<M> {
+    /// Swaps an entry. Returns `false` where another change was faster, after giving way to it.
+    pub(super) async fn swap(
+        &self,
+        name: &str,
+        from: Option<&M::Revision>,
+        to: Option<(Vec<u8>, SystemTime)>,
+        now: SystemTime,
+    ) -> Result<bool, StoreError> {
+        const CENTURY: Duration = Duration::from_secs(100 * 31_557_600);
+        let to = to.and_then(|(bytes, expires)| {
+            // An entry that has expired already is not written: many maps take no time left for no limit.
+            let ttl = expires.duration_since(now).ok().filter(|ttl| !ttl.is_zero())?;
+            Some(Entry { bytes, expires, ttl: ttl.min(CENTURY) })
+        });
+        let is_swapped = match (from, &to) {
+            (None, None) => self.0.get(name).await?.is_none(),
+            _ => self.0.compare_and_swap(name, from, to).await?,
+        };
+        if !is_swapped {
+            yield_now().await;
+        }
+        Ok(is_swapped)
+    }
+
+    /// Finds a session's entry, and removes it if it has expired.
+    pub(super) async fn find(
+        &self,
+        key: &StoreKey,
+        now: SystemTime,
+    ) -> Result<(Loaded, Option<M::Revision>), StoreError> {
+        let name = session_name(key);
+        loop {
+            let Some((bytes, revision)) = self.0.get(&name).await? else { return Ok((Loaded::Absent, None)) };
+            match format::decode(key, &bytes, now) {
+                Ok(Loaded::Absent) => {
+                    if self.swap(&name, Some(&revision), None, now).await? {
+                        return Ok((Loaded::Absent, None));
+                    }
+                }
+                Ok(loaded) => return Ok((loaded, Some(revision))),
+                Err(why) => return Ok((unreadable(key, &*why), Some(revision))),
+            }
+        }
+    }
+
+    /// Ends a live session if it is the one that is meant, and leaves it in its owner's list.
+    pub(super) async fn end(
+        &self,
+        key: &StoreKey,
+        is_meant: impl Fn(&Record) -> bool,
+        tombstone: &Tombstone,
+        now: SystemTime,
+    ) -> Result<Retirement, StoreError> {
+        loop {
+            let (record, revision) = match self.find(key, now).await? {
+                (Loaded::Live(record), revision) if is_meant(&record) => (record, revision),
+                (Loaded::Live(_), _) => return Ok(Retirement::Spared),
+                (Loaded::Tombstone(standing), _) => return Ok(Retirement::Retired(standing)),
+                _ => return Ok(Retirement::Absent),
+            };
+            let value = (format::tombstone(key, tombstone, now), tombstone.until());
+            if self.swap(&session_name(key), revision.as_ref(), Some(value), now).await? {
+                return Ok(Retirement::Done(record));
+            }
+        }
+    }
+
+    /// Ends a live session as [`end`](Self::end) does, and removes it from its owner's list.
+    pub(super) async fn retire(
+        &self,
+        key: &StoreKey,
+        is_meant: impl Fn(&Record) -> bool,
+        tombstone: &Tombstone,
+        now: SystemTime,
+    ) -> Result<Retirement, StoreError> {
+        let retirement = self.end(key, is_meant, tombstone, now).await?;
+        if let Retirement::Done(record) = &retirement
+            && let Some(owner) = record.owner()
+            && let Err(error) = self.strike(owner, &[ListedSession::new(key, record)], now).await
+        {
+            entry_left(key, error);
+        }
+        Ok(retirement)
+    }
+
+    /// Replaces a live record by the one that `make` makes of it, unless `make` answers the call.
+    pub(super) async fn replace(
+        &self,
+        key: &StoreKey,
+        make: impl Fn(&Record) -> Result<Arc<Record>, Updated>,
+        now: SystemTime,
+    ) -> Result<Updated, StoreError> {
+        loop {
+            let (Loaded::Live(standing), revision) = self.find(key, now).await? else { return Ok(Updated::Gone) };
+            let next = match make(&standing) {
+                Ok(next) => next,
+                Err(updated) => return Ok(updated),
+            };
+            // After a step back, a map that counts time itself keeps the record for longer than it was told with the list.
+            // Less than an hour is within the list's slack, and may be the difference between two hosts.
+            let back = standing.seen().duration_since(now).unwrap_or_default();
+            let has_stepped_back = back > Duration::from_secs(60 * 60);
+            if let Some(owner) = next.owner().filter(|_| has_stepped_back || next.deadline() > standing.deadline()) {
+                let listed = ListedSession::new(key, &next);
+                self.change_list(owner, now, |list| list.enter(listed) || has_stepped_back).await?;
+            }
+            let value = (format::record(key, &next), next.deadline());
+            if self.swap(&session_name(key), revision.as_ref(), Some(value), now).await? {
+                return Ok(Updated::Done);
+            }
+        }
+    }
+}

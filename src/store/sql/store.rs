@@ -1,0 +1,240 @@
+//! The store itself, the same for every database.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::Mutex;
+
+use super::dialect::{Statements, kind};
+use super::driver::{Arg, SqlPool};
+use super::table::{is_expired, read};
+use crate::error::{ConfigError, StoreError};
+use crate::record::{Record, Tombstone, TombstoneKind, Version};
+use crate::store::{
+    Change, Created, Deadline, Deleted, Loaded, OwnedSession, Revocation, Revoke, SessionStore, Updated,
+};
+use crate::token::{SessionToken, TokenShape};
+
+/// The table's name unless another is chosen.
+const DEFAULT_TABLE: &str = "tower_session_layer";
+
+/// Sessions in a table of the database that a pool of [sqlx](https://docs.rs/sqlx) is connected to.
+///
+/// Programs name it by the database: `PostgresStore`, `MySqlStore` or `SqliteStore`. A clone shares the pool. The
+/// [module](super) says what stands in the table and how it is kept right.
+#[derive(Clone)]
+pub struct SqlStore<Pool> {
+    pub(super) pool: Pool,
+    pub(super) statements: Arc<Statements>,
+    /// Serialises the writes to a file, where SQLite itself would have the writers sleep and try again.
+    pub(super) writing: Option<Arc<Mutex<()>>>,
+}
+
+impl<Pool: SqlPool> SqlStore<Pool> {
+    /// Keeps sessions in the table `tower_session_layer` of the database that the pool is connected to.
+    ///
+    /// Sends nothing yet. The store keeps a clone of the pool, so the program may go on using its own.
+    pub fn new(pool: Pool) -> Self {
+        Self::builder(pool).build().expect("the default name is a valid one")
+    }
+
+    /// Starts a store with settings of its own on the program's pool.
+    pub fn builder(pool: Pool) -> SqlStoreBuilder<Pool> {
+        SqlStoreBuilder { pool, table: DEFAULT_TABLE.to_owned() }
+    }
+
+    /// Makes the table and its indexes unless they exist, and checks that the table has this format.
+    ///
+    /// Call it at each start, before the first request; several processes may do so at the same time. It changes
+    /// nothing that exists. The user needs the right to create tables; where it has none, somebody who has it calls
+    /// this once.
+    ///
+    /// # Errors
+    ///
+    /// The database could not be reached or refuses, or a table of that name is something else.
+    ///
+    /// # Cancel safety
+    ///
+    /// The table exists or not; calling it again is safe.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        self.pool.script(&self.statements.schema).await.map_err(|error| self.error(&error))?;
+        self.rows(&self.statements.probe, &[Arg::Bytes(&[]), Arg::Bytes(&[])]).await.map(drop)
+    }
+
+    /// Returns the pool, to close it or to give it to a [`builder`](Self::builder).
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+}
+
+/// Settings of a [`SqlStore`].
+#[derive(Clone)]
+pub struct SqlStoreBuilder<Pool> {
+    pool: Pool,
+    table: String,
+}
+
+impl<Pool: SqlPool> SqlStoreBuilder<Pool> {
+    /// Sets the table's name, `tower_session_layer` by default: 1 to 48 ASCII letters, digits and `_`, beginning with
+    /// no digit and not with `sqlite_`. Every statement quotes it, so words that SQL reserves are names too.
+    ///
+    /// Layers that share a table share their sessions.
+    #[must_use]
+    pub fn table(mut self, name: impl Into<String>) -> Self {
+        self.table = name.into();
+        self
+    }
+
+    /// Creates the store. Sends nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::TableName`] for any other name.
+    pub fn build(self) -> Result<SqlStore<Pool>, ConfigError> {
+        let statements = Arc::new(Statements::new(&self.table, &Pool::DIALECT)?);
+        let writing = (!Pool::DIALECT.is_remote).then(Arc::default);
+        Ok(SqlStore { pool: self.pool, statements, writing })
+    }
+}
+
+impl<Pool: SqlPool> SessionStore for SqlStore<Pool> {
+    fn token_shape(&self) -> TokenShape {
+        TokenShape::Random
+    }
+
+    async fn load(&self, token: &SessionToken, now: SystemTime) -> Result<Loaded, StoreError> {
+        let row = self.find(&self.statements.find, token.key(), now).await?;
+        Ok(row.map_or(Loaded::Absent, |row| read(row, now)))
+    }
+
+    async fn create(&self, fresh: &SessionToken, record: &Arc<Record>, now: SystemTime) -> Result<Created, StoreError> {
+        if let Some(owner) = record.owner() {
+            return self.create_owned(fresh.key(), record, owner, now).await;
+        }
+        let standing = self.insert_record(fresh.key(), kind::LIVE, record, now).await?;
+        let is_stored = standing.is_none_or(|row| row.kind == kind::LIVE && row.is_at(record.version()));
+        Ok(if is_stored { Created::Stored } else { Created::Taken })
+    }
+
+    async fn update(
+        &self,
+        token: &SessionToken,
+        from: Version,
+        change: &Change,
+        now: SystemTime,
+    ) -> Result<Updated, StoreError> {
+        let (key, from) = (token.key(), Arg::version(from));
+        let (id, now_arg) = (Arg::Bytes(key.as_bytes()), Arg::time(now));
+        match change {
+            Change::Replace(next, deadline) => {
+                let body = next.encode();
+                let (version, until) = (Arg::version(next.version()), Arg::time(next.deadline()));
+                let threshold = match deadline {
+                    Deadline::Keep => Arg::Int(0),
+                    Deadline::Extend => until,
+                    Deadline::Set => Arg::Int(i64::MAX),
+                };
+                let (seen, body) = (Arg::time(next.seen()), Arg::Bytes(&body));
+                let args = [version, seen, body, threshold, until, id, from, now_arg];
+                self.guarded(&self.statements.replace, &args, key, from, Some(version), now).await
+            }
+            Change::Retire(tombstone) => {
+                let body = tombstone.encode();
+                let args = [Arg::time(tombstone.until()), now_arg, Arg::Bytes(&body), id, from, now_arg];
+                self.guarded(&self.statements.retire, &args, key, from, None, now).await
+            }
+        }
+    }
+
+    async fn touch(
+        &self,
+        token: &SessionToken,
+        version: Version,
+        deadline: SystemTime,
+        now: SystemTime,
+    ) -> Result<Updated, StoreError> {
+        let (key, version) = (token.key(), Arg::version(version));
+        let (until, seen) = (Arg::time(deadline), Arg::time(now));
+        let args = [until, until, seen, seen, Arg::Bytes(key.as_bytes()), version, seen];
+        self.guarded(&self.statements.touch, &args, key, version, None, now).await
+    }
+
+    async fn delete(&self, token: &SessionToken, tombstone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
+        let tombstone = Tombstone::new(TombstoneKind::Destroyed, tombstone, now);
+        let (key, body, now_arg) = (token.key(), tombstone.encode(), Arg::time(now));
+        let args = [Arg::time(tombstone.until()), now_arg, Arg::Bytes(&body), Arg::Bytes(key.as_bytes()), now_arg];
+        loop {
+            if self.execute(&self.statements.end, &args).await? > 0 {
+                return Ok(Deleted::Done);
+            }
+            match self.load(token, now).await? {
+                Loaded::Tombstone(standing) => return Ok(Deleted::Retired(standing)),
+                // The session was created, or its deadline moved, after the statement looked.
+                Loaded::Live(_) => {}
+                _ => return Ok(Deleted::Absent),
+            }
+        }
+    }
+
+    async fn owned(&self, owner: &str, now: SystemTime) -> Result<Vec<OwnedSession>, StoreError> {
+        let rows = loop {
+            let rows = self.rows(&self.statements.owned, &[Arg::Bytes(owner.as_bytes())]).await?;
+            let expired = rows.iter().filter(|row| is_expired(row, now)).count() as u64;
+            // Fewer are deleted where a deadline moved meanwhile: then the rows are read again.
+            if expired == 0 || self.expire_owned(owner, now).await? >= expired {
+                break rows;
+            }
+        };
+        let live = rows.into_iter().filter(|row| !is_expired(row, now)).filter_map(|row| match read(row, now) {
+            Loaded::Live(record) => Some(OwnedSession::from(&*record)),
+            _ => None,
+        });
+        Ok(live.collect())
+    }
+
+    async fn revoke(&self, owner: &str, revocation: &Revocation, now: SystemTime) -> Result<usize, StoreError> {
+        let name = Arg::Bytes(owner.as_bytes());
+        if revocation.leaves_mark() {
+            self.add_mark(owner, revocation).await?;
+            self.execute(&self.statements.turn_away, &[name]).await?;
+        }
+        // Before the live rows end, so that none that had expired is counted.
+        self.expire_owned(owner, now).await?;
+        // No session has a handle of no bytes, so `end_others` spares none for `All`.
+        let (statement, handle) = match &revocation.which {
+            Revoke::One(handle) => (&self.statements.end_one, &handle.as_bytes()[..]),
+            Revoke::Others(handle) => (&self.statements.end_others, &handle.as_bytes()[..]),
+            Revoke::All => (&self.statements.end_others, &[][..]),
+        };
+        let tombstone = revocation.tombstone(now);
+        let body = tombstone.encode();
+        let args = [Arg::time(tombstone.until()), Arg::time(now), Arg::Bytes(&body), name, Arg::Bytes(handle)];
+        let mut ended = self.execute(statement, &args).await?;
+        if ended == 0 && !revocation.leaves_mark() {
+            // A statement sees the rows as they were when it began. A renewal stores its new record before it ends the old
+            // one, so a statement that begins now sees the new record.
+            ended = self.execute(statement, &args).await?;
+        }
+        Ok(usize::try_from(ended).unwrap_or(usize::MAX))
+    }
+
+    async fn sweep(&self, limit: usize, now: SystemTime) -> Result<usize, StoreError> {
+        let limit = Arg::Int(i64::try_from(limit).unwrap_or(i64::MAX));
+        let swept = self.execute(&self.statements.sweep, &[Arg::time(now), limit]).await?;
+        Ok(usize::try_from(swept).unwrap_or(usize::MAX))
+    }
+}
+
+impl<Pool: SqlPool> fmt::Debug for SqlStore<Pool> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct(Pool::DIALECT.store).field("table", &self.statements.table).finish_non_exhaustive()
+    }
+}
+
+impl<Pool: SqlPool> fmt::Debug for SqlStoreBuilder<Pool> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = format!("{}Builder", Pool::DIALECT.store);
+        f.debug_struct(&name).field("table", &self.table).finish_non_exhaustive()
+    }
+}
