@@ -167,7 +167,7 @@ impl Writer<'_> {
         }
     }
 
-    /// As [`remove_expired`](Self::remove_expired), but only a session of this owner, whose list is locked.
+    /// Removes an expired session of this owner, whose list is locked, and leaves those of other owners alone.
     pub(super) fn remove_expired_of(&mut self, key: Key, owner: &str, now: u64) {
         if self.get(key).is_some_and(|slot| slot.owned_by(owner).is_some()) {
             self.remove_expired(key, now);
