@@ -6,7 +6,7 @@
 //! | [deploying] | configuration, proxies, CDNs, several instances, clocks, probes |
 //! | [events] | the log, the spans and the event hook |
 //! | [moving] | moving here from `tower-sessions`, `axum_session`, `actix-session`, `express-session` or Hydrogen |
-//! | [demands] | the demands of standards, one a row, each with the test that shows it |
+//! | [demands] | the demands of standards, one per row, each with the tests that show it |
 //!
 //! # The flow of a request
 //!
@@ -21,12 +21,12 @@
 //!    │              ▼
 //!    │         your service
 //!    │              │ reads and changes the Session;
-//!    │              │ each change goes into a log
+//!    │              │ each change goes into the change log
 //!    │              │ commit().await makes it durable now ──────▶ as below
 //!    │              ▼
 //!    │              │ unchanged: nothing, or ───────────────────▶ touch, when due
 //!    │              │ changed: one compare-and-swap ────────────▶ create, update, delete
-//!    │              │   conflict: load, replay the log, again
+//!    │              │   conflict: load, replay the change log, try again
 //!    │              │   ended meanwhile: drop the changes
 //!    │              │   failed or too late: 503 as the response
 //!    │  Set-Cookie  │
@@ -38,22 +38,22 @@
 //! # Threat model
 //!
 //! The attacker sends any bytes as cookies, and requests that race each other. The attacker owns other sites and
-//! sibling hosts. The attacker may have planted a token before the victim signed in, and may have copied a token or a dump
-//! of the store. The attacker does not read the client's cookies over TLS, run code in the process, or know the operating
-//! system's random state or the configured keys.
+//! sibling hosts. The attacker may have planted a token before the victim signed in, and may have copied a token or a
+//! dump of the store. The attacker cannot read the client's cookies over TLS, run code in the process, or know the
+//! operating system's random state or the configured keys.
 //!
 //! Against this attacker the crate promises:
 //!
 //! - **No fixation.** The layer never adopts a token that the store does not know. Signing in replaces the token, and
 //!   the old one gives no access (OWASP ASVS 7.2.4).
-//! - **No resurrection.** A session that was destroyed, renewed or revoked while a slow request held it stays so. A dead
-//!   token leaves an inert *tombstone* for 60 seconds: requests with this token cannot write, sign anybody out, or
-//!   replace the cookie of a fresh sign-in.
-//! - **No lost update.** Concurrent changes to one session all land. A change that depends on the stored value uses
+//! - **No resurrection.** A session that was destroyed, renewed or revoked stays ended, even if a slow request still
+//!   holds it. The store keeps an inert *tombstone* for its token for 60 seconds: requests with this token cannot
+//!   write, sign anybody out, or replace the cookie of a fresh sign-in.
+//! - **No lost update.** Concurrent changes to one session all land. A change that depends on the stored value must use
 //!   [`Session::update`].
 //! - **Nothing to steal at rest.** Stores, file names and logs hold at most the SHA-256 of a token. Inside
 //!   [`Sealed`](crate::Sealed), a store holds no readable value either.
-//! - **No confusion with absence.** A failing store is an error, never "not signed in".
+//! - **Failure is not absence.** A failing store is an error, never "not signed in".
 //!
 //! The program itself must serve over TLS, choose what it puts into a session, and call [`Session::sign_in`] or
 //! [`Session::renew`] when privileges change. It must put [`Session::csrf_token`] into its forms where `SameSite=Lax` is not
@@ -70,19 +70,19 @@
 //! | attributes | `HttpOnly; Secure; SameSite=Lax; Path=/` | no scripts, no plain HTTP, no cross-site `POST` |
 //! | idle timeout | 7 days, sliding, or the absolute timeout if that is shorter | a week of shopping; the presets of NIST 800-63B are stricter |
 //! | absolute timeout | 30 days | NIST 800-63B-4, AAL1; nothing extends it |
-//! | refresh | when it moves the deadline by a tenth of the idle timeout | most requests write nothing |
-//! | renewal by age | off | signing in renews the token in any case; renewal by age limits a token that was copied unnoticed (OWASP: "renewal timeout") |
+//! | refresh | when it moves the deadline by at least a tenth of the idle timeout | most requests write nothing |
+//! | renewal by age | off | signing in renews the token in any case; renewal by age limits the use of a token that was copied unnoticed (OWASP: "renewal timeout") |
 //! | tombstone | 60 seconds | longer than requests take, short enough to be cheap |
 //! | store timeout | 5 seconds | a person who waits longer reloads the page |
 //! | on store failure | 503 | "cannot tell" must not look like "not signed in" |
-//! | on 5xx of the handler | changes are dropped; `destroy` and `renew` take effect | half-done work is worse than none |
-//! | record size | 1 MiB | no sane session meets this bound; a larger value is an error where it is set |
+//! | on a 5xx of the handler | changes are dropped; `destroy` and `renew` take effect | half-done work is worse than none |
+//! | record size | 1 MiB | no sane session reaches this bound; the method whose change would exceed it returns an error |
 //!
 //! # Keys, or a struct
 //!
-//! A [`SessionKey`] names a value and its type once. A struct of the program can replace several keys:
-//! [`TypedSession`] makes each field a key, and all rules for keys hold for fields. Two requests that change different
-//! fields both land, and a request that changes no field writes nothing.
+//! A [`SessionKey`] names a value and its type once. A struct of the program can replace several keys: [`TypedSession`]
+//! makes each field a key, and all rules for keys hold for fields. If two requests change different fields, both
+//! changes land. A request that changes no field writes nothing.
 //!
 //! ```
 //! use serde::{Deserialize, Serialize};
@@ -115,8 +115,9 @@
 //! # });
 //! ```
 //!
-//! A struct may change from one release to the next. Sessions that began before read a new field as its default, and keep
-//! a removed field unread. `#[serde(alias = "…")]` reads a renamed field under its old name.
+//! A struct may change from one release to the next. In a session that began under an older release, a new field has
+//! its default, and a removed field stays stored but is not read. `#[serde(alias = "…")]` reads a renamed field under
+//! its old name.
 //!
 //! # Signing in and out
 //!
@@ -136,11 +137,11 @@
 //! }
 //! ```
 //!
-//! Where another owner was signed in, `sign_in` also clears the values. The owner's name is part of the record: use an id
-//! that is never given to another person.
+//! If another owner was signed in, `sign_in` also clears the values. Name the owner by an id that is never given to
+//! another person, since the record keeps it.
 //!
-//! With axum a handler returns the session's errors as they are: they are responses. A wrong password is an answer of the
-//! program, not an error of the session, and leaves the session unchanged:
+//! An axum handler can return the session's errors as they are, because they are responses. A wrong password is not an
+//! error of the session: the program answers it, and the session stays unchanged:
 //!
 //! ```
 //! use axum::extract::Form;
@@ -200,18 +201,20 @@
 //!
 //! # Streaming responses
 //!
-//! After the response's head no cookie can be sent. SSE and WebSocket handlers call [`Session::commit`] after each change
-//! that is to last. A change that needs a new token ([`Session::renew`], the first value of a new session) is then an
-//! error. A change that is never committed is reported by a warning.
+//! Once the response's head is sent, no cookie can follow. SSE and WebSocket handlers call [`Session::commit`] after
+//! each change that is to last. A change that needs a new token ([`Session::renew`], the first value of a new session)
+//! is then an error. A change that is never committed is reported by a warning.
 //!
-//! A `304 Not Modified` carries the session cookie only if an explicit `commit` already owes it to the client. Other changes
-//! that need a cookie are dropped with a warning. With `CookieStore`, where the cookie is the session, this includes a `destroy`.
+//! A `304 Not Modified` carries the session cookie only if the handler has called `commit` and that commit needs the
+//! cookie. Uncommitted changes that need a cookie are dropped with a warning. With `CookieStore`, where the cookie is
+//! the session, this includes a `destroy`.
 //!
 //! # Writing a store
 //!
-//! **The short way** suits anything that can replace an entry only if nobody else has replaced it. Implement the three
-//! methods of [`KeyValue`], and [`KeyValueStore`] adds owners, revocation, tombstones and deadlines. `examples/custom_store.rs` does so
-//! in under 60 lines, with the test suite. In other systems the three methods are:
+//! **The short way** suits any map with compare-and-swap, which replaces an entry only if nobody else has replaced it
+//! meanwhile. Implement the three methods of [`KeyValue`], and [`KeyValueStore`] adds owners, revocation, tombstones
+//! and deadlines. `examples/custom_store.rs` does so in under 60 lines, with the test suite. In other systems the three
+//! methods are:
 //!
 //! | | revision | compare and swap | removal of expired entries |
 //! |---|---|---|---|
@@ -222,14 +225,16 @@
 //! | an object store | the `ETag` | `If-None-Match: *`, `If-Match` | a rule of the bucket, or a sweep |
 //! | an embedded database | the bytes | one transaction | a sweep |
 //!
-//! A change costs one call more than in a store that compares where it writes, and an owner's sessions are read one by one.
+//! Each change costs one call more than in a database that compares and writes in one statement. An owner's sessions
+//! are read one by one.
 //!
-//! **The long way** suits a database that does better: implement [`SessionStore`], whose page is the contract. Store the
-//! bytes of [`Record::encode`] and, beside them, version, deadline, last use and owner ([`Head`]): a touch and a comparison
-//! of versions then parse nothing. Make `update` one guarded statement: *replace where key and version match and the
-//! deadline has not passed*. `examples/table_store.rs` is a complete store.
+//! **The long way** suits a database that compares and writes in one statement. Implement [`SessionStore`]; its page is
+//! the contract. Store the bytes of [`Record::encode`] and, beside them, version, deadline, last use and owner
+//! ([`Head`]), so that a touch or a comparison of versions parses nothing. Make `update` one guarded statement:
+//! *replace where key and version match and the deadline has not passed*. `examples/table_store.rs` is a complete
+//! store.
 //!
-//! In both cases run the suite of the feature `conformance`, with one line.
+//! In both cases, run the suite of the feature `conformance`; it takes one line.
 //!
 #![doc = include_str!("guide/scale.md")]
 //!

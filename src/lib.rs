@@ -34,10 +34,11 @@
 //! 1. **In.** The layer scans the `Cookie` headers once and ignores every value that is not exactly a token of the store's
 //!    shape. It loads at most four candidates, and the first live session wins. Without a cookie it does not call the store.
 //! 2. **Inner service.** The handler takes the [`Session`] from the request's extensions, reads and changes it without
-//!    waiting, and may [`commit`](Session::commit) in between. Each change goes into a log.
-//! 3. **Out.** The layer writes all changes with one compare-and-swap. On a conflict it replays the log on what the other
-//!    request stored, so no update is lost. A session that was destroyed, renewed or revoked meanwhile stays so. Then
-//!    the layer adds the cookie, `Cache-Control: no-store` and `Vary: Cookie` to the response, where they are due.
+//!    waiting, and may [`commit`](Session::commit) in between. Each change goes into the change log.
+//! 3. **Out.** The layer writes all changes with one compare-and-swap. On a conflict it replays the change log on the
+//!    record that the other request stored, so no update is lost. A session that was destroyed, renewed or revoked
+//!    meanwhile stays ended. Last, the layer adds the cookie, `Cache-Control: no-store` and `Vary: Cookie` to the
+//!    response if they are due.
 //!
 //! # Stores
 //!
@@ -62,7 +63,7 @@
 //! | [`KeyValueStore`] | | a map that compares and swaps | etcd, `DynamoDB`, object stores and the like |
 //! | your own | | an implementation of [`SessionStore`] | the feature `conformance` has the tests that it must pass |
 //!
-//! [`Sealed`] wraps a server-side store and encrypts the values: only the client's token opens them.
+//! [`Sealed`] wraps a server-side store and encrypts the values: only the client's token decrypts them.
 #![cfg_attr(
     feature = "cached",
     doc = "[`CachedStore`] (feature `cached`) wraps a store that is far away and answers repeated reads from this process."
@@ -70,36 +71,40 @@
 //!
 //! # Features
 //!
-//! Features are additive. The stores and wrappers above have one each, except [`KeyValueStore`] and [`Sealed`]. The others are:
+//! Features are additive. Each store and wrapper above has a feature of its own, except [`KeyValueStore`] and
+//! [`Sealed`], which need none. The other features are:
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `axum` (default) | [`Session`], [`SessionView`], [`TypedSession`], [`LazySession`] and `Owner`, who signed in, as extractors |
+//! | `axum` (default) | [`Session`], [`SessionView`], [`TypedSession`], [`LazySession`] and `Owner` (the person who signed in) as extractors |
 //! | `config` | `SessionConfig`: the store and all options from a configuration file or the environment |
-//! | `import` | `ImportLayer`: live sessions of another library |
-//! | `moving` | `MovingStore`: sessions move from one server-side store to another |
-//! | `conformance` | the public test suite of stores |
+//! | `import` | `ImportLayer`: imports live sessions of another library |
+//! | `moving` | `MovingStore`: moves sessions from one server-side store to another |
+//! | `conformance` | the public test suite for stores |
 //!
-//! Without the feature `axum`, axum says that a handler with such an argument is no `Handler`. Outside axum,
-//! [`Session::from_extensions`] returns the session. Rust 1.89 or later; the SQL stores need 1.94.
+//! Without the feature `axum`, a handler with such an argument does not compile: axum reports that it does not
+//! implement `Handler`. Outside axum, [`Session::from_extensions`] returns the session.
+//!
+//! Rust 1.89 or later; the SQL stores need 1.94.
 //!
 //! # Failure
 //!
-//! A store that fails, or takes longer than the store timeout, is a 503 (gRPC: `UNAVAILABLE`), never an anonymous
-//! session, and the client's cookie stays as it is. A change that cannot be stored replaces the handler's response with a 503.
+//! If the store fails, or takes longer than the store timeout, the layer answers 503 (gRPC: `UNAVAILABLE`). It never
+//! treats the client as anonymous instead, and it leaves the client's cookie as it is. If a change cannot be stored, a
+//! 503 replaces the handler's response.
 //!
 //! The [guide] has the threat model, the reason for each default, and pages on deploying, testing, moving here from
 //! another library, and writing a store.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
-// By its own name, the fuzz bodies find it in its unit tests too.
+// The fuzz bodies use the crate by its name, in its own unit tests too.
 #[cfg(test)]
 extern crate self as tower_session_layer;
 
-// The floors, from the top: a module uses only those below it. `ARCHITECTURE.md` has the way of a request through them.
+// The floors, from the top: a module uses only those below it. `ARCHITECTURE.md` follows a request through them.
 //
-// A layer out of a configuration file or the environment.
+// A layer built from a configuration file or the environment.
 #[cfg(feature = "config")]
 mod config;
 // Pages of documentation.
@@ -123,7 +128,7 @@ mod future;
 mod backend;
 // A response on its way out.
 mod respond;
-// From a request's changes to the calls of its store.
+// Turns a request's changes into store calls.
 mod commit;
 // Sessions as axum extractors.
 #[cfg(feature = "axum")]
@@ -146,7 +151,7 @@ mod lifetime;
 mod record;
 // The source of time.
 mod clock;
-// The client's token, and the key that leaves the process.
+// The client's token, and the store key that is made from it.
 mod token;
 
 pub use ::cookie::SameSite;
