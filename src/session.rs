@@ -18,19 +18,19 @@ mod cell;
 mod deadline;
 // `Session`, `LazySession`, and the layer and store behind them.
 mod request;
-// A layer's settings with rules of their own.
+// The settings of a layer that have rules of their own.
 mod settings;
-// What session and store say to each other.
+// The messages between a session and its store.
 mod port;
 // A snapshot that cannot write.
 mod view;
-// Stored session, draft, and the cookie's instruction.
+// Stored session, draft, and the instruction for the cookie.
 mod state;
 // Closures that change their own session.
 mod reentry;
 // Values to and from JSON.
 mod json;
-// The log of changes.
+// The change log.
 mod changes;
 
 use std::fmt;
@@ -90,8 +90,8 @@ impl Session {
 
     /// Replaces the token, keeping the values: call it whenever privileges change.
     ///
-    /// The new record is durable before the old token dies. An attacker who knows the old token, as after session
-    /// fixation, then has nothing (OWASP ASVS 7.2.4).
+    /// The new record is durable before the old token dies. After that, the old token gives no access to an attacker
+    /// who knows it, as in session fixation (OWASP ASVS 7.2.4).
     ///
     /// # Errors
     ///
@@ -105,7 +105,8 @@ impl Session {
         })
     }
 
-    /// Ends the session, record and cookie. Values set afterwards belong to a new session with a new token.
+    /// Ends the session, and removes its record and its cookie. Values set afterwards belong to a new session with a
+    /// new token.
     ///
     /// If another request or [`Owners`] has ended the session already, the cookie is left alone: the client may have been
     /// given a newer one since.
@@ -141,7 +142,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// `owner` is empty, the session would become too large, the system has no randomness, or the session is unavailable.
+    /// The name `owner` is empty, the session would become too large, the system has no randomness, or the session is
+    /// unavailable.
     ///
     /// # Examples
     ///
@@ -192,16 +194,17 @@ impl Session {
         self.0.read(|record, _| record.and_then(Record::signed_in))
     }
 
-    /// Returns the session's handle, its public name among its owner's sessions, once it is stored or somebody signed in.
+    /// Returns the session's handle, which is its public name among its owner's sessions. A new session has one once it
+    /// is stored or somebody signs in.
     pub fn handle(&self) -> Option<SessionHandle> {
         self.0.read(|record, _| record.map(Record::handle).filter(|handle| *handle != SessionHandle::NONE))
     }
 
-    /// Returns the token to put into forms: 32 base64url characters, which stay the same until the session's token is
-    /// replaced (NIST 800-63B, 5.1).
+    /// Returns the CSRF token to put into forms: 32 base64url characters, which stay the same until the session's token
+    /// is replaced (NIST 800-63B, 5.1).
     ///
-    /// A visitor without a session gets one, so that the token can be checked later. A client whose token is dead gets a
-    /// token derived from it instead, valid for as long as the tombstone (60 s).
+    /// A visitor without a session gets one, so that the CSRF token can be checked later. A client whose session token
+    /// is dead gets a CSRF token that is derived from it, valid for as long as the tombstone (60 s).
     ///
     /// # Errors
     ///
@@ -220,7 +223,7 @@ impl Session {
         Ok(URL_SAFE_NO_PAD.encode(secret))
     }
 
-    /// Returns whether this is the session's [`csrf_token`](Self::csrf_token), in constant time.
+    /// Returns whether `token` is the session's [`csrf_token`](Self::csrf_token). The comparison takes constant time.
     pub fn verify_csrf(&self, token: &str) -> bool {
         let known = self.0.read(|_, state| state.csrf());
         let mut sent = [0; CSRF_LEN];
@@ -239,7 +242,7 @@ impl Session {
         self.view().expires_at()
     }
 
-    /// Returns whether the request came without a live session.
+    /// Returns whether the client has no live session: the request came without one, and none has been committed since.
     pub fn is_new(&self) -> bool {
         self.0.read(|_, state| !matches!(state.stored, Stored::Live(_)))
     }
@@ -288,10 +291,10 @@ impl Session {
         })
     }
 
-    /// Returns the session of this cookie name: this one, or one of an outer layer.
+    /// Returns the session whose cookie has this name: this session, or that of an outer layer.
     ///
-    /// The session of a [lazy](crate::SessionLayerBuilder::lazy) layer is found once it is loaded. [`LazySession::named`]
-    /// finds it earlier.
+    /// The session of a [lazy](crate::SessionLayerBuilder::lazy) layer is found only once it is loaded.
+    /// [`LazySession::named`] finds it earlier.
     pub fn named(&self, cookie: &str) -> Option<Self> {
         if self.0.shared.cookie.name() == cookie {
             return Some(self.clone());
@@ -301,8 +304,9 @@ impl Session {
 
     /// Makes all changes so far durable now, instead of at the end of the request.
     ///
-    /// Committed changes stay, whatever the handler answers later. Once the response's head is out, as in SSE and WebSocket
-    /// handlers, this is the only way to store changes, and a change that needs a new token or idle timeout is an error.
+    /// Committed changes stay, whatever the handler answers later. Once the response's head is sent, as in SSE and
+    /// WebSocket handlers, this is the only way to store changes. A change that needs a new token or sets an idle
+    /// timeout is then an error.
     ///
     /// # Errors
     ///
@@ -311,8 +315,9 @@ impl Session {
     /// - [`Error::is_response_sent`]: the response's head is sent, and the change needs a cookie.
     /// - [`Error::is_dropped`]: changes made before the response were dropped with it. Changes made since wait for another
     ///   call.
-    /// - [`Error::is_unavailable`]: the store failed or took too long. The changes remain to be committed. The next commit
-    ///   first asks the store whether they were stored after all, unless another request has written since.
+    /// - [`Error::is_unavailable`]: the store failed or took too long. The changes remain to be committed. The next
+    ///   commit first asks the store whether the changes were stored after all, unless another request has written
+    ///   since.
     ///
     /// # Cancel safety
     ///
@@ -321,10 +326,10 @@ impl Session {
         self.0.shared.store.commit(self, Occasion::Explicit, false).wait().await
     }
 
-    /// Loads the session again, and plays this request's changes on top of the changes that others have stored meanwhile.
+    /// Loads the session again, and replays this request's changes on the record that is stored now.
     ///
-    /// A client-side store has nothing newer to load. It can only report that the session has ended: by its deadline, or by
-    /// a list of revocations.
+    /// A client-side store has nothing newer to load. It can only report that the session has ended, by its deadline or
+    /// by a list of revocations.
     ///
     /// # Errors
     ///

@@ -42,7 +42,7 @@ pub(crate) struct SignIn {
     /// The time at which the owner proved their identity: the same, except for a session that began elsewhere.
     pub(crate) signed_in: u64,
     pub(crate) handle: SessionHandle,
-    /// Whether the session was another person's: then the request's earlier changes were that person's too.
+    /// True if the session was another person's: then the request's earlier changes were that person's too.
     pub(crate) begins_anew: bool,
 }
 
@@ -126,11 +126,11 @@ fn take(values: &mut Values, taken: &Entry) -> bool {
 /// The changes that a request has asked for and not yet committed.
 #[derive(Clone, Default)]
 pub(crate) struct Intent {
-    /// Whether the loaded session is to be destroyed; the other changes then belong to a new session.
+    /// True if the loaded session is to be destroyed; the other changes then belong to a new session.
     pub(crate) destroy: bool,
     /// The new CSRF secret, if the token is to be replaced.
     pub(crate) renew: Option<[u8; CSRF_LEN]>,
-    /// Whether any change in the log made a difference.
+    /// True if any change in the log made a difference.
     pub(crate) edited: bool,
     /// The first change needs no allocation, and most requests make one.
     pub(crate) log: SmallVec<[Op; 1]>,
@@ -146,7 +146,7 @@ pub(crate) struct Attempt {
     /// The number of logged changes that the written record holds.
     pub(crate) ops: usize,
     pub(crate) renew: Option<[u8; CSRF_LEN]>,
-    /// Whether the client has to be sent the token.
+    /// True if the client has to be sent the token.
     pub(crate) is_news: bool,
 }
 
@@ -155,12 +155,12 @@ impl Intent {
         !self.destroy && self.renew.is_none() && self.log.is_empty()
     }
 
-    /// Whether there is something that a commit would write.
+    /// Returns whether there is something that a commit would write.
     pub(crate) fn is_change(&self) -> bool {
         self.destroy || self.renew.is_some() || self.edited
     }
 
-    /// Whether there are only changes to values, which need no new token and no new deadline.
+    /// Returns whether there are only changes to values, which need no new token and no new deadline.
     pub(crate) fn is_simple(&self) -> bool {
         let is_other = |op: &Op| matches!(op, Op::Idle(_) | Op::SignIn(_));
         self.edited && !self.destroy && self.renew.is_none() && self.pending.is_none() && !self.log.iter().any(is_other)

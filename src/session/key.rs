@@ -10,7 +10,7 @@ use super::request::Session;
 use super::view::SessionView;
 use crate::error::Error;
 
-/// A key whose values are `T`s. A constant of this type states name and type once.
+/// The key of a value of type `T`. A constant `SessionKey` states the key's name and the value's type once.
 ///
 /// # Examples
 ///
@@ -55,7 +55,7 @@ impl<T> SessionKey<T> {
         session.remove(self.name)
     }
 
-    /// Returns the value, from a [`Session`] or a [`SessionView`]; see [`Session::get`].
+    /// Returns the value in a [`Session`] or a [`SessionView`]; see [`Session::get`].
     pub fn get(&self, session: &impl Readable) -> Result<Option<T>, Error>
     where
         T: for<'de> Deserialize<'de>,
@@ -71,7 +71,7 @@ impl<T> SessionKey<T> {
         session.take(self.name)
     }
 
-    /// Sets the value: a `T`, a `&T`, or a `&str` or slice for a `String` or `Vec`; see [`Session::insert`].
+    /// Sets the value to a `T` or a `&T`, or to a `&str` or slice for a `String` or `Vec`; see [`Session::insert`].
     ///
     /// ```compile_fail
     /// # use tower_session_layer::{Session, SessionKey};

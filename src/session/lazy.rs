@@ -1,4 +1,4 @@
-//! Loading a session when it is first asked for.
+//! Loads a session when it is first asked for.
 
 use std::fmt;
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -60,12 +60,12 @@ impl LazySession {
         self.lock().session.as_ref().map(|(session, _)| session.clone())
     }
 
-    /// Returns the session of this cookie name: this one, or one of an outer layer.
+    /// Returns the session whose cookie has this name: this session, or that of an outer layer.
     pub fn named(&self, cookie: &str) -> Option<Self> {
         Scope::Lazy(self.clone()).find(cookie).map(Self::from)
     }
 
-    /// Ends the request, and returns the session with the time of its loading, if anybody asked for it.
+    /// Ends the request, and returns the session with the time of its loading, if it was loaded.
     ///
     /// A session that is loaded from now on can send no token.
     pub(crate) fn end(&self) -> Option<(Session, u64)> {

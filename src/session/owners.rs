@@ -1,4 +1,4 @@
-//! An owner's sessions: listed and revoked, in a request or outside any.
+//! Lists and revokes an owner's sessions, inside or outside a request.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::store::{OwnedSession, Revocation, Revoke};
 
 /// Lists and revokes the sessions of an owner, who was named by [`Session::sign_in`].
 ///
-/// A client-side store cannot do this: with it every method is an error that [`Error::is_unsupported`].
+/// A client-side store cannot do this: with it, every method returns an error that [`Error::is_unsupported`].
 ///
 /// # Examples
 ///
@@ -64,7 +64,7 @@ impl Owners {
         Ok(sessions)
     }
 
-    /// Ends one session, and returns whether it was live and the owner's.
+    /// Ends one session of an owner, and returns whether the owner had such a live session.
     ///
     /// The handle of another owner's session ends nothing and returns `false`.
     ///
@@ -79,12 +79,12 @@ impl Owners {
         self.end(owner, Revoke::One(handle)).await.map(|ended| ended > 0)
     }
 
-    /// Ends all sessions of an owner, as after a change of password, and returns how many there were.
+    /// Ends all sessions of an owner, as after a change of password, and returns how many it ended.
     ///
     /// Once this has returned `Ok`, no session remains whose sign-in began before the call, not even one that was being
-    /// committed. That includes the session of the calling request, if it is the owner's: its later changes are dropped, and
-    /// its cookie stays with the client although it opens nothing. To sign out here too and remove the cookie, end the other
-    /// sessions first and then this one:
+    /// committed. That includes the session of the calling request, if it is the owner's: its later changes are
+    /// dropped, and the client keeps its cookie although the cookie gives no access. To remove the cookie as well, end
+    /// the other sessions first and then this one:
     ///
     /// ```
     /// # use tower_session_layer::{Error, Session};
@@ -105,7 +105,7 @@ impl Owners {
         self.end(owner, Revoke::All).await
     }
 
-    /// Ends all other sessions of a session's owner ("log out everywhere else"), and returns how many there were.
+    /// Ends all other sessions of a session's owner ("log out everywhere else"), and returns how many it ended.
     ///
     /// It returns 0 if nobody is signed in. If this request has signed the same owner in again, that sign-in is committed
     /// first.
@@ -159,13 +159,13 @@ impl fmt::Debug for Owners {
 }
 
 impl Session {
-    /// Returns the list of an owner's sessions, for listing and revoking them.
+    /// Returns an [`Owners`] for the store of this session, which lists and revokes the sessions of any owner.
     pub fn owners(&self) -> Owners {
         Owners::new(&self.cell().shared)
     }
 }
 
-/// Whether the owner signs in again: the stored session then has another handle than this session will have.
+/// Returns whether the request signs the same owner in again: the stored session then has another handle than this one.
 fn signs_in_again(session: &Session) -> bool {
     session.cell().read(|record, state| {
         let stored = state.stored.record().map(|stored| (&stored.owner, stored.handle));

@@ -81,7 +81,7 @@ pub(crate) enum Occasion {
 }
 
 impl Occasion {
-    /// Whether the request ends with this commit.
+    /// Returns whether the request ends with this commit.
     pub(crate) fn is_last(self) -> bool {
         matches!(self, Self::Response { .. } | Self::Failed)
     }

@@ -1,4 +1,4 @@
-//! A request's session, loaded or not, and the layer that it came from: types that name each other.
+//! A request's session, loaded or not, and its layer. These types share a file because they name each other.
 
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
@@ -19,12 +19,12 @@ use crate::random::Random;
 use crate::store::{OwnedSession, Revocation};
 use crate::token::{SessionToken, TokenShape};
 
-/// A request's session: read and change it here, and the layer commits it when the handler has answered.
+/// The session of a request. A handler reads and changes it, and the layer commits it when the handler has answered.
 ///
 /// Clones are cheap and stand for the same session. Reading and changing are synchronous, since the data is already
-/// loaded. Nothing reaches the store before the end of the request or [`commit`](Self::commit), and then all changes are
-/// one write. If two requests change one session at the same time, both changes land: the later request plays its changes
-/// again on the record that the earlier one stored.
+/// loaded. Nothing reaches the store before the end of the request or [`commit`](Self::commit), which sends all changes
+/// as one write. If two requests change one session at the same time, both changes land: the later request replays its
+/// changes on the record that the earlier one stored.
 ///
 /// Every method that reveals or changes something is an *access*: it makes the response `Vary: Cookie` and restarts the
 /// idle timeout. Extracting the `Session` does not count as access.
@@ -59,8 +59,8 @@ pub(crate) struct SessionCell {
 /// [lazy](crate::SessionLayerBuilder::lazy) layer.
 ///
 /// It takes the place of the [`Session`] in the request's extensions. Clones are cheap and stand for the same session.
-/// A request that never asks for its session makes no store call, waits for no store, and has a response without any
-/// trace of the session.
+/// A request that never asks for its session makes no store call and does not wait for the store, and its response has
+/// no header of the session.
 ///
 /// # Examples
 ///
@@ -92,7 +92,7 @@ pub(super) struct LazyCell {
     pub(super) outer: Option<Scope>,
     pub(super) carrier: Carrier,
     pub(super) state: Mutex<LazyState>,
-    /// Held while the session is loaded, so that one request never becomes two sessions.
+    /// Held while the session is loaded, so that one request never loads two sessions.
     pub(super) loading: tokio::sync::Mutex<()>,
 }
 
@@ -100,7 +100,7 @@ pub(super) struct LazyState {
     pub(super) candidates: Candidates,
     /// The session, and the time of its loading in microseconds.
     pub(super) session: Option<(Session, u64)>,
-    /// Whether a session that is loaded from now on can send a token.
+    /// The state of the response's head: a session that is loaded after it can send no token.
     pub(super) head: ResponseHead,
 }
 
@@ -132,12 +132,13 @@ pub(crate) struct Shared {
     pub(crate) sign_in_times: SignInTimes,
 }
 
-/// The store as sessions see it, whatever its type.
+/// The store as a session sees it, without the store's type.
 ///
-/// Two jobs are erased, loading the first live candidate and committing a session, rather than each store call: a
-/// networked store costs two boxes a request, and an immediate one none.
+/// The type is erased around two operations, loading the first live candidate and committing a session, and not around
+/// each store call. So a networked store costs two boxes a request, and an immediate one none.
 pub(crate) trait StorePort: Debug + Send + Sync {
-    /// Loads the first live candidate. `micros` is `now` as records have it. A store that waits takes the candidates.
+    /// Loads the first live candidate. `micros` is `now` in the unit of records. A store that waits takes the
+    /// candidates out.
     fn load(
         &self,
         candidates: &mut Candidates,
@@ -203,7 +204,7 @@ impl LazySession {
 }
 
 impl Shared {
-    /// Whether the token is the session itself.
+    /// Returns whether the token is the session itself.
     pub(crate) fn is_sealed(&self) -> bool {
         self.shape.is_sealed()
     }
@@ -237,8 +238,8 @@ impl Shared {
         })
     }
 
-    /// Returns a time for a sign-in or a revocation that no other of this process has, in microseconds, so that it is
-    /// always clear which of two came first.
+    /// Returns a time in microseconds that no other sign-in or revocation of this process has. So their order is always
+    /// clear.
     pub(crate) fn sign_in_time(&self) -> u64 {
         self.sign_in_times.next(micros(self.clock.now()))
     }
@@ -276,7 +277,7 @@ impl Scope {
         }
     }
 
-    /// Finds the session of this cookie name, from this layer outwards.
+    /// Finds the session whose cookie has this name, from this layer outwards.
     pub(crate) fn find(&self, cookie: &str) -> Option<Self> {
         std::iter::successors(Some(self), |scope| scope.outer())
             .find(|scope| scope.shared().cookie.name() == cookie)
@@ -292,7 +293,7 @@ impl Scope {
     }
 }
 
-/// What an import needs of the session that it goes into.
+/// Access for an import to the session that it goes into.
 #[cfg(feature = "import")]
 impl Scope {
     /// Returns the entry of the innermost layer.

@@ -26,7 +26,7 @@ pub(crate) enum Carrier {
 /// The header that carries tokens for clients without cookies.
 pub(crate) struct TokenHeader {
     pub(crate) name: HeaderName,
-    /// Whether the header replaces the cookie.
+    /// True if the header replaces the cookie.
     pub(crate) is_alone: bool,
 }
 

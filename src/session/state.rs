@@ -9,10 +9,10 @@ use crate::token::SessionToken;
 
 pub(crate) struct State {
     pub(crate) stored: Stored,
-    /// Whether the handler looked at the session: then the response varies with the cookie.
+    /// True if the handler accessed the session: then the response varies with the cookie.
     pub(crate) accessed: bool,
     pub(crate) head: ResponseHead,
-    /// Whether changes were dropped with the response and no `commit()` has reported it yet.
+    /// True if changes were dropped with the response and no `commit()` has reported it yet.
     pub(crate) dropped: bool,
     /// Made at the first change.
     pub(crate) work: Option<Work>,
@@ -20,7 +20,7 @@ pub(crate) struct State {
     pub(crate) cookie: CookieAction,
 }
 
-/// Whether a new token can still reach the client.
+/// The state of the response's head, which decides whether a new token can still reach the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ResponseHead {
     Open,
@@ -48,8 +48,8 @@ pub(crate) enum Stored {
 pub(crate) struct Live {
     pub(crate) token: SessionToken,
     pub(crate) record: Arc<Record>,
-    /// Whether the client needs another token although nothing changed: its token was sealed with an old key, or leads on
-    /// to this one.
+    /// True if the client needs another token although nothing changed: its token was sealed with an old key, or leads
+    /// on to this one.
     pub(crate) outdated: bool,
 }
 
@@ -61,7 +61,7 @@ pub(crate) struct Work {
     pub(crate) intent: Intent,
     /// Counts changes, so that a commit sees which of them came while it was under way.
     pub(crate) edits: u64,
-    /// Whether the draft differs from what the intent makes of the stored session.
+    /// True if the draft differs from what the intent makes of the stored session.
     pub(crate) is_stale: bool,
 }
 
@@ -73,7 +73,7 @@ pub(crate) enum CookieAction {
     Set {
         token: SessionToken,
         deadline: u64,
-        /// Whether the session has an idle timeout of its own ("remember me").
+        /// True if the session has an idle timeout of its own ("remember me").
         remembered: bool,
         /// The time of the decision, if the response follows at once.
         as_of: Option<u64>,
@@ -160,7 +160,7 @@ impl Stored {
         }
     }
 
-    /// Whether the token is dead, so that the request's changes have nowhere to go.
+    /// Returns whether the token is dead, so that the request's changes have nowhere to go.
     pub(crate) fn is_over(&self) -> bool {
         matches!(self, Self::Dead(_) | Self::EndedMeanwhile(_))
     }

@@ -15,31 +15,34 @@ use super::view::SessionView;
 use crate::error::Error;
 use crate::record::Values;
 
-/// A session that is a struct of the program: each field is a key, with the field's name as serde writes it.
+/// A session that is a struct of the program: each field is a key, named as serde writes the field.
 ///
-/// Changes merge field by field, as those of keys do: two requests that change different fields at the same time both
-/// land, and a field that a request leaves as it was is neither written nor overwritten. A request that changes no field
-/// writes nothing. Keys that are no field of the struct stay as they are, so that [`SessionKey`](crate::SessionKey)s, or a
-/// second struct with fields of its own, can stand beside it.
+/// Changes merge field by field, as changes of keys do. If two requests change different fields at the same time, both
+/// changes land. A field that a request leaves as it was is neither written nor overwritten. A request that changes no
+/// field writes nothing. Keys that are not fields of the struct stay as they are, so a program can also use
+/// [`SessionKey`](crate::SessionKey)s, or a second struct with other fields.
 ///
-/// With the feature `axum` it is an extractor; elsewhere it is made of a [`Session`].
+/// With the feature `axum` it is an extractor. Elsewhere, make it from a [`Session`].
 ///
 /// # The struct
 ///
-/// A field that the session does not hold yet takes its serde default. Give the struct `#[serde(default)]`, or a session
-/// that has just begun is an error. What serde's attributes say holds:
+/// A field that the session does not hold yet takes its serde default. Give the struct `#[serde(default)]`: without it,
+/// reading a new session is an error. Serde's attributes apply:
 ///
 /// - `skip_serializing_if`: a field that is no longer written is removed.
-/// - `rename`: the key has that name. `alias`: an older name is read where the newer is not there, and goes when the field
-///   changes; a field that is removed goes under all its names, those too under which an older release wrote it meanwhile.
-/// - `flatten`: the fields of the inner struct are keys themselves; a flattened map holds every key that is no field.
+/// - `rename`: the key has that name. `alias`: if there is no value under the field's name, the value under an older
+///   name is read. A change of the field removes the values under its older names. A removal of the field removes the
+///   values under all its names, even one that an older release has written meanwhile.
+/// - `flatten`: the fields of the inner struct are keys themselves; a flattened map holds every key that is not a
+///   field.
 /// - `deny_unknown_fields` has no effect, since other keys are not shown to the struct.
 ///
-/// What JSON cannot give back, as a float that is not a number, makes the whole struct unreadable until its key is removed. A
-/// field counts as changed when its JSON differs, so that a `HashSet` that was built anew may be written without need.
+/// A value that cannot be read back from JSON, such as a float that is not a number, makes the whole struct unreadable
+/// until its key is removed. A field counts as changed if its JSON differs, so a `HashSet` that was built anew may be
+/// written needlessly.
 ///
-/// A struct or map within a field is one value: of two requests that change different parts of it with
-/// [`edit`](Self::edit) at the same time, the later one wins, and with [`update`](Self::update) both land.
+/// A struct or map within a field is one value. If two requests change different parts of it at the same time, with
+/// [`edit`](Self::edit) the later change replaces the earlier one, and with [`update`](Self::update) both land.
 ///
 /// # Examples
 ///
@@ -103,8 +106,8 @@ impl<T> TypedSession<T> {
     ///
     /// # Errors
     ///
-    /// A value is not of its field's type, or one is missing that has no default ([`Error::is_decode`]). What is stored
-    /// stays; [`session`](Self::session) can remove it.
+    /// A value is not of its field's type, or a field without a default has no value ([`Error::is_decode`]). The stored
+    /// value stays; [`session`](Self::session) can remove it.
     pub fn get(&self) -> Result<T, Error>
     where
         T: for<'de> Deserialize<'de>,
@@ -114,14 +117,15 @@ impl<T> TypedSession<T> {
 
     /// Changes the struct, and returns what the closure returns.
     ///
-    /// The closure runs once. Each field that differs then is set as by [`Session::insert`], or removed: of two requests that
-    /// set the same field at the same time, the later one wins. Where the new value depends on what is there, as in a
+    /// The closure runs once. Each field that it changes is set as by [`Session::insert`], or removed. If two requests
+    /// set the same field at the same time, the later one wins. If the new value depends on the present one, as in a
     /// counter or a cart, use [`update`](Self::update).
     ///
     /// # Errors
     ///
-    /// As for [`get`](Self::get); or the struct cannot be written ([`Error::is_encode`]), as one that is no map to serde, the
-    /// session would become too large ([`Error::is_too_large`]), or it is unavailable. Nothing was changed.
+    /// The same as for [`get`](Self::get). Also: the struct cannot be written, for example because serde does not write
+    /// it as a map ([`Error::is_encode`]), the session would become too large ([`Error::is_too_large`]), or it is
+    /// unavailable. After an error nothing is changed.
     pub fn edit<R>(&self, change: impl FnOnce(&mut T) -> R) -> Result<R, Error>
     where
         T: Serialize + for<'de> Deserialize<'de>,
@@ -139,16 +143,17 @@ impl<T> TypedSession<T> {
         Ok(result)
     }
 
-    /// Changes the struct by what it is, and returns it as this request now sees it.
+    /// Computes the struct's fields from their present values, and returns the struct as this request now sees it.
     ///
-    /// The closure runs now, and again on the newer struct for each conflict with another request, so that it lands as often
-    /// as it was called; what this handler sees may differ from what lands. Each time, the fields that differ are set or
-    /// removed and the others stay. The closure must not have effects of its own. It never runs under a lock.
+    /// The closure runs now. It runs again, on the newer struct, for each conflict with another request. So each call
+    /// of `update` counts once, and the stored struct may differ from the one that this handler sees. Each run sets or
+    /// removes the fields that it changes; the other fields stay. The closure must have no side effects. It never runs
+    /// under a lock.
     ///
     /// # Errors
     ///
-    /// As for [`edit`](Self::edit); or the closure has itself changed this session, through another handle, which
-    /// stays changed. If the newer session is no `T`, the commit fails (500).
+    /// The same as for [`edit`](Self::edit). Also: the closure itself has changed this session through another clone;
+    /// that change stays. If a newer session cannot be read as a `T`, the commit fails (500).
     pub fn update<F>(&self, change: F) -> Result<T, Error>
     where
         T: Serialize + for<'de> Deserialize<'de>,
@@ -165,7 +170,7 @@ impl<T> TypedSession<T> {
             |record| record.map(|record| record.values.clone()).unwrap_or_default(),
             |before| edit(before),
             |work, before, Edited { ops, fields, .. }| {
-                // Another handle of this request may have changed something meanwhile.
+                // Another clone of the session may have changed something meanwhile.
                 if !work.draft.values.same(before) {
                     return Ok(None);
                 }
@@ -177,7 +182,7 @@ impl<T> TypedSession<T> {
 }
 
 impl SessionView {
-    /// Returns the values as a struct of the program, as [`TypedSession::get`] does.
+    /// Returns the snapshot's values as a struct of the program, as [`TypedSession::get`] does.
     ///
     /// # Errors
     ///

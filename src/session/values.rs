@@ -23,7 +23,7 @@ impl Session {
 
     /// Sets the value of a key.
     ///
-    /// Setting a value equal to the present one is no change, and a request without changes writes nothing.
+    /// Setting a value equal to the present one is not a change, and a request without changes writes nothing.
     ///
     /// # Errors
     ///
@@ -79,10 +79,11 @@ impl Session {
         self.take_with(|record| record.values.get(key), Op::Take)
     }
 
-    /// Computes the value of a key from its present value. `None` stands for absence, as argument and as result.
+    /// Computes the value of a key from its present value. `None` stands for absence, both as argument and as result.
     ///
-    /// The closure runs now, and again on the newer value for each conflict with another request, so the stored value may
-    /// differ from the one that this handler sees. The closure must have no side effects. It never runs under a lock.
+    /// The closure runs now. It runs again, on the newer value, for each conflict with another request, so the stored
+    /// value may differ from the one that this handler sees. The closure must have no side effects. It never runs under
+    /// a lock.
     ///
     /// # Errors
     ///
@@ -153,7 +154,8 @@ impl Session {
 
     /// Removes all values and flash values; the owner stays signed in.
     ///
-    /// A session that ends a request without value, flash value and owner is removed, cookie and record.
+    /// If a session has no value, no flash value and no owner at the end of a request, its record and its cookie are
+    /// removed.
     ///
     /// # Errors
     ///
@@ -198,7 +200,7 @@ impl Session {
         self.0.read(|record, _| record.and_then(|record| record.values.get(key).cloned()))
     }
 
-    /// Parses the entry outside the lock, then removes it, unless it changed in between.
+    /// Decodes the entry outside the lock, and then removes it. If the entry changed in between, tries again.
     fn take_with<T: DeserializeOwned>(
         &self,
         find: impl Fn(&Record) -> Option<&Entry>,

@@ -104,7 +104,8 @@ impl SessionView {
         self.record.signed_in()
     }
 
-    /// Returns the session's handle, its public name among its owner's sessions, once it is stored or somebody signed in.
+    /// Returns the session's handle, which is its public name among its owner's sessions. A new session has one once it
+    /// is stored or somebody signs in.
     pub fn handle(&self) -> Option<SessionHandle> {
         Some(self.record.handle).filter(|handle| *handle != SessionHandle::NONE)
     }
@@ -120,7 +121,7 @@ impl SessionView {
         time(self.record.deadline)
     }
 
-    /// Returns whether the request came without a live session.
+    /// Returns whether the client had no live session at the time of the snapshot.
     pub fn is_new(&self) -> bool {
         self.is_new
     }

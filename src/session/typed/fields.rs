@@ -14,7 +14,7 @@ use crate::record::{Entry, Values, equal_json};
 use crate::session::changes::Op;
 use crate::session::json::{encode, without_value};
 
-/// What a closure made of a struct.
+/// The result of a closure on a struct.
 pub(super) struct Edited<T, R> {
     /// Inserts and removals, of the fields that differ and no others.
     pub(super) ops: Vec<Op>,
@@ -168,7 +168,7 @@ struct Source<'a> {
     hidden: &'a [Hidden],
     /// The names that are read before all others.
     first: &'a [&'static str],
-    /// What is being read.
+    /// The entry that is being read.
     at: &'a Cell<Option<&'a Entry>>,
 }
 
@@ -291,7 +291,7 @@ impl<'de> Deserializer<'de> for Key<'de> {
 enum Fault {
     /// The value that is being read is of another type.
     Value(serde_json::Error),
-    /// What is being read belongs to a field that was read already.
+    /// The entry that is being read belongs to a field that was read already.
     Duplicate(&'static str),
     Missing(&'static str),
     Whole(serde_json::Error),
