@@ -78,7 +78,7 @@ impl<S: SessionStore> StorePort for Backend<S> {
                 return Answer::Ready(answer.unwrap_or_else(|| Err(waited().into())));
             }
         }
-        // A `destroy` may be asked for while this commit waits for another.
+        // The program may call `destroy` while this commit waits for another one.
         let is_queued = session.cell().commit_lock.try_lock().is_err();
         let must_finish = occasion == Occasion::Explicit || is_queued || ends_another(session);
         let (store, session) = (Arc::clone(&self.store), session.clone());

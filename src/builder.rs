@@ -29,8 +29,8 @@ pub enum OnStoreFailure {
     /// signed in".
     #[default]
     Refuse,
-    /// Calls the inner service with an empty session that affirms [`is_unavailable`](crate::Session::is_unavailable)
-    /// and refuses every change.
+    /// Calls the inner service with an empty session that refuses every change, and whose
+    /// [`is_unavailable`](crate::Session::is_unavailable) returns `true`.
     Continue,
 }
 
@@ -63,7 +63,7 @@ pub struct SessionLayerBuilder<S> {
 }
 
 impl SessionLayer {
-    /// Keeps sessions in a store, with every option at its default.
+    /// Makes a layer that keeps sessions in this store, with every option at its default.
     ///
     /// # Panics
     ///
@@ -72,7 +72,7 @@ impl SessionLayer {
         Self::builder(store).build().expect("the defaults are a valid configuration")
     }
 
-    /// Starts with every option at its default.
+    /// Starts a builder with every option at its default.
     pub fn builder<S: SessionStore>(store: S) -> SessionLayerBuilder<S> {
         SessionLayerBuilder::new(store)
     }
@@ -116,8 +116,8 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
         self
     }
 
-    /// Commits the changes of a handler that answers 5xx too; off by default, since a failed handler may have made only
-    /// a part of its changes. A `destroy` and a `renew` take effect in either case.
+    /// Commits the changes of a handler even if it answers 5xx; off by default, since a failed handler may have made
+    /// only a part of its changes. A `destroy` and a `renew` take effect in either case.
     pub fn save_on_server_error(mut self) -> Self {
         self.save_on_server_error = true;
         self
@@ -140,8 +140,8 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
     /// Loads the session only when an extractor or [`LazySession::load`](crate::LazySession::load) first asks for it;
     /// off by default.
     ///
-    /// This is of use if the store is far away and many routes under the layer need no session. Those routes do not
-    /// wait for the store, and they work when it fails. The request's extensions hold a
+    /// This helps if the store is far away and many routes under the layer need no session. Those routes do not wait
+    /// for the store, and they work even when it fails. The request's extensions hold a
     /// [`LazySession`](crate::LazySession) in place of the [`Session`](crate::Session).
     pub fn lazy(mut self) -> Self {
         self.lazy = true;
@@ -150,7 +150,7 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
 
     /// Sets the largest size of a session, in bytes of its encoded record; 1 MiB by default.
     ///
-    /// A change that exceeds it is an error of the method that makes the change. Nothing is ever cut off.
+    /// A method whose change would exceed this size returns an error. Nothing is ever cut off.
     pub fn max_record_bytes(mut self, bytes: usize) -> Self {
         self.max_record_bytes = bytes;
         self
@@ -158,19 +158,20 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
 
     /// Sets the number of sessions that an owner may have; unlimited by default.
     ///
-    /// The commit of a [sign-in](crate::Session::sign_in) ends the sessions beyond that number, as a revocation would:
-    /// of the sessions that signed in before it, those that were used longest ago.
+    /// If an owner has more sessions after a [sign-in](crate::Session::sign_in), the commit of the sign-in ends the
+    /// surplus, as a revocation would. Of the sessions that signed in earlier, it ends those that were used longest
+    /// ago.
     ///
     /// Sign-ins count in the order in which they began. If more than `most` run at once, the `most` that began last
-    /// stay. A sign-in after which `most` others began before its commit is refused: [`commit`](crate::Session::commit)
-    /// returns an error that [`is_gone`](crate::Error::is_gone), and at the end of the request the answer is 503. A
-    /// sign-in is also refused, once, if the other sign-ins bear the time of a clock that runs ahead of this one. The
-    /// next attempt succeeds.
+    /// stay. If `most` other sign-ins begin between the beginning of a sign-in and its commit, the sign-in is refused:
+    /// [`commit`](crate::Session::commit) returns an error that [`is_gone`](crate::Error::is_gone), and at the end of
+    /// the request the response is 503. A sign-in is also refused, once, if the times of the other sign-ins come from a
+    /// clock that runs ahead of this one. The next attempt succeeds.
     ///
     /// Each sign-in costs one more call of the store, [`owned`](SessionStore::owned), and one call of
-    /// [`revoke`](SessionStore::revoke) for each session that ends, all within the store's timeout. If the store fails
-    /// in these calls, or cannot list owners, the sign-in stands, a warning is logged, and the owner's next sign-in
-    /// ends the sessions that are left. [`build`](Self::build) refuses a client-side store.
+    /// [`revoke`](SessionStore::revoke) for each session that ends, all within the store timeout. If the store fails in
+    /// these calls, or cannot list owners, the sign-in stays valid and a warning is logged. The owner's next sign-in
+    /// then ends the surplus. [`build`](Self::build) refuses a client-side store.
     pub fn max_sessions_per_owner(mut self, most: usize) -> Self {
         self.max_sessions_per_owner = Some(most);
         self
@@ -217,8 +218,8 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
         self
     }
 
-    /// Sets the source of the bytes of tokens and secrets, for tests and hardware sources; by default a `ChaCha20`
-    /// generator in each thread, seeded and reseeded by the operating system.
+    /// Sets the source of the random bytes in tokens and secrets, for tests and hardware sources; by default a
+    /// `ChaCha20` generator in each thread, seeded and reseeded by the operating system.
     ///
     /// Anybody who can guess these bytes can take over every session. An error of the source is answered 503 and never
     /// leads to a weak token.

@@ -1,4 +1,4 @@
-//! From the changes of a request to the calls of its store: first a decision without I/O, then its execution.
+//! Turns the changes of a request into store calls: first a decision without I/O, then its execution.
 
 mod execute;
 mod owner_limit;
@@ -22,11 +22,11 @@ pub(crate) use self::execute::{settle, waited};
 pub(crate) use self::quick::{Quick, settle_quickly};
 pub(crate) use self::successor::Successor;
 
-/// The request to the store.
+/// The kind of store calls that a commit makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Plan {
     Nothing,
-    /// Moves the deadline there.
+    /// Moves the deadline to this time, in microseconds since the Unix epoch.
     Touch(u64),
     /// Drops the changes to a session that has ended.
     Refuse,
@@ -34,18 +34,18 @@ pub(crate) enum Plan {
     Destroy,
     /// Begins a session, after ending the loaded one if the intent says so.
     Create,
-    /// Writes the loaded session, under a fresh token if that was asked for, or removes it if nothing is left in it.
+    /// Writes the loaded session, under a fresh token if it is renewed. Removes the session if nothing is left in it.
     Write,
 }
 
-/// Decides what to ask the store.
+/// Decides which store calls the commit makes.
 fn plan(stored: &Stored, intent: &Intent, draft: &Record, refresh: Option<u64>) -> Plan {
     match stored {
         Stored::New if intent.is_change() && !draft.is_empty() => Plan::Create,
         Stored::EndedMeanwhile(Some(_)) if intent.destroy && (intent.renew.is_none() || draft.is_empty()) => {
             Plan::Destroy
         }
-        // A request that renews gets a session of its own if the one it knew has ended.
+        // If the session that the request knew has ended, a request that renews begins a new one.
         Stored::Dead(_) | Stored::EndedMeanwhile(_) if intent.renew.is_some() && !draft.is_empty() => Plan::Create,
         Stored::Dead(_) | Stored::EndedMeanwhile(_) if intent.renew.is_none() && intent.edited => Plan::Refuse,
         Stored::New | Stored::Dead(_) | Stored::EndedMeanwhile(_) | Stored::Unavailable => Plan::Nothing,
@@ -57,31 +57,31 @@ fn plan(stored: &Stored, intent: &Intent, draft: &Record, refresh: Option<u64>) 
     }
 }
 
-/// The work of a commit, taken out of the session so that no lock is held meanwhile.
+/// The work of a commit, taken out of the session so that the commit holds no lock.
 struct Job {
     stored: Stored,
     intent: Intent,
     draft: Arc<Record>,
     plan: Plan,
-    /// Whether the deadline may move and the cookie be sent again.
+    /// True if the deadline may move and the cookie may be sent again.
     may_refresh: bool,
-    /// Whether the token is replaced because of its age.
+    /// True if the token is replaced because of its age.
     replaces_token: bool,
-    /// Whether a new token can still reach the client.
+    /// True if a new token can still reach the client.
     can_send: bool,
-    /// Whether the draft has to be made again, since a replay failed.
+    /// True if the draft has to be made again, because a replay failed.
     is_stale: bool,
-    /// Whether the request ends with this commit.
+    /// True if the request ends with this commit.
     is_last: bool,
-    /// Whether a record that an earlier commit may have stored is no longer wanted.
+    /// True if a record that an earlier commit may have stored is no longer wanted.
     withdraws: bool,
     /// Microseconds since the Unix epoch.
     now: u64,
 }
 
 impl Job {
-    /// Takes the work out of the session. Without another clone (`is_alone`) the last commit takes it whole: nobody is left
-    /// who could read the draft, so it need not be copied.
+    /// Takes the work out of the session. If there is no other clone (`is_alone`), the last commit takes the draft
+    /// without a copy, since nobody else can read it any more.
     fn take(state: &mut State, shared: &Shared, occasion: Occasion, is_alone: bool, now: u64) -> Result<Self, Error> {
         if occasion == Occasion::Explicit && std::mem::take(&mut state.dropped) {
             return Err(if state.stored.is_over() { Kind::Gone } else { Kind::Dropped }.into());
@@ -110,10 +110,10 @@ impl Job {
         }
         let is_not_modified = matches!(occasion, Occasion::Response { is_not_modified: true, .. });
         let can_send = state.head == ResponseHead::Open && !is_not_modified && occasion != Occasion::Failed;
-        // A refresh is for requests that used the session, and goes with a cookie.
+        // Only an access refreshes the session, and a refresh always sends the cookie.
         let may_refresh = state.accessed && can_send;
         let refresh = stored.record().filter(|_| may_refresh).and_then(|record| shared.lifetime.refresh(record, now));
-        // Explicit commits leave it to the end of the request, which always has a cookie to send.
+        // Explicit commits leave the replacement to the end of the request, where the cookie is sent.
         let replaces_token = may_refresh
             && is_last
             && !draft.is_empty()
@@ -123,9 +123,9 @@ impl Job {
             plan => plan,
         };
         let needs_cookie = match plan {
-            // A `destroy` that comes before it is carried out all the same.
+            // A `destroy` before the creation is carried out even without a cookie.
             Plan::Create => shared.is_sealed() || !intent.destroy,
-            // The record's deadline never moves without the cookie's.
+            // The record's deadline never moves without that of the cookie.
             Plan::Write => shared.is_sealed() || ((intent.renew.is_some() || intent.sets_idle()) && !draft.is_empty()),
             Plan::Touch(_) | Plan::Destroy => shared.is_sealed(),
             Plan::Nothing | Plan::Refuse => false,
@@ -175,7 +175,8 @@ impl Job {
         })
     }
 
-    /// Puts uncommitted changes back for another try; at the end of a request there is none.
+    /// Puts uncommitted changes back into the session for another try. At the end of a request there is no other try,
+    /// so they are dropped.
     fn give_back(self, state: &mut State) {
         let is_live = |stored: &Stored| matches!(stored, Stored::Live(_));
         if is_live(&state.stored) && (self.intent.destroy || !is_live(&self.stored)) {
@@ -184,7 +185,8 @@ impl Job {
         }
         state.stored = self.stored;
         if self.is_last {
-            // The changes are dropped with the response; changes made meanwhile stay to be committed.
+            // The changes are dropped with the response. Changes that were made during the commit still wait for a
+            // `commit()`.
             state.dropped |= self.intent.is_change();
         }
         let Some(work) = &mut state.work else { return };
@@ -206,21 +208,22 @@ struct Settled {
     outcome: Outcome,
 }
 
-/// The fate of the changes.
+/// The outcome of a commit for the changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
-    /// They are durable, or there were none.
+    /// The changes are durable, or there were none.
     Stored,
     /// Dropped: the session had ended.
     Gone,
-    /// Dropped: the owner's sessions were revoked since the sign-in, or enough sign-ins came after it.
+    /// Dropped: the owner's sessions were revoked since the sign-in began, or as many sign-ins as the limit allows
+    /// began after it.
     Refused,
     /// Dropped: they needed a cookie, at the end of a request that can send none.
     Unsent,
 }
 
 impl Settled {
-    /// The session is live. The client is sent its cookie if the token or deadline changed (`is_news`).
+    /// Makes the result for a live session. The cookie is sent if the token or the deadline changed (`is_news`).
     fn live(token: SessionToken, record: Arc<Record>, is_news: bool) -> Self {
         let live = Live { token, record, outdated: false };
         let cookie = if is_news { CookieAction::set(&live, None) } else { CookieAction::Leave };
@@ -242,7 +245,7 @@ impl Settled {
 
 /// Finishes a request that needs no store, as most do; `None` if the request needs one.
 ///
-/// Afterwards no token can be sent.
+/// After that, no token can be sent.
 #[inline]
 pub(crate) fn finish_at_once(session: &mut Session, loaded_at: u64) -> Option<Outgoing> {
     session.with_state(|shared, state| is_idle(shared, state, loaded_at).then(|| state.finish()))
@@ -259,8 +262,8 @@ fn is_idle(shared: &Shared, state: &State, loaded_at: u64) -> bool {
     }
 }
 
-/// Whether the session asks for the end of another one, its own predecessor or one of its owner's. Such an end must not
-/// depend on a client that stays.
+/// Returns whether the commit ends a session: the loaded one, or a surplus one of the owner. Such a commit must finish
+/// even if the client goes away.
 pub(crate) fn ends_another(session: &Session) -> bool {
     let cell = session.cell();
     let is_limited = cell.shared.max_sessions_per_owner.is_some();

@@ -19,8 +19,8 @@ pin_project! {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before the inner service has answered, the future commits nothing. Dropped while it commits, it leaves the old
-    /// record or the new one; a `destroy` is carried out all the same.
+    /// If the future is dropped before the inner service has answered, nothing is committed. If it is dropped during
+    /// the commit, the store holds the old record or the new one, and a `destroy` is carried out in any case.
     pub struct ResponseFuture<S, ReqBody>
     where
         S: Service<Request<ReqBody>>,
@@ -33,23 +33,23 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<F, W, R> {
-        // The store looks for the session; the inner service and the request wait.
+        // The store loads the session; the inner service and the request wait.
         Load { loading: Boxed<Result<Stored, Error>>, waiting: Option<Box<W>> },
-        // The inner service answers, with the session in the request's extensions.
+        // The inner service runs, with the session in the request's extensions.
         Inner { #[pin] running: F, session: LostOnDrop<Session>, protocol: Protocol, loaded_at: u64 },
-        // The same where the session is loaded only when it is asked for.
+        // The inner service runs, and the session is loaded only when a handler asks for it.
         Lazy { #[pin] running: F, session: LostOnDrop<LazySession>, protocol: Protocol },
-        // The store takes the request's changes; the answer waits.
+        // The store takes the request's changes; the inner service's answer waits.
         Commit { committing: Boxed<Result<(), Error>>, answer: Option<R>, session: LostOnDrop<Session>, protocol: Protocol },
         // The layer itself answers.
         Refused { answer: Option<R> },
     }
 }
 
-/// A request's session until the response is decided.
+/// A request's session, held until the response is decided.
 ///
-/// Dropped before that, as when the client goes away or the handler panics, it tells the session that no cookie will reach
-/// the client.
+/// If it is dropped earlier, because the client went away or the handler panicked, it tells the session that no cookie
+/// will reach the client.
 pub(crate) struct LostOnDrop<T: Abandon> {
     session: T,
     is_answered: bool,
@@ -90,7 +90,7 @@ impl<T: Abandon> Drop for LostOnDrop<T> {
     }
 }
 
-/// The parts of a request that the response needs once its session is loaded.
+/// The facts about a request that its response needs once the session is loaded.
 pub(crate) struct RequestContext {
     pub(crate) outer: Option<Scope>,
     pub(crate) carrier: Carrier,
@@ -230,7 +230,7 @@ fn commit<B: EmptyBody, E>(
     None
 }
 
-/// Puts the session's part on the response, or answers in its place.
+/// Writes the session's headers to the response. If the commit failed, an error response replaces the handler's first.
 #[inline]
 fn conclude<B: EmptyBody, E>(
     answer: &mut Result<Response<B>, E>,

@@ -46,9 +46,9 @@
 //!
 //! - **No fixation.** The layer never adopts a token that the store does not know. Signing in replaces the token, and
 //!   the old one gives no access (OWASP ASVS 7.2.4).
-//! - **No resurrection.** A session that was destroyed, renewed or revoked stays ended, even if a slow request still
-//!   holds it. The store keeps an inert *tombstone* for its token for 60 seconds: requests with this token cannot
-//!   write, sign anybody out, or replace the cookie of a fresh sign-in.
+//! - **No resurrection.** A session that was destroyed or revoked stays ended, and the old token of a renewed session
+//!   stays dead, even if a slow request still holds them. For 60 seconds the store keeps an inert *tombstone* for a
+//!   dead token: requests with this token cannot write, sign anybody out, or replace the cookie of a fresh sign-in.
 //! - **No lost update.** Concurrent changes to one session all land. A change that depends on the stored value must use
 //!   [`Session::update`].
 //! - **Nothing to steal at rest.** Stores, file names and logs hold at most the SHA-256 of a token. Inside

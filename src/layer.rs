@@ -10,9 +10,9 @@ use crate::session::{Owners, Shared};
 
 /// Gives every request of a service its [`Session`](crate::Session).
 ///
-/// The layer loads the session before the inner service runs, puts it into the request's extensions, and commits it when
-/// the inner service has answered. A clone shares store and settings. There is no type parameter, so a program can choose
-/// its store at run time and still name the type.
+/// The layer loads the session before the inner service runs, puts it into the request's extensions, and commits it
+/// when the inner service has answered. Clones share the store and the settings. The type has no parameter, so a
+/// program can name it and still choose the store at run time.
 ///
 /// Stores that wait, such as the file store, need a tokio runtime with timers.
 ///
@@ -40,7 +40,8 @@ pub struct SessionLayer {
 }
 
 impl SessionLayer {
-    /// Returns the list of an owner's sessions, for listing and revoking them outside any request.
+    /// Returns an [`Owners`] for the store of this layer, which lists and revokes the sessions of any owner outside a
+    /// request.
     pub fn owners(&self) -> Owners {
         Owners::new(&self.shared)
     }

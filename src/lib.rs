@@ -36,9 +36,9 @@
 //! 2. **Inner service.** The handler takes the [`Session`] from the request's extensions, reads and changes it without
 //!    waiting, and may [`commit`](Session::commit) in between. Each change goes into the change log.
 //! 3. **Out.** The layer writes all changes with one compare-and-swap. On a conflict it replays the change log on the
-//!    record that the other request stored, so no update is lost. A session that was destroyed, renewed or revoked
-//!    meanwhile stays ended. Last, the layer adds the cookie, `Cache-Control: no-store` and `Vary: Cookie` to the
-//!    response if they are due.
+//!    record that the other request stored, so no update is lost. A session that was destroyed or revoked meanwhile
+//!    stays ended, and the old token of a session that was renewed meanwhile stays dead. Last, the layer adds the
+//!    cookie, `Cache-Control: no-store` and `Vary: Cookie` to the response if they are due.
 //!
 //! # Stores
 //!

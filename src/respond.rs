@@ -18,10 +18,11 @@ const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 const INTERNAL: &str = "13";
 const UNAVAILABLE: &str = "14";
 
-/// A response body that can be made empty, for the answers that the layer gives by itself: every type with a [`Default`].
+/// A response body that can be made empty, for the responses that the layer itself gives. Every type with a [`Default`]
+/// is one.
 ///
-/// The bodies of axum, tonic and http-body-util are such types. Another body, such as the one that hyper's client returns,
-/// is mapped before it meets the layer.
+/// The bodies of axum, tonic and http-body-util are such types. Map any other body, such as that of hyper's client,
+/// before the response reaches the layer.
 ///
 /// # Examples
 ///
@@ -36,7 +37,7 @@ const UNAVAILABLE: &str = "14";
 /// }
 /// assert_eq!(unauthorized::<axum::body::Body>().status(), 401);
 /// ```
-// A trait of its own, so that the compiler's message says why a `Default` is needed.
+// This is a trait of its own, so that the compiler's message says why a `Default` is needed.
 #[diagnostic::on_unimplemented(
     message = "the response body `{Self}` cannot be made empty, as `SessionLayer` must when the session store fails",
     label = "the layer answers 503 by itself, with `{Self}::default()`, and there is none",
@@ -48,7 +49,7 @@ pub trait EmptyBody: Default {}
 #[diagnostic::do_not_recommend]
 impl<B: Default> EmptyBody for B {}
 
-/// The protocol in which the client is told of failures.
+/// The protocol in which the layer reports failures to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Http,
@@ -91,12 +92,12 @@ pub(crate) fn misconfigured<B: EmptyBody>(protocol: Protocol) -> Response<B> {
 
 /// Makes the answer for a handler whose changes could not be committed.
 ///
-/// A refused sign-in is 503, like a store that could not be reached: trying again may help.
+/// A refused sign-in is a 503, like a store that cannot be reached, because another try may succeed.
 pub(crate) fn failed<B: EmptyBody>(protocol: Protocol, error: &Error) -> Response<B> {
     if error.is_unavailable() || error.is_gone() { unavailable(protocol) } else { misconfigured(protocol) }
 }
 
-/// Whether the handler failed: its changes are then half done more often than not.
+/// Returns whether the handler failed, so that its changes may be incomplete.
 pub(crate) fn is_server_error<B>(response: &Response<B>) -> bool {
     let grpc_status = response.headers().get(GRPC_STATUS);
     response.status().is_server_error() || grpc_status.is_some_and(|status| status != "0")
@@ -138,7 +139,7 @@ pub(crate) fn write<B>(response: &mut Response<B>, session: &Session, outgoing: 
     }
 }
 
-/// Adds a header's name to `Vary`, unless it is there or everything is.
+/// Adds a header's name to `Vary`, unless `Vary` already contains this name or `*`.
 #[inline]
 fn vary_by(headers: &mut HeaderMap, by: &HeaderValue) {
     let Some(first) = headers.get(VARY) else {
@@ -160,11 +161,11 @@ fn vary_by(headers: &mut HeaderMap, by: &HeaderValue) {
     }
 }
 
-/// Makes sure of `no-store`, and keeps only those directives of the handler that forbid more.
+/// Sets `no-store`, and keeps only those directives of the handler that restrict caches further.
 ///
-/// Headers for CDNs alone are removed: a CDN would follow them instead (RFC 9213).
+/// Removes headers that address CDNs alone, because a CDN would follow them instead (RFC 9213).
 pub(crate) fn forbid_storing(headers: &mut HeaderMap) {
-    // Comparing the few names of a response is cheaper than looking two rare ones up.
+    // Comparing the few names in a response is cheaper than looking up two rare ones.
     if headers.keys().any(|name| name == CDN_CACHE_CONTROL || name == SURROGATE_CONTROL) {
         headers.remove(CDN_CACHE_CONTROL);
         headers.remove(SURROGATE_CONTROL);

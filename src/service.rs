@@ -1,4 +1,4 @@
-//! A request on its way in: the token, the session, the inner service.
+//! A request on its way in: finds the tokens, loads the session, calls the inner service.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::future::{LostOnDrop, RequestContext, ResponseFuture};
 use crate::respond::{self, EmptyBody, Protocol};
 use crate::session::{Answer, LazySession, Scope, Session, Shared, Stored};
 
-/// The service that a [`SessionLayer`](crate::SessionLayer) makes of another.
+/// The service that a [`SessionLayer`](crate::SessionLayer) makes around an inner service.
 ///
 /// # Examples
 ///
@@ -88,7 +88,7 @@ where
                     Err(_) => return ResponseFuture::refused(respond::unavailable(protocol)),
                 },
                 Answer::Later(loading) => {
-                    // The service that is ready moves into the future, and its clone stays.
+                    // The service that was polled ready moves into the future, and a clone takes its place here.
                     let clone = self.inner.clone();
                     let ready = std::mem::replace(&mut self.inner, clone);
                     let shared = Arc::clone(shared);
@@ -100,7 +100,7 @@ where
         };
         request.extensions_mut().insert(session.clone());
         let session = LostOnDrop::new(session);
-        // Called here, since a request is large and each function that takes it may move it.
+        // The inner service is called here: a request is large, and each function that takes it may move it.
         ResponseFuture::inner(self.inner.call(request), session, protocol, loaded_at)
     }
 }

@@ -5,7 +5,7 @@
 
 // The sessions that were found expired, for a store that cannot remember them itself.
 mod expired;
-// The answer to a load, out of stored bytes.
+// The answer to a load, made from stored bytes.
 mod loaded;
 // Any store as a trait object.
 #[cfg(any(feature = "config", feature = "conformance", feature = "cookie"))]
@@ -89,7 +89,7 @@ pub use crate::token::{SessionToken, StoreKey, TokenShape};
 /// # Secrets
 ///
 /// A store may write or send the [`StoreKey`] of a token, never the token itself. The values of a session belong to the
-/// application: keep them from other users of the machine.
+/// program, so the store must keep them from other users of the machine.
 ///
 /// # Versions
 ///
@@ -110,7 +110,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// Returns the shape of this store's tokens.
     fn token_shape(&self) -> TokenShape;
 
-    /// Returns whether the futures of this store are ready when they are first polled, as those of a store in memory.
+    /// Returns whether the futures of this store are ready when they are first polled, as in a store in memory.
     ///
     /// The layer polls such a future once and does not box it. If the future is not ready then, the request fails.
     fn is_immediate(&self) -> bool {
@@ -131,7 +131,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
         Some(Duration::from_secs(60))
     }
 
-    /// Tells the store which cookie it serves. The layer calls it once, when it is built.
+    /// Tells the store which cookie it serves. The builder calls `bind` once, when it builds the layer.
     ///
     /// A server-side store ignores the cookie. A client-side store binds the cookie's name into the tokens that it seals,
     /// and derives its largest record from the cookie's attributes.
@@ -230,11 +230,11 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
         now: SystemTime,
     ) -> impl Future<Output = Result<Updated, StoreError>> + Send;
 
-    /// Ends a session at whatever version, and leaves a [`TombstoneKind::Destroyed`] tombstone for the duration
+    /// Ends a session, whatever its version, and leaves a [`TombstoneKind::Destroyed`] tombstone for the duration
     /// `tombstone`.
     ///
-    /// A duration of zero leaves no tombstone. Where nothing is stored, `delete` stores nothing. A tombstone that is there
-    /// already stays as it is and is returned.
+    /// A duration of zero leaves no tombstone. If nothing is stored under the token, `delete` stores nothing. A
+    /// tombstone that is already there stays as it is, and `delete` returns it.
     ///
     /// # Errors
     ///
@@ -274,7 +274,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// [`create`](Self::create) finds the mark. The store keeps the mark until it
     /// [has expired](RevocationMark::is_expired).
     ///
-    /// No two revocations or sign-ins of one process have the same time. To keep it so, [`Revocation::at`] runs ahead of
+    /// No two revocations or sign-ins of one process have the same time. Therefore [`Revocation::at`] may be later than
     /// `now` after the clock has stepped back.
     ///
     /// # Errors
@@ -294,8 +294,8 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
 
     /// Removes up to `limit` records, tombstones and marks that have expired, and returns how many it removed.
     ///
-    /// The layer calls `sweep` again at once if it returns `limit`. A smaller number means that nothing is left, or that
-    /// the store has looked at enough entries for now.
+    /// The layer calls `sweep` again at once if it returns `limit`. A smaller number means that nothing is left to
+    /// remove, or that the store has looked at enough entries for now.
     ///
     /// A sweep delays no request: it holds no lock for longer than a few entries take. The removal itself checks again
     /// that the entry has expired, so that a session which was touched meanwhile stays.
@@ -321,7 +321,7 @@ pub enum Loaded {
     Outdated(Arc<Record>),
     /// The tombstone of a session that ended.
     Tombstone(Tombstone),
-    /// Nothing that counts.
+    /// Neither a live session nor a tombstone.
     Absent,
 }
 
@@ -335,7 +335,7 @@ pub enum Created {
     Taken,
     /// The owner's sessions were revoked after this sign-in began, as the mark says. Nothing is stored.
     Revoked(RevocationMark),
-    /// This token is the session (client-side stores).
+    /// The record is stored in this token, which takes the place of the fresh one (client-side stores).
     Instead(SessionToken),
 }
 
@@ -345,7 +345,7 @@ pub enum Created {
 pub enum Updated {
     /// The change is applied, by this call or by the same call sent earlier.
     Done,
-    /// The change is applied, and this token is now the session (client-side stores).
+    /// The change is applied, and this new token now holds the session (client-side stores).
     Instead(SessionToken),
     /// The record is live at another version.
     Conflict,
@@ -381,7 +381,7 @@ pub enum Change {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Deadline {
-    /// Keeps the stored deadline, wherever a touch has moved it meanwhile.
+    /// Keeps the stored deadline, even if a touch has moved it meanwhile.
     Keep,
     /// Takes the new record's deadline if it is later than the stored one.
     Extend,

@@ -1,4 +1,4 @@
-//! Finds the session of a request among the tokens that it brought.
+//! Finds a request's session by the tokens in the request.
 
 use std::time::SystemTime;
 
@@ -17,7 +17,7 @@ pub(super) struct Admission {
     pub(super) events: Events,
     /// Microseconds since the Unix epoch.
     pub(super) not_before: u64,
-    /// Tokens that were found to lead on no longer.
+    /// The tokens that were found not to lead on any more.
     pub(super) no_longer_leading: ExpiredSessions<StoreKey>,
 }
 
@@ -27,11 +27,11 @@ impl Admission {
         record.deadline > now && record.created >= self.not_before
     }
 
-    /// Whether a token still leads on to its successor, and was never found not to.
+    /// Returns whether a token still leads on to its successor, and was never found not to lead on.
     fn leads_on(&self, stone: &Tombstone, token: &SessionToken, micros: u64) -> bool {
         let Some(until) = stone.forwards_until() else { return false };
         if until <= micros {
-            // The tombstone stands longer, and a clock that steps back must not revive the token.
+            // The tombstone outlives this time, and a clock that steps back must not revive the token.
             self.no_longer_leading.note(token.key(), until);
             return false;
         }

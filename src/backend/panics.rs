@@ -1,4 +1,4 @@
-//! Reports a store that panics: the panic hook's text reaches neither metrics nor an alarm on the log.
+//! Reports a store that panics, because the panic hook's text reaches neither metrics nor an alarm on the log.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -6,7 +6,7 @@ use std::pin::pin;
 use crate::error::Kind;
 use crate::event::{Events, Operation};
 
-/// Dropped by a panic alone.
+/// Reports the panic that drops it. Nothing else drops it.
 struct Alarm<'a>(&'a Events, Operation);
 
 impl Drop for Alarm<'_> {
@@ -15,7 +15,7 @@ impl Drop for Alarm<'_> {
     }
 }
 
-/// Reports a panic as a failure of the store. The panic goes on to the caller, as a handler's does.
+/// Reports a panic as a failure of the store. The panic continues to the caller, as a handler's panic does.
 #[inline]
 pub(super) fn reported<R>(events: &Events, operation: Operation, work: impl FnOnce() -> R) -> R {
     let alarm = Alarm(events, operation);
@@ -24,7 +24,8 @@ pub(super) fn reported<R>(events: &Events, operation: Operation, work: impl FnOn
     result
 }
 
-/// Reports the panics of a future. Between its polls nothing of it runs, so a panic then has another cause.
+/// Reports the panics of a future. Only the polls are watched. Between polls nothing of the future runs, so a panic
+/// then has another cause.
 pub(super) async fn watched<F: Future>(events: &Events, operation: Operation, future: F) -> F::Output {
     let mut future = pin!(future);
     poll_fn(|context| reported(events, operation, || future.as_mut().poll(context))).await

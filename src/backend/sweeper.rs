@@ -27,7 +27,7 @@ struct Status {
     panics: AtomicUsize,
 }
 
-/// The number of panics after which the sweeper is given up: a runtime without a timer brings one at every start.
+/// The number of panics after which the sweeper stops for good: in a runtime without timers every start panics.
 const MAX_PANICS: usize = 4;
 
 /// The number of entries that a sweep removes before it lets other tasks run.

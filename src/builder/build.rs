@@ -1,4 +1,4 @@
-//! The check of the options, and the layer that is made of them.
+//! Checks the options and makes the layer.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -24,7 +24,7 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
     ///
     /// # Errors
     ///
-    /// The options cannot work, or not together. Each such case has its own [`ConfigError`].
+    /// An option is invalid, or two options contradict each other. Each such case has its own [`ConfigError`].
     pub fn build(mut self) -> Result<SessionLayer, ConfigError> {
         let absolute = self.absolute;
         let idle = self.idle.unwrap_or_else(|| absolute.min(7 * DAY));

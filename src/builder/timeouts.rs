@@ -9,8 +9,8 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
     /// Sets the time without use after which a session ends; 7 days by default, or the absolute timeout if that is
     /// shorter.
     ///
-    /// Use of a session moves its deadline only if that gains at least a tenth of this time, so that most requests
-    /// write nothing.
+    /// An access to the session moves its deadline only if that gains at least a tenth of this time, so that most
+    /// requests write nothing.
     pub fn idle_timeout(mut self, idle: Duration) -> Self {
         self.idle = Some(idle);
         self
@@ -23,7 +23,7 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
         self
     }
 
-    /// Ends the sessions of all clients that began before this time, as is needed after a breach; none by default.
+    /// Ends every session that began before this time, as is needed after a breach; off by default.
     ///
     /// These sessions are absent as if they had expired. A server-side store keeps their records until their deadlines.
     /// Use [`Owners::revoke_all`](crate::Owners::revoke_all) to end the sessions of one person.
@@ -32,13 +32,14 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
         self
     }
 
-    /// Replaces the token of a live session when the token reaches this age, so that a copied token is not of use for
+    /// Replaces the token of a live session when the token reaches this age, so that a copied token gives access for no
     /// longer; off by default. The OWASP Session Management Cheat Sheet advises it ("renewal timeout").
     ///
     /// The first request that accesses the session after that time gets the new token with its response. For 60 seconds
-    /// the old token leads on to the session, for requests that were sent at the same time and for responses that got
-    /// lost. Each response to the old token has the new cookie. After these 60 seconds the old token is as dead as
-    /// after [`Session::renew`](crate::Session::renew). A renewal or a sign-in ends the old token at once.
+    /// the old token *leads on* to the session: requests with it still get the session. This serves requests that were
+    /// sent at the same time, and clients whose response got lost. Each response to the old token has the new cookie.
+    /// After these 60 seconds the old token is as dead as after [`Session::renew`](crate::Session::renew). A renewal or
+    /// a sign-in ends the old token at once.
     ///
     /// Values, owner, CSRF token and both timeouts stay. If the store fails to replace a token, a warning is logged and
     /// the next request tries again. Each replacement costs two writes, and each request with the old token costs one
@@ -51,8 +52,7 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
         self
     }
 
-    /// Sets the timeouts of NIST SP 800-63B-4 for authenticator assurance level 1: 30 days, and no shorter idle
-    /// timeout.
+    /// Sets the timeouts of NIST SP 800-63B-4 for authenticator assurance level 1: 30 days, idle 30 days.
     pub fn nist_aal1(self) -> Self {
         self.idle_timeout(30 * DAY).absolute_timeout(30 * DAY)
     }

@@ -33,7 +33,7 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
         self
     }
 
-    /// Makes browsers keep a cookie of its own for each top-level site; off by default. See
+    /// Makes browsers keep a separate cookie for each top-level site; off by default. See
     /// [`SessionCookieBuilder::partitioned`](crate::SessionCookieBuilder::partitioned).
     pub fn partitioned(mut self) -> Self {
         self.cookie = self.cookie.partitioned();
@@ -68,11 +68,12 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
     ///
     /// A request that has the header, even an empty one, comes from such a client. Its session is the one whose token
     /// the header holds, and its cookies are ignored. In place of a `Set-Cookie` the response has the header with the
-    /// token, or an empty header if the client is to forget the token. All other requests use the cookie. So no script
-    /// can turn a cookie that it must not read into a header that it can read.
+    /// token, or an empty header if the client is to forget the token. All other requests use the cookie. So a script
+    /// cannot make the layer move the cookie's token, which scripts must not read, into a header that they can read.
     ///
     /// The client must keep the token secret and send it over TLS only. A page of another origin sees the header only
-    /// if `Access-Control-Expose-Headers` names it. Responses that depend on the session vary by the header too.
+    /// if `Access-Control-Expose-Headers` names it. For responses that depend on the session, `Vary` names the header
+    /// too.
     pub fn token_header(mut self, name: impl Into<String>) -> Self {
         self.token_header = Some((name.into(), false));
         self

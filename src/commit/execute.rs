@@ -16,7 +16,7 @@ use crate::session::{Attempt, CookieAction, Intent, Live, Occasion, SessionCell,
 use crate::store::{Created, Deadline, Deleted, Loaded, RevocationMark, SessionStore, Updated};
 use crate::token::SessionToken;
 
-/// The number of fresh tokens that are tried. One collision in 2^192 is a wonder, eight are a broken store.
+/// The number of fresh tokens that are tried. Tokens have 192 random bits, so eight that are taken mean a broken store.
 const MAX_TRIES: usize = 8;
 
 /// Commits a session, or reloads it.
@@ -47,7 +47,7 @@ pub(crate) async fn settle<S: SessionStore>(
     }
 }
 
-/// The error of a store that promised not to wait.
+/// Makes the error for a store that waits although it promised not to.
 pub(crate) fn waited() -> StoreError {
     StoreError::new("a store that is said to be immediate did not answer at once")
 }
@@ -59,20 +59,20 @@ pub(super) struct Commit<'a, S> {
     pub(super) job: Job,
     /// The answer to the first write, if that was sent already.
     pub(super) met: Option<Updated>,
-    /// The number of writes that met another request's.
+    /// The number of writes that conflicted with a write of another request.
     pub(super) conflicts: usize,
-    /// The write that the store was asked for and has not answered.
+    /// The write that was sent to the store and is not answered yet.
     pub(super) attempt: Option<Attempt>,
-    /// The instruction for the cookie that an earlier, unanswered write turned out to need.
+    /// The instruction for the cookie from an earlier write, which was stored although its answer was lost.
     pub(super) resumed: CookieAction,
     pub(super) span: CommitSpan,
 }
 
 impl<S: SessionStore> Commit<'_, S> {
     async fn carry_out(mut self, cell: &SessionCell, occasion: Occasion) -> Result<(), Error> {
-        // A closure that panics takes its commit down, and nothing else of the session.
+        // If a closure panics, its commit fails and the rest of the session stays as it was.
         let mut unwound = Unwound { cell, intent: (occasion == Occasion::Explicit).then(|| self.job.intent.clone()) };
-        // Looked up before, since changes that an earlier try stored after all are taken out of the log.
+        // Read before `run`, which removes from the change log the changes that an earlier try stored after all.
         let has_signed_in = self.job.intent.sign_in_time().is_some();
         let mut done = self.run().await;
         unwound.intent = None;
@@ -107,7 +107,7 @@ impl<S: SessionStore> Commit<'_, S> {
                 }
             }
             Err(error) => {
-                // A refusal was reported where it was met.
+                // A refusal was reported where it was found.
                 if !error.is_gone() {
                     self.shared.events.failed(Operation::Commit, &error);
                 }
@@ -186,7 +186,8 @@ impl<S: SessionStore> Commit<'_, S> {
         })
     }
 
-    /// Drops changes that need a new token where no cookie can be sent: with an error for a handler, else with a warning.
+    /// Drops changes that need a new token if no cookie can be sent. A handler gets an error; at the end of the request
+    /// there is a warning.
     pub(super) fn cannot_send(&self, stored: Stored) -> Result<Settled, Error> {
         if !self.job.is_last {
             return Err(Kind::ResponseSent.into());
@@ -200,7 +201,7 @@ impl<S: SessionStore> Commit<'_, S> {
 
     /// Stores the draft under a fresh token; `None` if its owner's sessions were revoked meanwhile.
     pub(super) async fn insert(&mut self) -> Result<Option<SessionToken>, Error> {
-        // The token that was tried already, and taken, is one of them.
+        // If the shortcut has sent a write, it has tried one token already.
         let tried = usize::from(self.met.take().is_some());
         for _ in tried..MAX_TRIES {
             let fresh = self.shared.random.token()?;
@@ -225,10 +226,11 @@ impl<S: SessionStore> Commit<'_, S> {
         Err(StoreError::new("every fresh token is taken").into())
     }
 
-    /// Reports a sign-in that a revocation refused, and takes the revocation's time over: the next sign-in then comes
-    /// after it, whatever this clock says.
+    /// Reports a sign-in that a revocation refused, and learns the revocation's time. The next sign-in then gets a
+    /// later time, whatever this clock says.
     ///
-    /// Otherwise nobody whose sessions were revoked by a clock that ran ahead could sign in before this clock has caught up.
+    /// Otherwise an owner whose sessions were revoked by a clock that ran ahead could not sign in until this clock has
+    /// caught up.
     pub(super) fn heed(&self, mark: &RevocationMark) {
         self.shared.sign_in_times.learn(mark.before());
         match mark.before().saturating_sub(self.job.now) {
@@ -242,7 +244,7 @@ impl<S: SessionStore> Commit<'_, S> {
         }
     }
 
-    /// Moves the deadline. A failure costs the client nothing but a little of its time.
+    /// Moves the deadline. A failure only lets the session end a little earlier.
     async fn touch(&self, live: Live, deadline: u64) -> Settled {
         let asked = self.store.touch(&live.token, live.record.version, time(deadline), self.now());
         let token = match self.wait(asked).await {
@@ -268,7 +270,7 @@ impl<S: SessionStore> Commit<'_, S> {
             let found = self.wait(self.store.delete(&token, TOMBSTONE, self.now())).await?;
             let Deleted::Retired(stone) = found else { break found == Deleted::Done };
             let Some(successor) = stone.successor(&token) else {
-                // The session's own tombstone, if the store sent the call again.
+                // This call's own tombstone: the store sent the call twice.
                 break stone == self.tombstone(TombstoneKind::Destroyed);
             };
             token = successor;
@@ -279,7 +281,7 @@ impl<S: SessionStore> Commit<'_, S> {
         Ok(if has_ended || self.shared.is_sealed() { CookieAction::Remove } else { CookieAction::Leave })
     }
 
-    /// Makes the draft anew, by playing the log again on another record.
+    /// Makes the draft anew, by replaying the change log on another record.
     pub(super) fn replay(&mut self, on: &Record) -> Result<(), Error> {
         let (record, _) = self.job.intent.replay(on, self.shared.max_record_len)?;
         self.job.draft = Arc::new(record);
@@ -315,7 +317,7 @@ impl<S: SessionStore> Commit<'_, S> {
     }
 }
 
-/// Reports a refusal that shows in a record which was ended before anybody else knew it.
+/// Reports a sign-in that was refused because its owner's sessions were revoked meanwhile.
 pub(super) fn came_too_late() {
     tracing::info!(
         name: "session.sign_in.revoked",
@@ -358,7 +360,7 @@ async fn reload(store: &impl SessionStore, cell: &SessionCell, now: u64) -> Resu
     if is_gone { Err(Kind::Gone.into()) } else { Ok(()) }
 }
 
-/// Gives the changes back if a closure of the program panics while they are played again.
+/// Gives the changes back if a closure of the program panics while they are replayed.
 struct Unwound<'a> {
     cell: &'a SessionCell,
     intent: Option<Intent>,

@@ -28,7 +28,7 @@ impl<S: SessionStore> Commit<'_, S> {
                     name: "session.sign_in.overtaken",
                     most, "a sign-in came too late: as many of its owner as may be came after it"
                 );
-                // A dead token on the response could replace that of a sign-in which lives.
+                // A dead token in the response could replace the live token of another sign-in.
                 self.resumed = CookieAction::Leave;
                 Settled { outcome: Outcome::Refused, ..Settled::gone(live.token.clone()) }
             }
@@ -44,7 +44,7 @@ impl<S: SessionStore> Commit<'_, S> {
         }
     }
 
-    /// Returns whether the sign-in itself was one too many.
+    /// Ends the sessions beyond the limit, and returns whether the sign-in itself is among them.
     async fn end_beyond(&self, most: usize, owner: &str, signed_in: &Record) -> Result<bool, Error> {
         let listed = self.wait(self.store.owned(owner, self.now())).await?;
         let overflow = Overflow::of(listed, signed_in, most);
@@ -57,7 +57,8 @@ impl<S: SessionStore> Commit<'_, S> {
             self.shared.events.overflowed(ended, most);
         }
         if let Some(latest) = overflow.overtaken_by {
-            // Where another server's clock is ahead, signing in again comes after what it stored.
+            // If another server's clock is ahead, the next sign-in must get a later time than the sign-ins that this
+            // server stored.
             self.shared.sign_in_times.learn(latest);
         }
         Ok(overflow.overtaken_by.is_some())
@@ -73,9 +74,9 @@ struct Overflow {
 }
 
 impl Overflow {
-    /// Sign-ins count in the order in which they began, whatever the order in which they were stored, and the last one to
-    /// begin always stays. If each spared itself alone, two at once could end each other. Sessions that began earlier are
-    /// ended in the order of their last use.
+    /// Finds the sessions beyond the limit. Sign-ins count in the order in which they began, not in which they were
+    /// stored, and the last one to begin always stays. If each sign-in spared only itself, two at once could end each
+    /// other. Of the sign-ins that began earlier, those that were used longest ago end first.
     fn of(mut listed: Vec<OwnedSession>, own: &Record, most: usize) -> Self {
         // A session that is being renewed is listed twice.
         listed.sort_unstable_by_key(|session| (session.handle, Reverse(session.last_seen)));

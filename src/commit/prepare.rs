@@ -1,4 +1,4 @@
-//! Gives a draft what a stored record needs.
+//! Completes a draft for the store.
 
 use crate::error::Error;
 use crate::record::{CSRF_LEN, Record, SessionHandle, Version};
@@ -6,8 +6,8 @@ use crate::session::{Shared, fits};
 
 const HANDLE_LEN: usize = 16;
 
-/// Gives a draft its version and time, and the parts that a new session lacks. Returns whether the session begins with it:
-/// it then has its first deadline as well.
+/// Gives a draft its version and time, and the parts that a new session lacks. Returns whether the session is new; the
+/// draft then has its first deadline too.
 ///
 /// # Errors
 ///
@@ -29,7 +29,7 @@ pub(super) fn prepare(draft: &mut Record, before: Option<Version>, shared: &Shar
     draft.seen = draft.seen.max(now);
     let begins = draft.created == 0;
     if begins {
-        // Zero stands for a session that did not begin yet, and a clock that was never set shows it too.
+        // Zero stands for a session that has not begun, and a clock that was never set also shows zero.
         draft.created = now.max(1);
         draft.absolute = shared.lifetime.absolute_deadline(now);
         draft.deadline = shared.lifetime.deadline(draft, now);

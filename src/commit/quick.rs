@@ -1,5 +1,5 @@
-//! A shortcut for the commit that nearly every request makes in a store that answers at once: other values for a session
-//! that lives on, or a session that begins. It saves a fifth of the instructions of a write.
+//! A shortcut for the most frequent commits to an immediate store: new values in a live session, or a new session. It
+//! saves a fifth of the instructions of a write.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -19,8 +19,8 @@ use crate::token::SessionToken;
 /// The result of the shortcut.
 pub(crate) enum Quick {
     Settled(Result<(), Error>),
-    /// The commit is left to [`settle`](super::settle): the change is not simple, somebody traces commits, or the store did
-    /// not take the write and gave this answer.
+    /// The commit is left to [`settle`](super::settle): the change is not simple, a subscriber traces commits, or the
+    /// store did not take the write and gave this answer.
     Open(Option<Updated>),
 }
 
@@ -84,9 +84,9 @@ pub(crate) fn settle_quickly<S: SessionStore>(
 /// A simple change, ready to be stored.
 struct Next {
     token: SessionToken,
-    /// The version that it replaces; `None` if the session begins.
+    /// The version that the change replaces; `None` if the session begins.
     from: Option<Version>,
-    /// Its draft is the record.
+    /// The work whose draft is the record to store.
     work: Work,
 }
 

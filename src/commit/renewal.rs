@@ -1,4 +1,4 @@
-//! A renewal: the session goes on under a fresh token.
+//! Renews a session, which goes on under a fresh token.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,19 +15,20 @@ use crate::token::SessionToken;
 pub(super) struct Fresh {
     pub(super) token: SessionToken,
     pub(super) record: Arc<Record>,
-    /// Whether the store was asked to retire the old record and has not refused.
+    /// True if the store was asked to retire the old record and has not refused.
     pub(super) is_retiring: bool,
 }
 
 impl<S: SessionStore> Commit<'_, S> {
-    /// Whether the draft is to be stored under a fresh token. A sealed session gets one with each write.
+    /// Returns whether the draft is to be stored under a fresh token. A sealed session gets a new token with each write
+    /// anyway.
     pub(super) fn renews(&self) -> bool {
         let is_asked = self.job.intent.renew.is_some() || self.job.replaces_token;
         is_asked && !self.shared.is_sealed() && !self.job.draft.is_empty()
     }
 
-    /// Stores the draft under the fresh token, or removes the fresh record if there is nothing to renew after all.
-    /// Returns the result if the commit ends here.
+    /// Stores the draft under the fresh token. If there is nothing to renew after all, removes the fresh record.
+    /// Returns a result if the commit ends here.
     pub(super) async fn prepare_renewal(
         &mut self,
         live: &Live,
@@ -43,7 +44,7 @@ impl<S: SessionStore> Commit<'_, S> {
         if !self.job.can_send {
             return self.cannot_send(unchanged()).map(Some);
         }
-        // A refusal concerns the new record alone. The old one lives on, unless it was the same owner's.
+        // A refusal concerns the new record alone. The old record stays live, unless it has the same owner.
         let is_stored = self.store_fresh(fresh).await?;
         Ok((!is_stored).then(|| Settled::refused(unchanged())))
     }
@@ -77,7 +78,7 @@ impl<S: SessionStore> Commit<'_, S> {
         Ok(())
     }
 
-    /// Makes the change that turns the old record into a tombstone of the fresh one.
+    /// Makes the change that turns the old record into a tombstone, which names the fresh token as its successor.
     pub(super) fn retire(&self, old: &SessionToken, fresh: &mut Fresh) -> Result<Change, Error> {
         let stone = match self.job.intent.renew {
             Some(_) => self.tombstone(TombstoneKind::Renewed),

@@ -1,4 +1,5 @@
-//! Resumes a write whose answer was lost: the store is asked whether it happened, before it is tried again.
+//! Resumes a write whose answer was lost: before the write is tried again, the store is asked whether it was carried
+//! out.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +14,8 @@ use crate::store::{Created, Loaded, SessionStore};
 use crate::token::SessionToken;
 
 impl<S: SessionStore> Commit<'_, S> {
-    /// Takes over the record that an earlier try stored after all, so that nothing is applied twice. Returns the result if
-    /// that record holds everything. A record that is no longer wanted is removed.
+    /// Adopts the record that an earlier try stored after all, so that no change is applied twice. Returns a result if
+    /// that record holds all changes. Removes the record if it is no longer wanted.
     pub(super) async fn resume(&mut self, earlier: Attempt) -> Result<Option<Settled>, Error> {
         if self.job.withdraws {
             let is_known = matches!(&self.job.stored, Stored::Live(live) if live.token == earlier.token);
@@ -32,7 +33,7 @@ impl<S: SessionStore> Commit<'_, S> {
             self.job.intent.pending = None;
             return Ok(Some(Settled::refused(self.job.stored.clone())));
         }
-        // The attempt is pending until the store has answered, and no longer, since the log is cut below.
+        // The attempt is no longer pending once the store has answered, since its changes leave the log below.
         self.job.intent.pending = None;
         let record = match found {
             Loaded::Live(record) | Loaded::Outdated(record) if record.version() == earlier.version => record,
@@ -55,9 +56,10 @@ impl<S: SessionStore> Commit<'_, S> {
         Ok(None)
     }
 
-    /// Whether the owner's mark admits a session whose creation was not answered.
+    /// Returns whether the owner's mark admits a session whose creation was not answered.
     ///
-    /// The store may have written the record and not yet the owner's list. The same call, sent again, does the rest.
+    /// The store may have written the record but not the owner's list. The same call, sent again, completes the
+    /// creation.
     async fn is_admitted(&self, token: &SessionToken, record: &Arc<Record>) -> Result<bool, Error> {
         let was_there = matches!(&self.job.stored, Stored::Live(live) if live.token == *token);
         if was_there || record.owner().is_none() {
@@ -77,10 +79,10 @@ impl<S: SessionStore> Commit<'_, S> {
         self.attempt = Some(Attempt { token: token.clone(), version, ops, renew, is_news });
     }
 
-    /// Deals with a last write that was never answered.
+    /// Keeps or removes the record of a write that was never answered.
     ///
-    /// Another commit of this request asks again. If there will be none, a record under a token that nobody will ever know
-    /// is removed.
+    /// If another commit of this request can follow, that commit asks the store again. Otherwise a record under a token
+    /// that nobody will ever know is removed.
     pub(super) fn leave_unanswered(&mut self) {
         let Some(attempt) = self.attempt.take() else { return };
         let is_known = matches!(&self.job.stored, Stored::Live(live) if live.token == attempt.token);
@@ -93,7 +95,7 @@ impl<S: SessionStore> Commit<'_, S> {
         }
     }
 
-    /// Adds what an earlier try has to tell the client.
+    /// Adds the instruction for the cookie from an earlier try.
     pub(super) fn with_resumed(&mut self, settled: Settled) -> Settled {
         let earlier = std::mem::take(&mut self.resumed);
         Settled { cookie: settled.cookie.or_keep(earlier), ..settled }

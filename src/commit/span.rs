@@ -12,7 +12,7 @@ pub(super) struct CommitSpan(Option<Box<Traced>>);
 
 struct Traced {
     span: Span,
-    /// The key of the session that the span names.
+    /// The store key of the session that the span names.
     key: Option<StoreKey>,
     is_over: bool,
 }
@@ -28,7 +28,7 @@ impl CommitSpan {
         self.0.as_ref().map(|traced| traced.span.clone())
     }
 
-    /// Names the session that there is in the end, by the start of its key.
+    /// Records the session that the commit results in, by the start of its store key.
     #[inline]
     pub(super) fn name_session(&mut self, token: &SessionToken) {
         if let Some(traced) = &mut self.0 {
@@ -36,7 +36,7 @@ impl CommitSpan {
         }
     }
 
-    /// Ends the commit; `None` if it failed.
+    /// Records the outcome of the commit; `None` if it failed.
     #[inline]
     pub(super) fn end(&mut self, outcome: Option<Outcome>, conflicts: usize) {
         if let Some(traced) = &mut self.0 {
@@ -101,7 +101,7 @@ impl Drop for Traced {
 }
 
 impl Job {
-    /// Returns the name of the request to the store.
+    /// Returns the name of the plan; `None` if the commit does not call the store.
     fn named_plan(&self) -> Option<&'static str> {
         Some(match self.plan {
             // The store is asked whether an earlier try of this request was stored.

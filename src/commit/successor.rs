@@ -10,7 +10,7 @@ use crate::token::SessionToken;
 
 pub(crate) enum Successor {
     Live(Live),
-    /// The successor was left empty and has this tombstone: a request that writes begins a new session.
+    /// The successor was left empty and has this tombstone. A request that writes then begins a new session.
     Emptied(Tombstone),
     None,
 }
@@ -18,7 +18,7 @@ pub(crate) enum Successor {
 impl Successor {
     /// Finds the successor, as long as the tombstone leads on to it.
     ///
-    /// One step is enough: a token becomes older than its predecessor leads on.
+    /// One step is enough: by the time that a token is replaced, its own predecessor no longer leads on.
     pub(crate) async fn find(
         store: &impl SessionStore,
         stone: &Tombstone,

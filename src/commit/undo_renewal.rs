@@ -9,8 +9,8 @@ use crate::session::{Answer, Shared, poll_once};
 use crate::store::{Change, Deadline, Loaded, SessionStore, Updated};
 use crate::token::SessionToken;
 
-/// Lets the old token go on and removes the new record. The answer says whether it was too late for that, so that the new
-/// token is the one that lives.
+/// Removes the new record, so that the session goes on under the old token. The answer is `true` if it is too late for
+/// that and the session goes on under the new token.
 ///
 /// It runs even if nobody waits for the answer, and for no longer than the store's timeout.
 pub(super) fn undo_renewal<S: SessionStore>(
@@ -25,8 +25,8 @@ pub(super) fn undo_renewal<S: SessionStore>(
     let old = old.clone();
     let version = shared.random.version(Some(from.version));
     let undo = async move {
-        // The old record may have been retired although the answer never came, or may yet be. Writing the old record once
-        // more, by compare-and-swap, settles it: the new record may go only if the old one was not retired.
+        // The old record may have been retired although no answer came, or may still be retired. Writing it once more
+        // by compare-and-swap decides: the new record may be removed only if the old one was not retired.
         let Ok(version) = version else { return Ok(false) };
         let fence = Change::Replace(Record { version, ..(*from).clone() }.into(), Deadline::Keep);
         let is_retired = match store.update(&old, from.version, &fence, now).await? {
@@ -56,7 +56,7 @@ pub(super) fn undo_renewal<S: SessionStore>(
     Answer::Later(Box::pin(async move { undoing.await.unwrap_or(false) }))
 }
 
-/// Whether the tombstone of the old token names this one as its successor.
+/// Returns whether the tombstone of the old token names the fresh token as its successor.
 pub(super) fn is_successor(found: &Loaded, old: &SessionToken, fresh: &SessionToken) -> bool {
     matches!(found, Loaded::Tombstone(stone) if stone.successor(old).is_some_and(|successor| successor == *fresh))
 }

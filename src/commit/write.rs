@@ -1,4 +1,5 @@
-//! Writes a live session: compare-and-swap, and a replay on the record that another request stored first.
+//! Writes a live session by compare-and-swap. After a conflict it replays the changes on the record that another
+//! request stored first.
 
 use std::sync::Arc;
 
@@ -18,9 +19,9 @@ use crate::store::{Change, Deadline, Loaded, SessionStore, Updated};
 struct Writing<'a> {
     /// The session as it was last found in the store.
     live: Live,
-    /// The record of a renewal, under a token that nobody knows yet.
+    /// The new record of a renewal, under a token that nobody knows yet.
     fresh: Option<Fresh>,
-    /// The turn in the session's queue, from the first conflict on.
+    /// The commit's turn in the session's queue, held from the first conflict on.
     queue: Option<MutexGuard<'a, ()>>,
 }
 
@@ -35,7 +36,7 @@ impl<'a, S: SessionStore> Commit<'a, S> {
         }
         if let (Err(_), Some(Fresh { token: fresh, record, is_retiring })) = (&result, fresh) {
             let undoing = undo_renewal(self.store, self.shared, &live.token, fresh.clone(), live.record, self.now());
-            // The answer is worth waiting for only if the old token may have died: the client needs the token that lives.
+            // The answer matters only if the old token may be dead: the client then needs the new one.
             if is_retiring && undoing.wait().await {
                 return Ok(Settled::live(fresh, record, true));
             }
@@ -58,7 +59,7 @@ impl<'a, S: SessionStore> Commit<'a, S> {
     async fn swap(&mut self, writing: &mut Writing<'a>) -> Result<Settled, Error> {
         loop {
             let rule = self.prepare(Some(&writing.live.record))?;
-            // The rare ways are boxed, or every commit would have to move what they might need.
+            // The rare branches are boxed. Otherwise every commit would move the space that they need.
             if (self.renews() || writing.fresh.is_some())
                 && let Some(settled) = Box::pin(self.prepare_renewal(&writing.live, &mut writing.fresh)).await?
             {
@@ -81,7 +82,7 @@ impl<'a, S: SessionStore> Commit<'a, S> {
             };
             self.attempt = None;
             if updated != Updated::Conflict {
-                // Hearing of the outcome may take its time, and holds nobody up.
+                // The load below may be slow, and other commits must not wait for it.
                 writing.queue = None;
             }
             let found = match updated {
@@ -113,7 +114,8 @@ impl<'a, S: SessionStore> Commit<'a, S> {
         Settled::live(token, Arc::clone(&self.job.draft), !is_same)
     }
 
-    /// Loads after a conflict. From the first conflict on, commits of one session queue, lest some starve.
+    /// Loads the record after a conflict. From the first conflict on, the commits of one session queue, so that none
+    /// starves.
     async fn reread(&mut self, writing: &mut Writing<'a>) -> Result<Loaded, Error> {
         let token = &writing.live.token;
         self.conflicts += 1;
@@ -129,8 +131,8 @@ impl<'a, S: SessionStore> Commit<'a, S> {
         self.wait(self.store.load(token, self.now())).await
     }
 
-    /// Goes on from the record that another request stored, or from the end of the session. `None` means that the write is
-    /// tried again.
+    /// Continues from the record that another request stored, or from the end of the session. Returns `None` if the
+    /// write is to be tried again.
     async fn go_on_from(&mut self, found: Loaded, writing: &mut Writing<'a>) -> Result<Option<Settled>, Error> {
         let mut found = match found {
             Loaded::Live(newer) | Loaded::Outdated(newer) => {
@@ -141,13 +143,14 @@ impl<'a, S: SessionStore> Commit<'a, S> {
             }
             found => found,
         };
-        // The store sent the retiring again, since its first answer was lost.
+        // The store sent the change twice because its first answer was lost, and finds the tombstone of this very
+        // commit.
         let token = &writing.live.token;
         if let Some(fresh) = writing.fresh.take_if(|fresh| is_successor(&found, token, &fresh.token)) {
             return Ok(Some(Settled::live(fresh.token, fresh.record, true)));
         }
         if let Some(successor) = self.follow(writing, &mut found).await? {
-            // Another request has replaced the token because of its age, and this one goes on with the new token.
+            // Another request has replaced the token because of its age. This request goes on with the new token.
             self.job.replaces_token = false;
             writing.live = successor;
             if !self.job.intent.is_change() {
@@ -161,8 +164,8 @@ impl<'a, S: SessionStore> Commit<'a, S> {
         self.begin_anew(&writing.live, &found).await.map(Some)
     }
 
-    /// Finds the session that the token of an ended session leads on to. If that one was left empty, its tombstone
-    /// replaces the one that was `found`.
+    /// Finds the session that the token of an ended session leads on to. If that session was left empty, its tombstone
+    /// replaces `found`.
     async fn follow(&mut self, writing: &Writing<'a>, found: &mut Loaded) -> Result<Option<Live>, Error> {
         let Loaded::Tombstone(stone) = &*found else { return Ok(None) };
         let finding = Successor::find(&**self.store, stone, &writing.live.token, self.now());
@@ -179,8 +182,8 @@ impl<'a, S: SessionStore> Commit<'a, S> {
         Ok(None)
     }
 
-    /// The session ended under this request. A request that renews, or that meets a session which another request left
-    /// empty, begins anew with its own changes alone; any other drops its changes.
+    /// Concludes a commit whose session ended meanwhile. If the request renews, or if another request left the session
+    /// empty, a new session begins with this request's changes alone. Otherwise the changes are dropped.
     async fn begin_anew(&mut self, ended: &Live, found: &Loaded) -> Result<Settled, Error> {
         let was_emptied = matches!(found, Loaded::Tombstone(stone) if stone.kind() == TombstoneKind::Emptied);
         if was_emptied || self.job.intent.renew.is_some() {

@@ -200,7 +200,7 @@ impl Session {
         self.0.read(|record, _| record.and_then(|record| record.values.get(key).cloned()))
     }
 
-    /// Decodes the entry outside the lock, and then removes it. If the entry changed in between, tries again.
+    /// Decodes the entry outside the lock, and then removes it. It tries again if the entry changed in between.
     fn take_with<T: DeserializeOwned>(
         &self,
         find: impl Fn(&Record) -> Option<&Entry>,

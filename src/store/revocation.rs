@@ -87,14 +87,15 @@ impl Revocation {
     }
 }
 
-/// A mark that refuses an owner's sign-ins which began before a revocation, except that of the session it spared.
+/// A mark that refuses the owner's sign-ins that began before a revocation, except the sign-in of the session that the
+/// revocation spared.
 ///
 /// A store keeps one mark for each owner whose sessions were revoked. It keeps the mark for
 /// [`LIFETIME`](Self::LIFETIME); the layer itself refuses a sign-in that is older than that.
 ///
-/// The 32 bytes of a mark are two times and a handle. The first time is that of the latest revocation, the second is the
-/// one up to which the spared session's sign-ins are refused; both are microseconds since the Unix epoch, big-endian. The
-/// handle is that of the spared session, zeros if there is none.
+/// The 32 bytes of a mark are two times and a handle. The first time is that of the latest revocation. The second is
+/// the time up to which the spared session's sign-ins are refused. Both are microseconds since the Unix epoch,
+/// big-endian. The handle is that of the spared session, or zeros if there is none.
 ///
 /// # Examples
 ///
@@ -134,7 +135,7 @@ impl RevocationMark {
         *self = Self { before: self.before.max(micros(revocation.at)), spared };
     }
 
-    /// Returns whether the owner's sessions were revoked after the sign-in of this record began.
+    /// Returns whether the mark refuses this record: its owner's sessions were revoked after its sign-in began.
     pub fn refuses(&self, record: &Record) -> bool {
         record.signed_in <= self.threshold(record.handle)
     }
