@@ -9,8 +9,8 @@ use crate::error::Error;
 use crate::record::Record;
 
 impl SessionCell {
-    /// Locks the state. The lock is never held while user code runs or across an await, so a panic elsewhere left the
-    /// state whole.
+    /// Locks the state. The lock is never held while user code runs or across an await. So a poisoned lock still guards
+    /// a whole state.
     #[inline]
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -34,10 +34,10 @@ impl SessionCell {
         Ok(result)
     }
 
-    /// Makes a change out of what the session holds.
+    /// Computes a change from the session's present content, and installs it.
     ///
-    /// `make` is user code. It runs outside the lock, and again if another clone changed the part that was seen: then
-    /// `install` returns `None`.
+    /// `make` is user code. It runs outside the lock. If another clone has changed the content meanwhile, `install`
+    /// returns `None` and `make` runs again.
     pub(super) fn change<S, C, R>(
         &self,
         see: impl Fn(Option<&Record>) -> S,
@@ -64,7 +64,8 @@ impl SessionCell {
         state.head = ResponseHead::Lost(edits);
     }
 
-    /// Installs the session that a commit or reload brought, with the changes made meanwhile on top.
+    /// Installs the stored session that a commit or reload returned, and replays the changes that were made meanwhile
+    /// on it.
     pub(crate) fn rebase(&self, stored: Stored, cookie: CookieAction) {
         let mut state = self.lock();
         if stored.is_over() && matches!(state.cookie, CookieAction::Set { .. }) {
@@ -81,7 +82,8 @@ impl SessionCell {
             let mut stale = work.clone();
             stale.is_stale = true;
             state.work = Some(stale);
-            // Closures are user code: they run outside the lock, and again if yet another change came meanwhile.
+            // Closures are user code, so they run outside the lock. They run again if yet another change is made
+            // meanwhile.
             drop(state);
             let replayed = work.intent.replay(&on.unwrap_or_else(Record::blank), usize::MAX);
             // A closure that cannot read the newer value fails again in the commit, which reports it.
@@ -101,7 +103,7 @@ impl Drop for SessionCell {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         let known = match state.head {
-            // A request that ends by itself without an answer drops its changes, as it should.
+            // A request that has ended without a response drops its changes by design.
             ResponseHead::Open => return,
             ResponseHead::Sent => 0,
             ResponseHead::Lost(edits) => edits,

@@ -24,7 +24,7 @@ pub(crate) enum Op {
     TakeFlash(Entry),
     Idle(u64),
     SignIn(SignIn),
-    /// Keeps the CSRF secret, since it was handed out: the session's own, or this one if it has none yet.
+    /// Keeps the session's CSRF secret, since it was handed out. A session that has none yet gets this one.
     KeepCsrf([u8; CSRF_LEN]),
 }
 
@@ -37,9 +37,9 @@ pub(crate) type Edit = dyn Fn(&Values) -> Result<Vec<Op>, Error> + Send + Sync;
 #[derive(Clone)]
 pub(crate) struct SignIn {
     pub(crate) owner: Arc<str>,
-    /// The time at which it began (microseconds), which orders it among revocations that are under way.
+    /// The time at which the sign-in began (microseconds), which orders it among concurrent revocations.
     pub(crate) time: u64,
-    /// The time at which the owner proved their identity: the same, except for a session that began elsewhere.
+    /// The time at which the owner proved their identity. It equals `time`, except for an imported session.
     pub(crate) signed_in: u64,
     pub(crate) handle: SessionHandle,
     /// True if the session was another person's: then the request's earlier changes were that person's too.
@@ -98,7 +98,7 @@ impl Op {
 impl SignIn {
     fn apply(&self, to: &mut Record) {
         if to.owner.as_ref().is_some_and(|before| *before != self.owner) {
-            // Another person's session begins, and nothing of the one before may show (CVE-2014-0482). The zero in
+            // Another person's session begins, and must show nothing of the session before (CVE-2014-0482). The zero in
             // `created` makes the commit give it a lifetime of its own.
             (to.values, to.flash) = (Values::default(), Values::default());
             (to.created, to.renewed, to.idle, to.pinned) = (0, 0, 0, false);
@@ -132,13 +132,13 @@ pub(crate) struct Intent {
     pub(crate) renew: Option<[u8; CSRF_LEN]>,
     /// True if any change in the log made a difference.
     pub(crate) edited: bool,
-    /// The first change needs no allocation, and most requests make one.
+    /// The log holds one change without an allocation, and most requests make one.
     pub(crate) log: SmallVec<[Op; 1]>,
     /// An earlier write whose answer was lost.
     pub(crate) pending: Option<Box<Attempt>>,
 }
 
-/// A write that the store was asked for and has not answered.
+/// A write that was sent to the store and is not answered yet.
 #[derive(Clone)]
 pub(crate) struct Attempt {
     pub(crate) token: SessionToken,
@@ -170,7 +170,7 @@ impl Intent {
         self.log.iter().any(|op| matches!(op, Op::Idle(_)))
     }
 
-    /// Returns the time at which the sign-in began that this would commit.
+    /// Returns the time at which the sign-in in this log began, if there is one.
     pub(crate) fn sign_in_time(&self) -> Option<u64> {
         self.log.iter().rev().find_map(|op| match op {
             Op::SignIn(sign_in) => Some(sign_in.time),
@@ -178,15 +178,16 @@ impl Intent {
         })
     }
 
-    /// Plays the log again on another record, and returns whether it made a difference.
+    /// Replays the change log on another record, and returns whether it made a difference.
     ///
     /// # Errors
     ///
-    /// A value that an `update` can no longer read, or that no longer fits.
+    /// An `update` cannot read the newer value, or the record becomes too large.
     pub(crate) fn replay(&self, on: &Record, limit: usize) -> Result<(Record, bool), Error> {
         let mut record = on.clone();
         let mut edited = false;
-        // That person's session may have ended, so that the record has no owner: the person's changes must not outlive it.
+        // Changes before such a sign-in belong to the person before. They are skipped even if that person's session has
+        // ended and the record has no owner.
         let anew = |op: &Op| matches!(op, Op::SignIn(sign_in) if sign_in.begins_anew);
         let theirs = self.log.iter().rev().position(anew).map_or(0, |last| self.log.len() - 1 - last);
         for op in self.log.iter().skip(theirs) {

@@ -8,7 +8,7 @@ use crate::error::{Error, Kind, StoreError};
 /// Limits how long the store calls of one commit, listing or revocation may take together.
 pub(crate) struct StoreDeadline {
     timeout: Duration,
-    /// The time of the first conflict. From then on a loop of calls could go on without end.
+    /// The time of the first conflict, from which on a loop of calls could go on without end.
     contended: Option<Instant>,
     /// `None` for an immediate store, which needs no timer.
     deadline: Option<tokio::time::Instant>,
@@ -21,7 +21,7 @@ impl StoreDeadline {
         Self { timeout, contended: None, deadline }
     }
 
-    /// Ends a loop of calls that are each answered in time and all together too late.
+    /// Ends a loop of calls whose answers are each in time, but together take too long.
     pub(crate) fn check(&mut self) -> Result<(), Error> {
         if self.contended.get_or_insert_with(Instant::now).elapsed() > self.timeout {
             return Err(Kind::TimedOut(self.timeout).into());

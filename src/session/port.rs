@@ -1,4 +1,5 @@
-//! The words that a session and its store exchange: answers now or later, what was found, and the occasion of a commit.
+//! The messages between a session and its store: answers now or later, the session that was found, and the occasion of
+//! a commit.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use crate::record::Record;
 /// A future that can be moved while it waits.
 pub(crate) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// The answer of a store: at once, or by a future. `L` is what the future brings, where that differs.
+/// The answer of a store, given at once or by a future. `L` is the future's output, if it differs.
 pub(crate) enum Answer<T, L = T> {
     Ready(T),
     Later(Boxed<L>),
@@ -26,7 +27,7 @@ impl<T> Answer<T> {
     }
 }
 
-/// Polls a future that is ready at once; `None` if it waits all the same.
+/// Polls a future that should be ready at once; `None` if it waits.
 #[inline]
 pub(crate) fn poll_once<F: Future>(future: F) -> Option<F::Output> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
@@ -76,7 +77,7 @@ pub(crate) enum Occasion {
     Reload,
     /// The handler answered.
     Response { is_server_error: bool, is_not_modified: bool },
-    /// The inner service failed: there is no response to put a cookie on.
+    /// The inner service failed, so there is no response that could carry a cookie.
     Failed,
 }
 

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use crate::error::{Error, Kind};
 
-/// Names one session of a request, whichever clone is at hand.
+/// Identifies one session of a request, by any of its clones.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct CellId(usize);
 

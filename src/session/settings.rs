@@ -4,18 +4,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::header::{HeaderMap, HeaderName};
 
-/// The handling of caches.
+/// The policy for the headers that tell caches how to treat a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum CacheHeaders {
-    /// Adds `Vary: Cookie` where the session was accessed, and `Cache-Control: no-store` where a cookie is set.
+    /// Adds `Vary: Cookie` if the session was accessed, and `Cache-Control: no-store` if a cookie is set.
     #[default]
     Automatic,
-    /// Adds nothing: the program does it, or there is no cache.
+    /// Adds nothing, for a program that sets these headers itself or is behind no cache.
     Off,
 }
 
-/// The carrier of tokens from the client and to it.
+/// The part of requests and responses that carries the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Carrier {
     Cookie,
@@ -39,7 +39,7 @@ impl TokenHeader {
 
 /// The latest time given to a sign-in or a revocation.
 ///
-/// All layers that go by the system's clock have one in common, since two of them may share a store.
+/// All layers on the system's clock share one latest time, since two of them may share a store.
 pub(crate) enum SignInTimes {
     OfTheSystem,
     Own(AtomicU64),

@@ -26,19 +26,19 @@ pub(crate) enum ResponseHead {
     Open,
     /// The response has been decided.
     Sent,
-    /// The request was dropped and gets no response; with the number of changes it had until then.
+    /// The request was dropped and gets no response. The number counts the changes until then.
     Lost(u64),
 }
 
-/// The session that the store holds, as far as this request knows.
+/// The session in the store, as this request last saw it.
 #[derive(Debug, Clone)]
 pub(crate) enum Stored {
     New,
     Live(Live),
-    /// The token was dead when it came: only a `renew` of this request itself may begin a session.
+    /// The token was already dead when the request came. Only a `renew` in this request may begin a session.
     Dead(SessionToken),
-    /// The session ended under this request, and its token is as dead. With a known token, a `destroy` also ends the
-    /// session that it was renewed to.
+    /// The session ended during this request, so its token is dead too. If the token is known, a `destroy` also ends
+    /// the session that goes on under a renewed token.
     EndedMeanwhile(Option<SessionToken>),
     /// The store could not be read, and the layer was told to go on.
     Unavailable,
@@ -59,7 +59,7 @@ pub(crate) struct Work {
     /// Shared only while a commit is under way.
     pub(crate) draft: Arc<Record>,
     pub(crate) intent: Intent,
-    /// Counts changes, so that a commit sees which of them came while it was under way.
+    /// Counts changes, so that a commit sees which of them were made during the commit.
     pub(crate) edits: u64,
     /// True if the draft differs from what the intent makes of the stored session.
     pub(crate) is_stale: bool,
@@ -119,7 +119,7 @@ impl State {
         self.work.as_ref().map(|work| &*work.draft).or_else(|| self.stored.record())
     }
 
-    /// Returns the CSRF secret that forms hold, once it was handed out.
+    /// Returns the CSRF secret, once it was handed out to forms.
     ///
     /// Nothing can be stored for a dead token, so its secret is derived from it: the sign-in form then works for a person
     /// who was signed out elsewhere.
@@ -171,21 +171,21 @@ impl Work {
         Arc::make_mut(&mut self.draft)
     }
 
-    /// Applies a change without user code in it, unless the session would become too large.
+    /// Applies a change that runs no user code, unless the session would become too large.
     pub(crate) fn apply(&mut self, op: Op, limit: usize) -> Result<(), Error> {
         let edited = self.make(std::slice::from_ref(&op), limit)?;
         self.log(op, edited);
         Ok(())
     }
 
-    /// Applies changes, all or none, and logs another change for replays to make instead.
+    /// Applies all of the changes or none, and logs another change, which replays make in their place.
     pub(crate) fn apply_as(&mut self, ops: &[Op], logged: Op, limit: usize) -> Result<(), Error> {
         let edited = self.make(ops, limit)?;
         self.log(logged, edited);
         Ok(())
     }
 
-    /// Applies changes without user code in them, all or none.
+    /// Applies all of the changes or none. They run no user code.
     pub(crate) fn apply_all(&mut self, ops: Vec<Op>, limit: usize) -> Result<(), Error> {
         let edited = self.make(&ops, limit)?;
         ops.into_iter().for_each(|op| self.log(op, edited));

@@ -29,7 +29,7 @@ pub(super) fn read<T: DeserializeOwned>(values: &Values) -> Result<T, Error> {
     resolve(values).map(|(fields, _)| fields)
 }
 
-/// Changes a struct, and finds out which of its fields differ then.
+/// Changes a struct, and finds the fields that the change made different.
 pub(super) fn edit<T, R>(values: &Values, change: impl FnOnce(&mut T) -> R) -> Result<Edited<T, R>, Error>
 where
     T: Serialize + DeserializeOwned,
@@ -43,13 +43,14 @@ where
     Ok(Edited { ops, removed, fields, result })
 }
 
-/// Plays an edit again on newer values: what is removed goes under the older names too that others wrote meanwhile.
+/// Replays an edit on newer values. A removed field is also removed under the older names that other requests have
+/// written meanwhile.
 pub(super) fn again<T: DeserializeOwned>(mut ops: Vec<Op>, removed: &[Entry], values: &Values) -> Vec<Op> {
     let mut beside = values.clone();
     for entry in removed.iter().filter(|entry| values.get(entry.key()).is_none()) {
         beside.put(beside.find(entry.key()), entry.clone());
     }
-    // Where others left what is no `T`, the edit does what it did.
+    // If the newer values are not a `T`, only the original removals and inserts are replayed.
     let hidden = resolve::<T>(&beside).map(|(_, hidden)| hidden).unwrap_or_default();
     let older = hidden.into_iter().filter(|hidden| removed.iter().any(|entry| entry.key() == hidden.field));
     ops.extend(older.map(|hidden| Op::Remove(hidden.name.into())));
@@ -87,8 +88,9 @@ fn differences<T: DeserializeOwned>(
         changed.push(key);
     }
 
-    // A field may be stored under an older name of it (`#[serde(alias)]`): what is written under its own would stand beside
-    // that, and what is removed would come back from there. Which name is which field only `T` knows, so it is asked.
+    // A field may be stored under an older name (`#[serde(alias)]`). A write under its present name would leave the
+    // value under the older name beside it, and after a removal the older value would come back. Only `T` knows which
+    // names a field has, so `T` is read to find them.
     let mut beside = values.clone();
     for key in changed.iter().copied().filter(|key| values.get(key).is_none()) {
         if let Some(json) = before.get(key).or_else(|| after.get(key)) {
@@ -109,7 +111,7 @@ struct Hidden {
     field: &'static str,
 }
 
-/// Reads a struct, and finds the names that are hidden by others of the same field.
+/// Reads a struct, and finds the names that are hidden by another name of the same field.
 fn resolve<T: DeserializeOwned>(values: &Values) -> Result<(T, Vec<Hidden>), Error> {
     let (mut hidden, mut first) = (Vec::<Hidden>::new(), Vec::new());
     loop {
@@ -120,7 +122,7 @@ fn resolve<T: DeserializeOwned>(values: &Values) -> Result<(T, Vec<Hidden>), Err
         };
         let key = at.get().map(|entry: &Entry| entry.key().to_owned());
         let (key, source) = match (fault, key) {
-            // Each turn hides a name or moves one, so that this ends.
+            // Each turn hides a name or moves one to the front, so the loop ends.
             (Fault::Duplicate(field), Some(name)) if name != field => {
                 hidden.push(Hidden { name, field });
                 continue;
@@ -142,8 +144,8 @@ fn resolve<T: DeserializeOwned>(values: &Values) -> Result<(T, Vec<Hidden>), Err
     }
 }
 
-/// Hides the other name of a field where nobody knows what was being read, as in a flattened struct, whose fields serde
-/// collects first: the name without which there is one.
+/// Hides the other name of a field if the entry that was being read is unknown, as in a flattened struct, whose fields
+/// serde collects first. The other name is the one without which the field is no longer a duplicate.
 fn hide_other<T: DeserializeOwned>(
     values: &Values,
     hidden: &mut Vec<Hidden>,
@@ -161,7 +163,7 @@ fn hide_other<T: DeserializeOwned>(
     })
 }
 
-/// A session as serde reads a map, without a copy of it.
+/// A session's values, which serde reads as a map without a copy.
 #[derive(Clone, Copy)]
 struct Source<'a> {
     values: &'a Values,
@@ -190,7 +192,7 @@ impl<'de> Deserializer<'de> for Source<'de> {
         self.visit(self.values.entries().iter(), visitor)
     }
 
-    /// Looks at these fields only, so that the cost follows the struct, not the session.
+    /// Looks only at these fields, so that the cost depends on the struct and not on the session.
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
@@ -234,10 +236,10 @@ impl<'a, I: Iterator<Item = &'a Entry>> MapAccess<'a> for Walk<'a, I> {
     }
 }
 
-/// A key of a map, which JSON writes as a text whatever it is.
+/// A key of a map, which JSON writes as text, whatever its type.
 struct Key<'a>(&'a str);
 
-/// As the number that the text is, or else as the text, of which the visitor says what is wrong with it.
+/// Reads the text as a number. If it is not one, passes the text on, so that the visitor's error describes it.
 macro_rules! numbers {
     ($($method:ident $visit:ident,)+) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
@@ -286,7 +288,7 @@ impl<'de> Deserializer<'de> for Key<'de> {
     }
 }
 
-/// Why a struct cannot be read.
+/// The reason why a struct cannot be read.
 #[derive(Debug)]
 enum Fault {
     /// The value that is being read is of another type.
