@@ -56,9 +56,9 @@
 //! - **Failure is not absence.** A failing store is an error, never "not signed in".
 //!
 //! The program itself must serve over TLS, choose what it puts into a session, and call [`Session::sign_in`] or
-//! [`Session::renew`] when privileges change. It must put [`Session::csrf_token`] into its forms where `SameSite=Lax` is not
-//! enough. With `CookieStore` the client holds the state: the last cookie to arrive wins, and a copied cookie survives a
-//! sign-out until its deadline, unless the program keeps a list of revocations.
+//! [`Session::renew`] when privileges change. It must put [`Session::csrf_token`] into its forms where `SameSite=Lax`
+//! is not enough. With `CookieStore` the client holds the state: the last cookie to arrive wins, and a copied cookie
+//! survives a sign-out until its deadline, unless the program keeps a list of revocations.
 //!
 //! `SECURITY.md` in the repository says the same in full, with what is not promised.
 //!
@@ -196,8 +196,8 @@
 //! ```
 //!
 //! The layer adds `Cache-Control: no-store` only to responses with the cookie. Add it yourself to pages that need a
-//! sign-in, as the storefront does: otherwise the back button shows them after the sign-out. [`Owners::revoke_all`] signs a
-//! person out on all devices, this one included.
+//! sign-in, as the storefront does: otherwise the back button shows them after the sign-out. [`Owners::revoke_all`]
+//! signs a person out on all devices, this one included.
 //!
 //! # Streaming responses
 //!

@@ -31,8 +31,9 @@
 //!
 //! # What happens to a request
 //!
-//! 1. **In.** The layer scans the `Cookie` headers once and ignores every value that is not exactly a token of the store's
-//!    shape. It loads at most four candidates, and the first live session wins. Without a cookie it does not call the store.
+//! 1. **In.** The layer scans the `Cookie` headers once and ignores every value that is not exactly a token of the
+//!    store's shape. It loads at most four candidates, and the first live session wins. Without a cookie it does not
+//!    call the store.
 //! 2. **Inner service.** The handler takes the [`Session`] from the request's extensions, reads and changes it without
 //!    waiting, and may [`commit`](Session::commit) in between. Each change goes into the change log.
 //! 3. **Out.** The layer writes all changes with one compare-and-swap. On a conflict it replays the change log on the

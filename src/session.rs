@@ -64,9 +64,9 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// The request did not come through a [`SessionLayer`](crate::SessionLayer) ([`Error::is_no_layer`]), or the layer is
-    /// [lazy](crate::SessionLayerBuilder::lazy) and the program has to load a [`LazySession`] ([`Error::is_not_loaded`]). The
-    /// error and the log name the line to add.
+    /// The request did not come through a [`SessionLayer`](crate::SessionLayer) ([`Error::is_no_layer`]), or the layer
+    /// is [lazy](crate::SessionLayerBuilder::lazy) and the program has to load a [`LazySession`]
+    /// ([`Error::is_not_loaded`]). The error and the log name the line to add.
     ///
     /// # Examples
     ///
@@ -108,8 +108,8 @@ impl Session {
     /// Ends the session, and removes its record and its cookie. Values set afterwards belong to a new session with a
     /// new token.
     ///
-    /// If another request or [`Owners`] has ended the session already, the cookie is left alone: the client may have been
-    /// given a newer one since.
+    /// If another request or [`Owners`] has ended the session already, the cookie is left alone: the client may have
+    /// been given a newer one since.
     ///
     /// # Errors
     ///
@@ -135,10 +135,10 @@ impl Session {
     /// If the session has another owner, its values are cleared first. The owner's sessions can be listed and revoked
     /// through [`Owners`].
     ///
-    /// A sign-in is refused if the owner's sessions are revoked before it is committed: [`commit`](Self::commit) returns an
-    /// error that [`is_gone`](Error::is_gone), and at the end of the request the response is 503 instead of the handler's.
-    /// The same happens once if the revocation's time comes from a clock that was ahead of this one; the next sign-in then
-    /// succeeds.
+    /// A sign-in is refused if the owner's sessions are revoked before it is committed: [`commit`](Self::commit)
+    /// returns an error that [`is_gone`](Error::is_gone), and at the end of the request the response is 503 instead of
+    /// the handler's. The same happens once if the revocation's time comes from a clock that was ahead of this one; the
+    /// next sign-in then succeeds.
     ///
     /// # Errors
     ///
@@ -188,8 +188,8 @@ impl Session {
         self.0.read(|record, _| record.and_then(|record| record.owner.clone()))
     }
 
-    /// Returns the time of the owner's sign-in, so that a program can ask for the password again before a critical action
-    /// (ASVS 7.5). Only [`sign_in`](Self::sign_in) changes it.
+    /// Returns the time of the owner's sign-in, so that a program can ask for the password again before a critical
+    /// action (ASVS 7.5). Only [`sign_in`](Self::sign_in) changes it.
     pub fn signed_in_at(&self) -> Option<SystemTime> {
         self.0.read(|record, _| record.and_then(Record::signed_in))
     }
@@ -253,14 +253,17 @@ impl Session {
     }
 
     /// Returns whether the store could not be read and the layer went on without it
-    /// ([`OnStoreFailure::Continue`](crate::OnStoreFailure::Continue)). The session is then empty and refuses every change.
+    /// ([`OnStoreFailure::Continue`](crate::OnStoreFailure::Continue)). The session is then empty and refuses every
+    /// change.
     pub fn is_unavailable(&self) -> bool {
         self.0.read(|_, state| matches!(state.stored, Stored::Unavailable))
     }
 
-    /// Gives this session an idle timeout of its own ("remember me"), which is kept with the session and counts from now.
+    /// Gives this session an idle timeout of its own ("remember me"), which is kept with the session and counts from
+    /// now.
     ///
-    /// Under [`browser_session`](crate::SessionLayerBuilder::browser_session) the cookie of such a session has a `Max-Age`.
+    /// Under [`browser_session`](crate::SessionLayerBuilder::browser_session) the cookie of such a session has a
+    /// `Max-Age`.
     ///
     /// # Errors
     ///
@@ -313,8 +316,8 @@ impl Session {
     /// - [`Error::is_gone`]: the session was destroyed, renewed or revoked meanwhile, or has expired. The changes are
     ///   dropped.
     /// - [`Error::is_response_sent`]: the response's head is sent, and the change needs a cookie.
-    /// - [`Error::is_dropped`]: changes made before the response were dropped with it. Changes made since wait for another
-    ///   call.
+    /// - [`Error::is_dropped`]: changes made before the response were dropped with it. Changes made since wait for
+    ///   another call.
     /// - [`Error::is_unavailable`]: the store failed or took too long. The changes remain to be committed. The next
     ///   commit first asks the store whether the changes were stored after all, unless another request has written
     ///   since.

@@ -82,8 +82,8 @@ pub use crate::token::{SessionToken, StoreKey, TokenShape};
 ///
 /// Every call passes the layer's current time as `now`; the store uses no clock of its own.
 ///
-/// A record, tombstone or mark that ends at or before `now` is absent for every method, whether it was swept or not. Once
-/// a call has found it expired, it stays absent even if a later call passes an earlier `now`. A server-side store
+/// A record, tombstone or mark that ends at or before `now` is absent for every method, whether it was swept or not.
+/// Once a call has found it expired, it stays absent even if a later call passes an earlier `now`. A server-side store
 /// therefore removes the entries that it finds expired; a client-side store remembers them.
 ///
 /// # Secrets
@@ -95,8 +95,8 @@ pub use crate::token::{SessionToken, StoreKey, TokenShape};
 ///
 /// The layer gives each write a new random version. The store only compares versions for equality.
 ///
-/// The layer sends a write again if its answer was lost. So an [`update`](Self::update) that finds the record already at
-/// its *new* version changes nothing and returns [`Updated::Done`].
+/// The layer sends a write again if its answer was lost. So an [`update`](Self::update) that finds the record already
+/// at its *new* version changes nothing and returns [`Updated::Done`].
 ///
 #[doc = include_str!("store/examples/store.md")]
 #[diagnostic::on_unimplemented(
@@ -133,17 +133,17 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
 
     /// Tells the store which cookie it serves. The builder calls `bind` once, when it builds the layer.
     ///
-    /// A server-side store ignores the cookie. A client-side store binds the cookie's name into the tokens that it seals,
-    /// and derives its largest record from the cookie's attributes.
+    /// A server-side store ignores the cookie. A client-side store binds the cookie's name into the tokens that it
+    /// seals, and derives its largest record from the cookie's attributes.
     fn bind(&mut self, cookie: &SessionCookie) {
         let _ = cookie;
     }
 
     /// Returns the record or tombstone that is stored for a token.
     ///
-    /// A token that is malformed, forged or expired is [`Loaded::Absent`]. Stored bytes that are corrupt, or in a format
-    /// newer than this program, are [`Loaded::Absent`] too. The store leaves them in place and logs a warning, which
-    /// shows no more of the token than the `Debug` of its [`StoreKey`].
+    /// A token that is malformed, forged or expired is [`Loaded::Absent`]. Stored bytes that are corrupt, or in a
+    /// format newer than this program, are [`Loaded::Absent`] too. The store leaves them in place and logs a warning,
+    /// which shows no more of the token than the `Debug` of its [`StoreKey`].
     ///
     /// Loading never moves a deadline.
     ///
@@ -166,7 +166,8 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     ///   mark, whatever is stored under the token.
     ///
     /// A record with an owner enters the owner's list in the same step. A store that cannot write the record and check
-    /// the mark in one step writes the record first, then checks the mark, and removes the record if the mark refuses it.
+    /// the mark in one step writes the record first, then checks the mark, and removes the record if the mark refuses
+    /// it.
     ///
     /// The record is shared, so that a store in memory need not copy it.
     ///
@@ -184,7 +185,8 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
         now: SystemTime,
     ) -> impl Future<Output = Result<Created, StoreError>> + Send;
 
-    /// Replaces the live record at version `from` by a record at its new version, or by a tombstone, in one atomic step.
+    /// Replaces the live record at version `from` by a record at its new version, or by a tombstone, in one atomic
+    /// step.
     ///
     /// Returns [`Updated::Conflict`] if the record is live at another version. Returns [`Updated::Gone`] if there is no
     /// record, or a tombstone; this includes the tombstone of the same change, sent earlier. In either case the store
@@ -264,15 +266,16 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     fn owned(&self, owner: &str, now: SystemTime)
     -> impl Future<Output = Result<Vec<OwnedSession>, StoreError>> + Send;
 
-    /// Ends the sessions of an owner that the revocation [includes](Revocation::includes), and returns how many it ended.
+    /// Ends the sessions of an owner that the revocation [includes](Revocation::includes), and returns how many it
+    /// ended.
     ///
     /// Each ended session leaves the revocation's [tombstone](Revocation::tombstone). The handle of another owner's
     /// session ends nothing. A session that has expired at `now` does not count.
     ///
-    /// Unless the revocation is a [`Revoke::One`], the store first [adds](RevocationMark::add) it to the owner's mark. A
-    /// sign-in that began before [`Revocation::at`] then cannot survive: either this call ends its session, or its
-    /// [`create`](Self::create) finds the mark. The store keeps the mark until it
-    /// [has expired](RevocationMark::is_expired).
+    /// Unless the revocation is a [`Revoke::One`], the store first [adds](RevocationMark::add) it to the owner's mark.
+    /// A sign-in that began before [`Revocation::at`] then cannot survive: either this call ends its session, or its
+    /// [`create`](Self::create) finds the mark. The store keeps the mark until it [has
+    /// expired](RevocationMark::is_expired).
     ///
     /// No two revocations or sign-ins of one process have the same time. Therefore [`Revocation::at`] may be later than
     /// `now` after the clock has stepped back.
@@ -369,7 +372,8 @@ pub enum Deleted {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Change {
-    /// Replaces the record by this one, at this one's version. It is shared, so that a store in memory need not copy it.
+    /// Replaces the record by this one, at this one's version. It is shared, so that a store in memory need not copy
+    /// it.
     Replace(Arc<Record>, Deadline),
     /// Replaces the record by this tombstone, which ends the session.
     Retire(Tombstone),

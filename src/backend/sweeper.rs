@@ -12,8 +12,8 @@ use crate::store::SessionStore;
 
 /// The sweeping task of one store.
 ///
-/// It starts with the first use that finds a runtime and stops with the store. The next use starts it again if its runtime
-/// has ended or a sweep has panicked.
+/// It starts with the first use that finds a runtime and stops with the store. The next use starts it again if its
+/// runtime has ended or a sweep has panicked.
 #[derive(Debug)]
 pub(super) struct Sweeper {
     clock: Arc<dyn Clock>,

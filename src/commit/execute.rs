@@ -21,8 +21,8 @@ const MAX_TRIES: usize = 8;
 
 /// Commits a session, or reloads it.
 ///
-/// The caller holds the session's commit lock. `is_alone` says that no handler holds a clone of the session any more, and
-/// `met` is the answer to the first write, if that was sent already.
+/// The caller holds the session's commit lock. `is_alone` says that no handler holds a clone of the session any more,
+/// and `met` is the answer to the first write, if that was sent already.
 pub(crate) async fn settle<S: SessionStore>(
     store: &Arc<S>,
     cell: &SessionCell,

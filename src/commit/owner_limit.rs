@@ -12,8 +12,8 @@ use crate::session::{CookieAction, Stored};
 use crate::store::{OwnedSession, Revocation, Revoke, SessionStore};
 
 impl<S: SessionStore> Commit<'_, S> {
-    /// Ends the sessions that a sign-in makes surplus. The sign-in is durable, so a failure here is only logged; the owner's
-    /// next sign-in makes up for it.
+    /// Ends the sessions that a sign-in makes surplus. The sign-in is durable, so a failure here is only logged; the
+    /// owner's next sign-in makes up for it.
     pub(super) async fn end_overflow(&mut self, settled: Settled) -> Settled {
         let (Some(most), Stored::Live(live), Outcome::Stored) =
             (self.shared.max_sessions_per_owner, &settled.stored, settled.outcome)

@@ -108,7 +108,8 @@ impl<T> fmt::Debug for SessionKey<T> {
     }
 }
 
-/// A value that a [`SessionKey<T>`](SessionKey) can be set to: a `T`, a `&T`, or the borrowed form of a `String` or `Vec`.
+/// A value that a [`SessionKey<T>`](SessionKey) can be set to: a `T`, a `&T`, or the borrowed form of a `String` or
+/// `Vec`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no value of a `SessionKey<{T}>`",
     label = "expected a `{T}` or a reference to one"

@@ -107,8 +107,8 @@ impl Owners {
 
     /// Ends all other sessions of a session's owner ("log out everywhere else"), and returns how many it ended.
     ///
-    /// It returns 0 if nobody is signed in. If this request has signed the same owner in again, that sign-in is committed
-    /// first.
+    /// It returns 0 if nobody is signed in. If this request has signed the same owner in again, that sign-in is
+    /// committed first.
     ///
     /// # Errors
     ///

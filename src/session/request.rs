@@ -211,7 +211,8 @@ impl Shared {
 
     /// Returns the carrier of the tokens of a request and its response.
     ///
-    /// A token that comes in the header goes out in the header, so that no script can have the cookie's token sent to it.
+    /// A token that comes in the header goes out in the header, so that no script can have the cookie's token sent to
+    /// it.
     #[inline]
     pub(crate) fn carrier(&self, request: &HeaderMap) -> Carrier {
         match &self.token_header {

@@ -121,8 +121,8 @@ impl State {
 
     /// Returns the CSRF secret, once it was handed out to forms.
     ///
-    /// Nothing can be stored for a dead token, so its secret is derived from it: the sign-in form then works for a person
-    /// who was signed out elsewhere.
+    /// Nothing can be stored for a dead token, so its secret is derived from it: the sign-in form then works for a
+    /// person who was signed out elsewhere.
     pub(crate) fn csrf(&self) -> Option<[u8; CSRF_LEN]> {
         let renews = self.work.as_ref().is_some_and(|work| work.intent.renew.is_some());
         match (self.current().filter(|record| record.pinned), &self.stored) {

@@ -27,8 +27,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// The value cannot be written as JSON ([`Error::is_encode`]), the session would become larger than the layer or its
-    /// store allows ([`Error::is_too_large`]), or the session is unavailable. After an error nothing is changed.
+    /// The value cannot be written as JSON ([`Error::is_encode`]), the session would become larger than the layer or
+    /// its store allows ([`Error::is_too_large`]), or the session is unavailable. After an error nothing is changed.
     ///
     /// # Examples
     ///
@@ -87,8 +87,9 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// The present value is not a `T`, the new one cannot be written or is too large, the session is unavailable, or the
-    /// closure itself has changed this session (that change stays). If a newer value is not a `T`, the commit fails (500).
+    /// The present value is not a `T`, the new one cannot be written or is too large, the session is unavailable, or
+    /// the closure itself has changed this session (that change stays). If a newer value is not a `T`, the commit fails
+    /// (500).
     ///
     /// # Examples
     ///
@@ -164,7 +165,8 @@ impl Session {
         self.apply(Op::Clear)
     }
 
-    /// Sets a flash value: one that [`take_flash`](Self::take_flash) returns once, usually in the request after a redirect.
+    /// Sets a flash value: one that [`take_flash`](Self::take_flash) returns once, usually in the request after a
+    /// redirect.
     ///
     /// # Errors
     ///

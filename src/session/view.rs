@@ -98,8 +98,8 @@ impl SessionView {
         self.record.owner.clone()
     }
 
-    /// Returns the time of the owner's sign-in, so that a program can ask for the password again before a critical action
-    /// (ASVS 7.5).
+    /// Returns the time of the owner's sign-in, so that a program can ask for the password again before a critical
+    /// action (ASVS 7.5).
     pub fn signed_in_at(&self) -> Option<SystemTime> {
         self.record.signed_in()
     }

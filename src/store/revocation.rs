@@ -28,12 +28,12 @@ impl Revoke {
     }
 }
 
-/// The argument of [`SessionStore::revoke`](super::SessionStore::revoke): the sessions to end, and the tombstone that each
-/// leaves.
+/// The argument of [`SessionStore::revoke`](super::SessionStore::revoke): the sessions to end, and the tombstone that
+/// each leaves.
 ///
-/// The time [`at`](Self::at) orders the revocation among the sign-ins of a process. Only the [`RevocationMark`] uses it.
-/// The `now` of the call decides which sessions have expired; after the clock has stepped back the two times may be far
-/// apart.
+/// The time [`at`](Self::at) orders the revocation among the sign-ins of a process. Only the [`RevocationMark`] uses
+/// it. The `now` of the call decides which sessions have expired; after the clock has stepped back the two times may be
+/// far apart.
 ///
 /// # Examples
 ///
