@@ -21,7 +21,7 @@ use crate::store::SessionStore;
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The answer to a request whose session the store cannot load.
+/// The treatment of a request whose session the store cannot load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum OnStoreFailure {
@@ -110,7 +110,7 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
         self
     }
 
-    /// Sets the answer to a request whose session the store cannot load; [`OnStoreFailure::Refuse`] by default.
+    /// Sets the treatment of a request whose session the store cannot load; [`OnStoreFailure::Refuse`] by default.
     pub fn on_store_failure(mut self, what: OnStoreFailure) -> Self {
         self.on_store_failure = what;
         self

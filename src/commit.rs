@@ -218,7 +218,7 @@ enum Outcome {
     /// Dropped: the owner's sessions were revoked since the sign-in began, or as many sign-ins as the limit allows
     /// began after it.
     Refused,
-    /// Dropped: they needed a cookie, at the end of a request that can send none.
+    /// Dropped: the changes needed a cookie, at the end of a request that can send none.
     Unsent,
 }
 

@@ -1,4 +1,4 @@
-//! The session's part of a response: the cookie, the cache headers, and the layer's own answers.
+//! The session's part of a response: the cookie, the cache headers, and the layer's own responses.
 
 use std::time::Duration;
 
@@ -80,17 +80,17 @@ impl Protocol {
     }
 }
 
-/// Makes the answer for a store that cannot be read.
+/// Makes the response for a store that cannot be read.
 pub(crate) fn unavailable<B: EmptyBody>(protocol: Protocol) -> Response<B> {
     protocol.answer(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE)
 }
 
-/// Makes the answer for two layers that use one cookie name.
+/// Makes the response for two layers that use one cookie name.
 pub(crate) fn misconfigured<B: EmptyBody>(protocol: Protocol) -> Response<B> {
     protocol.answer(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL)
 }
 
-/// Makes the answer for a handler whose changes could not be committed.
+/// Makes the response for a handler whose changes could not be committed.
 ///
 /// A refused sign-in is a 503, like a store that cannot be reached, because another try may succeed.
 pub(crate) fn failed<B: EmptyBody>(protocol: Protocol, error: &Error) -> Response<B> {

@@ -121,7 +121,7 @@ impl Session {
         let is_live = commits || matches!(state.stored, Stored::Live(_) | Stored::EndedMeanwhile(Some(_)));
         let work = state.work_mut()?;
         work.draft = Arc::new(Record::blank());
-        // An unanswered commit may have stored a record, which has to go as well.
+        // An unanswered commit may have stored a record, which must be removed too.
         let pending = work.intent.pending.take();
         work.intent = Intent { destroy: is_live || pending.is_some(), pending, ..Intent::default() };
         work.edits += 1;

@@ -38,8 +38,8 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
     /// The first request that accesses the session after that time gets the new token with its response. For 60 seconds
     /// the old token *leads on* to the session: requests with it still get the session. This serves requests that were
     /// sent at the same time, and clients whose response got lost. Each response to the old token has the new cookie.
-    /// After these 60 seconds the old token is as dead as after [`Session::renew`](crate::Session::renew). A renewal or
-    /// a sign-in ends the old token at once.
+    /// After these 60 seconds the old token is dead, as it is at once after [`Session::renew`](crate::Session::renew).
+    /// A renewal or a sign-in ends the old token at once.
     ///
     /// Values, owner, CSRF token and both timeouts stay. If the store fails to replace a token, a warning is logged and
     /// the next request tries again. Each replacement costs two writes, and each request with the old token costs one

@@ -97,7 +97,7 @@ impl<S: SessionStore> Commit<'_, S> {
                 cell.rebase(stored, cookie);
                 match outcome {
                     Outcome::Stored => Ok(()),
-                    // A late write may be dropped in silence; an answer that says "welcome" without a session may not.
+                    // A late write may be dropped in silence, but no response may say "welcome" without a session.
                     Outcome::Refused if signs_in => Err(Kind::Refused.into()),
                     _ if occasion == Occasion::Explicit => Err(Kind::Gone.into()),
                     _ => {
@@ -264,7 +264,8 @@ impl<S: SessionStore> Commit<'_, S> {
 
     /// Ends a session, and any session that it was renewed to meanwhile.
     ///
-    /// If another request has ended it already, the client's cookie is left alone: it may belong to a later sign-in.
+    /// If another request has ended the session already, the client's cookie is left alone, since the cookie may belong
+    /// to a later sign-in.
     async fn destroy(&mut self, mut token: SessionToken, left: Stored) -> Result<CookieAction, Error> {
         let has_ended = loop {
             let found = self.wait(self.store.delete(&token, TOMBSTONE, self.now())).await?;

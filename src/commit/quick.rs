@@ -91,7 +91,7 @@ struct Next {
 }
 
 impl Next {
-    /// Takes the work out of the session, if it is simple.
+    /// Takes the work out of the session, if the change is simple.
     fn take(state: &mut State, shared: &Shared, now: u64) -> Option<Self> {
         let work = state.work.as_mut().filter(|work| !work.is_stale && work.intent.is_simple())?;
         // Nobody else holds the draft, so it need not be copied.

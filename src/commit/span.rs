@@ -18,7 +18,7 @@ struct Traced {
 }
 
 impl CommitSpan {
-    /// Opens the span, unless the commit asks the store for nothing.
+    /// Opens the span, unless the commit makes no store call.
     #[inline]
     pub(super) fn of(job: &Job, occasion: Occasion) -> Self {
         Self(if tracing::level_enabled!(Level::DEBUG) { Traced::open(job, occasion) } else { None })

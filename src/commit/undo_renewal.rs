@@ -12,7 +12,7 @@ use crate::token::SessionToken;
 /// Removes the new record, so that the session goes on under the old token. The answer is `true` if it is too late for
 /// that and the session goes on under the new token.
 ///
-/// It runs even if nobody waits for the answer, and for no longer than the store's timeout.
+/// The undoing runs even if nobody waits for the answer, and for no longer than the store timeout.
 pub(super) fn undo_renewal<S: SessionStore>(
     store: &Arc<S>,
     shared: &Shared,

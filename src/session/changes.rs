@@ -1,4 +1,4 @@
-//! The changes that a request makes to its session, as a log that can be played again on a newer record.
+//! The changes that a request makes to its session, as a change log that can be replayed on a newer record.
 
 use std::fmt;
 use std::sync::Arc;
