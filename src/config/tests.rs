@@ -40,6 +40,8 @@ fn options<'a>(source: &'a str, begin: &str) -> Vec<&'a str> {
 fn every_option_of_a_builder_is_a_key() {
     let builders = [
         ("", include_str!("../builder.rs"), "impl<S: SessionStore> SessionLayerBuilder<S> {"),
+        ("", include_str!("../builder/token.rs"), "impl<S: SessionStore> SessionLayerBuilder<S> {"),
+        ("", include_str!("../builder/timeouts.rs"), "impl<S: SessionStore> SessionLayerBuilder<S> {"),
         ("", include_str!("../cookie/builder.rs"), "impl SessionCookieBuilder {"),
         ("cookie.", include_str!("../store/cookie/builder.rs"), "impl CookieStoreBuilder {"),
         ("memory.", include_str!("../store/memory.rs"), "impl MemoryStoreBuilder {"),
