@@ -1,4 +1,4 @@
-//! Sessions as axum extractors, and errors as responses.
+//! The extractors for axum, and an error as a response.
 
 use std::fmt;
 use std::ops::Deref;
@@ -12,8 +12,9 @@ use http::request::Parts;
 use crate::error::{Error, Kind};
 use crate::session::{LazySession, Session, SessionView, TypedSession};
 
-/// Rejects with 500 where no [`SessionLayer`](crate::SessionLayer) is around the handler, and the log says what to add. Under
-/// a [lazy](crate::SessionLayerBuilder::lazy) layer this loads the session, and rejects with 503 where the store fails.
+/// Extracts the session. Rejects with 500 if there is no [`SessionLayer`](crate::SessionLayer) around the handler, and
+/// the log says what to add. Under a [lazy](crate::SessionLayerBuilder::lazy) layer this loads the session, and rejects
+/// with 503 if the store fails.
 impl<S: Sync> FromRequestParts<S> for Session {
     type Rejection = Error;
 
@@ -25,7 +26,7 @@ impl<S: Sync> FromRequestParts<S> for Session {
     }
 }
 
-/// Rejects as [`Session`] does, and never waits.
+/// Extracts the session of a lazy layer without loading it. Rejects as [`Session`] does.
 impl<S: Sync> FromRequestParts<S> for LazySession {
     type Rejection = Error;
 
@@ -34,7 +35,8 @@ impl<S: Sync> FromRequestParts<S> for LazySession {
     }
 }
 
-/// `None` where no [`SessionLayer`](crate::SessionLayer) is around the handler; a store that fails under a lazy one rejects.
+/// Extracts `None` if there is no [`SessionLayer`](crate::SessionLayer) around the handler. Rejects with 503 if the
+/// store fails under a lazy layer.
 impl<S: Sync> OptionalFromRequestParts<S> for Session {
     type Rejection = Error;
 
@@ -46,7 +48,7 @@ impl<S: Sync> OptionalFromRequestParts<S> for Session {
     }
 }
 
-/// Rejects as [`Session`] does. Taking the snapshot is an access.
+/// Extracts a snapshot of the session, which counts as access. Rejects as [`Session`] does.
 impl<S: Sync> FromRequestParts<S> for SessionView {
     type Rejection = Error;
 
@@ -55,7 +57,8 @@ impl<S: Sync> FromRequestParts<S> for SessionView {
     }
 }
 
-/// `None` where no [`SessionLayer`](crate::SessionLayer) is around the handler; a store that fails under a lazy one rejects.
+/// Extracts `None` if there is no [`SessionLayer`](crate::SessionLayer) around the handler. Rejects with 503 if the
+/// store fails under a lazy layer.
 impl<S: Sync> OptionalFromRequestParts<S> for SessionView {
     type Rejection = Error;
 
@@ -65,7 +68,8 @@ impl<S: Sync> OptionalFromRequestParts<S> for SessionView {
     }
 }
 
-/// Rejects as [`Session`] does. The struct is read when the handler asks for it.
+/// Extracts the session without reading the struct, which happens when the handler asks for it. Rejects as [`Session`]
+/// does.
 impl<S: Sync, T> FromRequestParts<S> for TypedSession<T> {
     type Rejection = Error;
 
@@ -74,7 +78,8 @@ impl<S: Sync, T> FromRequestParts<S> for TypedSession<T> {
     }
 }
 
-/// `None` where no [`SessionLayer`](crate::SessionLayer) is around the handler; a store that fails under a lazy one rejects.
+/// Extracts `None` if there is no [`SessionLayer`](crate::SessionLayer) around the handler. Rejects with 503 if the
+/// store fails under a lazy layer.
 impl<S: Sync, T> OptionalFromRequestParts<S> for TypedSession<T> {
     type Rejection = Error;
 
@@ -84,11 +89,11 @@ impl<S: Sync, T> OptionalFromRequestParts<S> for TypedSession<T> {
     }
 }
 
-/// Who signed in ([`Session::sign_in`]), for handlers that are for somebody.
+/// The name of the owner ([`Session::sign_in`]), for handlers that need a signed-in person.
 ///
-/// As an extractor it rejects with 401 where nobody has signed in, without a challenge, since no HTTP authentication scheme
-/// stands for a session; an `Option` of it is `None` there. A store that could not be read is 503, never "nobody". It is an
-/// access, as any look at the session.
+/// The extractor rejects with 401 if nobody has signed in, without a challenge, since a session is not an HTTP
+/// authentication scheme. An `Option<Owner>` is `None` in that case. Both reject with 503 if the store could not be
+/// read: that is never taken for "nobody has signed in". Extracting an `Owner` counts as access to the session.
 ///
 /// # Examples
 ///
@@ -143,12 +148,20 @@ impl<S: Sync> OptionalFromRequestParts<S> for Owner {
     }
 }
 
-/// 401 where somebody has to be signed in, 503 where the store is unavailable, 413 where the session would become too large, 409 where it ended meanwhile, 501 where
-/// the store cannot do that by its nature, otherwise 500; the body is empty, since what went wrong is for the log.
+/// The status for the error, with an empty body, since the reason is for the log:
+///
+/// | status | the error affirms |
+/// |---|---|
+/// | 401 | [`is_not_signed_in`](Error::is_not_signed_in) |
+/// | 409 | [`is_gone`](Error::is_gone) |
+/// | 413 | [`is_too_large`](Error::is_too_large) |
+/// | 501 | [`is_unsupported`](Error::is_unsupported) |
+/// | 503 | [`is_unavailable`](Error::is_unavailable) |
+/// | 500 | none of these |
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         if self.is_too_large() {
-            // Any client can bring this about, so it is no alarm.
+            // Any client can cause this, so it must not raise an alarm.
             tracing::debug!(
                 name: "session.response.too_large",
                 error = %self, "a request would make its session too large"
@@ -159,7 +172,7 @@ impl IntoResponse for Error {
             return StatusCode::UNAUTHORIZED.into_response();
         }
         if self.is_unsupported() || self.is_gone() {
-            // The store's nature, or a late request: neither is for the night shift.
+            // The kind of store, or a late request: neither must raise an alarm.
             tracing::debug!(
                 name: "session.response.refused",
                 error = %self, "a handler could not do that with its session"
@@ -168,7 +181,7 @@ impl IntoResponse for Error {
             return if gone { StatusCode::CONFLICT } else { StatusCode::NOT_IMPLEMENTED }.into_response();
         }
         if !self.is_no_layer() && !self.is_not_loaded() {
-            // That one was logged where the session was asked for.
+            // The other two were logged where the handler asked for the session.
             let source = std::error::Error::source(&self);
             tracing::error!(name: "session.response.failed", error = %self, source, "a handler failed on its session");
         }

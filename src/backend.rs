@@ -18,7 +18,7 @@ use crate::cookie::Candidates;
 use crate::error::{Error, StoreError};
 use crate::event::{Events, Operation};
 use crate::session::{Answer, Boxed, Occasion, Opened, Session, StorePort, Stored, poll_once};
-use crate::store::{Ended, OwnedSession, Revocation, SessionStore};
+use crate::store::{ExpiredSessions, OwnedSession, Revocation, SessionStore};
 
 /// A store that loads and commits sessions.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub(crate) struct Backend<S> {
 impl<S: SessionStore> Backend<S> {
     pub(crate) fn new(store: S, clock: Arc<dyn Clock>, events: Events, not_before: u64) -> Self {
         let is_immediate = store.is_immediate();
-        let admission = Arc::new(Admission { events, not_before, ended: Ended::default() });
+        let admission = Arc::new(Admission { events, not_before, no_longer_leading: ExpiredSessions::default() });
         Self { store: Arc::new(store), is_immediate, admission, sweeper: Sweeper::new(clock) }
     }
 }

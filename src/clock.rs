@@ -1,13 +1,14 @@
-//! Where the time comes from.
+//! The source of the time, and times in microseconds.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 /// A source of the current time.
 ///
-/// A layer asks its one clock and passes the answer to the store with each call, so that record, cookie and
-/// sweeper agree and tests can move time without sleeping.
+/// A layer has one clock and passes its time to the store with each call. So record, cookie and sweeper agree, and
+/// tests move time without sleeping.
 ///
 /// # Examples
 ///
@@ -36,7 +37,7 @@ pub trait Clock: Debug + Send + Sync + 'static {
     fn now(&self) -> SystemTime;
 }
 
-/// The operating system's clock, the default.
+/// The operating system's clock, which a layer uses by default.
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
 pub struct SystemClock;
@@ -66,13 +67,13 @@ impl Clock for SystemClock {
 /// ```
 #[derive(Debug, Clone)]
 pub struct ManualClock {
-    micros: std::sync::Arc<AtomicU64>,
+    micros: Arc<AtomicU64>,
 }
 
 impl ManualClock {
     /// Creates a clock that shows `time`.
     pub fn new(time: SystemTime) -> Self {
-        Self { micros: std::sync::Arc::new(AtomicU64::new(micros(time))) }
+        Self { micros: Arc::new(AtomicU64::new(micros(time))) }
     }
 
     /// Moves the clock forward.
@@ -80,14 +81,14 @@ impl ManualClock {
         self.set(self.now() + by);
     }
 
-    /// Shows `time` from now on, be it earlier or later.
+    /// Sets the clock to an earlier or later time.
     pub fn set(&self, time: SystemTime) {
         self.micros.store(micros(time), Ordering::SeqCst);
     }
 }
 
 impl Default for ManualClock {
-    /// Shows 2026-01-01 00:00:00 UTC.
+    /// Creates a clock that shows 2026-01-01 00:00:00 UTC.
     fn default() -> Self {
         Self::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600))
     }
@@ -99,26 +100,27 @@ impl Clock for ManualClock {
     }
 }
 
-/// Microseconds since the Unix epoch: what records hold. Times before the epoch count as the epoch.
+/// Returns a time as microseconds since the Unix epoch, as records hold it. A time before the epoch counts as the
+/// epoch.
 #[inline]
 pub(crate) fn micros(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, span)
 }
 
-/// The time that is so many microseconds after the Unix epoch.
+/// Returns the time that is this number of microseconds after the Unix epoch.
 #[inline]
 pub(crate) fn time(micros: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_micros(micros.min(MAX_MICROS))
 }
 
-/// A duration in whole microseconds.
+/// Returns a duration in whole microseconds.
 #[inline]
 pub(crate) fn span(duration: Duration) -> u64 {
     let micros = duration.as_secs().saturating_mul(1_000_000).saturating_add(duration.subsec_micros().into());
     micros.min(MAX_MICROS)
 }
 
-/// What still fits into a `SystemTime` everywhere: the year 294,000 or so.
+/// The largest number of microseconds that every system's `SystemTime` can hold: about the year 294,000.
 const MAX_MICROS: u64 = i64::MAX.unsigned_abs();
 
 #[cfg(test)]

@@ -1,18 +1,18 @@
-//! What happens to sessions, told to the log and to whoever the program lets listen.
+//! The events of sessions, for the log and for the program's event hook.
+
+mod report;
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
+pub(crate) use self::report::Events;
 use crate::error::Error;
 use crate::record::TombstoneKind;
-use crate::token::{SessionToken, StoreKey};
+use crate::token::StoreKey;
 
-/// Something that has happened to a session, as [`on_event`](crate::SessionLayerBuilder::on_event) tells it.
+/// An event of a session, which the layer passes to the [event hook](crate::SessionLayerBuilder::on_event).
 ///
-/// Nothing here is a secret: of a token there are eight hex digits of its digest, the same as in the log, and of what a
-/// session holds there is nothing.
+/// No event holds a secret. Of a token it has eight hex digits of the digest, the same as the log, and of a session's
+/// values nothing.
 ///
 /// # Examples
 ///
@@ -53,107 +53,114 @@ pub enum SessionEvent<'a> {
     /// A session began.
     #[non_exhaustive]
     Created {
-        /// Which one.
+        /// The start of the token's digest.
         key: KeyPrefix,
     },
     /// Changes to a session are durable.
     #[non_exhaustive]
     Committed {
-        /// Which one.
+        /// The start of the token's digest.
         key: KeyPrefix,
     },
-    /// A session has another token: by [`renew`](crate::Session::renew) or [`sign_in`](crate::Session::sign_in), or because of
-    /// the old one's [age](crate::SessionLayerBuilder::renew_after).
+    /// A session has a new token: because of [`renew`](crate::Session::renew) or [`sign_in`](crate::Session::sign_in),
+    /// or because of the old token's [age](crate::SessionLayerBuilder::renew_after).
     #[non_exhaustive]
     Renewed {
-        /// That of the new token.
+        /// The start of the new token's digest.
         key: KeyPrefix,
     },
-    /// A session's deadline was moved, since it was used.
+    /// The deadline of a session was moved because the session was used.
     #[non_exhaustive]
     Refreshed {
-        /// Which one.
+        /// The start of the token's digest.
         key: KeyPrefix,
     },
-    /// A session was removed, since a request left it empty.
+    /// A session was removed because a request left it empty.
     #[non_exhaustive]
     Removed {
-        /// Which one.
+        /// The start of the token's digest.
         key: KeyPrefix,
     },
-    /// A session was destroyed. Where another request had ended it already, this is not told.
+    /// A session was destroyed. The event is not sent if another request had ended the session before.
     #[non_exhaustive]
     Destroyed {
-        /// Which one.
+        /// The start of the token's digest.
         key: KeyPrefix,
     },
     /// An owner's sessions were revoked through [`Owners`](crate::Owners).
     #[non_exhaustive]
     Revoked {
-        /// How many.
+        /// The number of sessions that ended.
         ended: usize,
     },
-    /// An owner's sessions were ended by a sign-in, since there were more than
+    /// A sign-in ended sessions of its owner because there were more than
     /// [allowed](crate::SessionLayerBuilder::max_sessions_per_owner).
     #[non_exhaustive]
     Limited {
-        /// How many.
+        /// The number of sessions that ended.
         ended: usize,
     },
-    /// A session of another library goes on here, by an [`ImportLayer`](crate::ImportLayer). That it was
-    /// [created](Self::Created) is told before.
+    /// An [`ImportLayer`](crate::ImportLayer) made a session out of one of another library. The event
+    /// [`Created`](Self::Created) comes before this one.
     #[non_exhaustive]
     Imported {
         /// The name of the other library's cookie.
         cookie: &'a str,
     },
-    /// A client's token was not accepted. At most four tokens of a request are told, and once that some were malformed.
+    /// A client's token was refused.
+    ///
+    /// A request causes at most four of these events for well-formed tokens, and one for all its malformed ones
+    /// together.
     #[non_exhaustive]
     Refused {
-        /// What it was.
+        /// The reason.
         why: Refusal,
-        /// Which one; `None` for what is no token.
+        /// The start of the token's digest; `None` for a malformed token.
         key: Option<KeyPrefix>,
     },
-    /// Other requests changed a session at once with this one. Told when the commit is over.
+    /// Other requests changed a session at the same time as this request. The event is sent when the commit is over.
     #[non_exhaustive]
     Conflict {
-        /// Which one.
+        /// The start of the token's digest.
         key: KeyPrefix,
-        /// How many writes came too late. All but those of a commit that [failed](Self::Failed) were made good.
+        /// The number of writes that came too late. The layer repeated each of them with success, unless the commit
+        /// [failed](Self::Failed).
         tries: usize,
     },
-    /// A session ended while a request held it, whose changes are dropped.
+    /// A session ended while a request held it. The changes of that request are dropped.
     #[non_exhaustive]
     Dropped {
-        /// Which one.
+        /// The start of the token's digest.
         key: KeyPrefix,
     },
-    /// The layer could not do something, nearly always since the store failed or took too long.
+    /// An operation of the layer failed, in nearly all cases because the store failed or took too long.
     #[non_exhaustive]
     Failed {
-        /// What.
+        /// The operation.
         operation: Operation,
-        /// Why.
+        /// The reason.
         error: &'a Error,
     },
 }
 
-/// Why a client's token was not accepted.
+/// The reason why a client's token was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// It is not of the store's shape: the store was not asked. Somebody is trying things out.
+    /// The token does not have the shape of the store's tokens, so the store was not asked. Somebody may be probing the
+    /// program.
     Malformed,
-    /// The store knows nothing of it, no more or not at all. Many of them are somebody guessing. Where there is something
-    /// that the store cannot read, its warning in the log has the same key ([`guide::events`](crate::guide::events)).
+    /// The store has no session for the token, or no longer has one. Many such tokens mean that somebody is guessing.
+    ///
+    /// If the store has a record that it cannot read, its warning in the log has the same key
+    /// ([`guide::events`](crate::guide::events)).
     Unknown,
-    /// It was good until a minute ago, or until it led on no more ([`TombstoneKind::Forwarded`]). After a renewal that is a
-    /// request which was on its way, or a thief.
+    /// The token was valid until a minute ago, or led on to a new token until then ([`TombstoneKind::Forwarded`]).
+    /// After a renewal the token comes from a request that was on its way, or from a thief.
     Dead(TombstoneKind),
 }
 
-/// What the layer was doing when something failed.
+/// An operation of the layer that can fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Operation {
@@ -167,17 +174,18 @@ pub enum Operation {
     Renew,
     /// Listing an owner's sessions.
     List,
-    /// Ending an owner's sessions, those beyond a limit included.
+    /// Ending an owner's sessions, also those beyond a limit.
     Revoke,
-    /// Removing what has expired.
+    /// Removing expired sessions.
     Sweep,
     /// Importing a session of another library.
     Import,
 }
 
-/// The first 32 bits of a [`StoreKey`]: enough to tell that two lines mean one session, and of no other use.
+/// The first 32 bits of a [`StoreKey`]: enough to see that two lines of a log are about the same session, and of no
+/// other use.
 ///
-/// Its text is eight hex digits, those of the log.
+/// Its text is eight hex digits, the same as in the log.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyPrefix([u8; 4]);
 
@@ -197,168 +205,5 @@ impl fmt::Display for KeyPrefix {
 impl fmt::Debug for KeyPrefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
-    }
-}
-
-/// Who is told, besides the log. Each method is called outside any lock.
-#[derive(Clone, Default)]
-pub(crate) struct Events(Option<Arc<Hook>>);
-
-struct Hook {
-    call: Box<dyn Fn(&SessionEvent<'_>) + Send + Sync>,
-    has_panicked: AtomicBool,
-}
-
-impl Events {
-    pub(crate) fn told(call: impl Fn(&SessionEvent<'_>) + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(Hook { call: Box::new(call), has_panicked: AtomicBool::new(false) })))
-    }
-
-    #[inline]
-    pub(crate) fn began(&self, token: &SessionToken) {
-        tracing::debug!(name: "session.created", key = ?token.key(), "a session began");
-        self.tell(|| SessionEvent::Created { key: token.key().into() });
-    }
-
-    #[inline]
-    pub(crate) fn committed(&self, token: &SessionToken, is_renewed: bool) {
-        tracing::debug!(name: "session.committed", key = ?token.key(), is_renewed, "a session was committed");
-        self.tell(|| match token.key().into() {
-            key if is_renewed => SessionEvent::Renewed { key },
-            key => SessionEvent::Committed { key },
-        });
-    }
-
-    pub(crate) fn refreshed(&self, token: &SessionToken) {
-        tracing::debug!(name: "session.refreshed", key = ?token.key(), "a session's deadline was moved");
-        self.tell(|| SessionEvent::Refreshed { key: token.key().into() });
-    }
-
-    pub(crate) fn removed(&self, token: &SessionToken) {
-        tracing::debug!(name: "session.removed", key = ?token.key(), "a session that was left empty was removed");
-        self.tell(|| SessionEvent::Removed { key: token.key().into() });
-    }
-
-    pub(crate) fn destroyed(&self, token: &SessionToken, has_ended: bool) {
-        tracing::debug!(name: "session.destroyed", key = ?token.key(), has_ended, "a session was destroyed");
-        if has_ended {
-            self.tell(|| SessionEvent::Destroyed { key: token.key().into() });
-        }
-    }
-
-    pub(crate) fn revoked(&self, ended: usize) {
-        tracing::info!(name: "session.owner.revoked", ended, "an owner's sessions were revoked");
-        self.tell(|| SessionEvent::Revoked { ended });
-    }
-
-    pub(crate) fn overflowed(&self, ended: usize, most: usize) {
-        tracing::info!(name: "session.owner.limited", ended, most, "an owner's sessions beyond the limit were ended");
-        self.tell(|| SessionEvent::Limited { ended });
-    }
-
-    pub(crate) fn imported(&self, cookie: &str) {
-        tracing::info!(name: "session.imported", cookie, "a session was imported");
-        self.tell(|| SessionEvent::Imported { cookie });
-    }
-
-    /// The parser has logged it.
-    pub(crate) fn malformed(&self) {
-        self.tell(|| SessionEvent::Refused { why: Refusal::Malformed, key: None });
-    }
-
-    pub(crate) fn unknown(&self, token: &SessionToken) {
-        tracing::debug!(
-            name: "session.token.unknown",
-            key = ?token.key(), "a request came with a token that is unknown or expired"
-        );
-        self.tell(|| SessionEvent::Refused { why: Refusal::Unknown, key: Some(token.key().into()) });
-    }
-
-    pub(crate) fn dead(&self, token: &SessionToken, kind: TombstoneKind) {
-        tracing::debug!(
-            name: "session.token.dead",
-            key = ?token.key(), ?kind, "a request came with a token that is dead"
-        );
-        self.tell(|| SessionEvent::Refused { why: Refusal::Dead(kind), key: Some(token.key().into()) });
-    }
-
-    /// Each conflict has been logged as it was met.
-    pub(crate) fn conflicted(&self, token: &SessionToken, tries: usize) {
-        self.tell(|| SessionEvent::Conflict { key: token.key().into(), tries });
-    }
-
-    pub(crate) fn dropped(&self, token: &SessionToken) {
-        tracing::debug!(
-            name: "session.dropped",
-            key = ?token.key(), "a session ended while a request held it, whose changes are dropped"
-        );
-        self.tell(|| SessionEvent::Dropped { key: token.key().into() });
-    }
-
-    pub(crate) fn failed(&self, operation: Operation, error: &Error) {
-        let source = std::error::Error::source(error);
-        match operation {
-            Operation::Load => tracing::error!(
-                name: "session.load.failed",
-                %error, source, "a session could not be loaded"
-            ),
-            Operation::Commit => tracing::error!(
-                name: "session.commit.failed",
-                %error, source, "a session could not be committed"
-            ),
-            Operation::Touch => tracing::warn!(
-                name: "session.touch.failed",
-                %error, source, "a session's deadline could not be moved"
-            ),
-            Operation::Renew => tracing::warn!(
-                name: "session.renew.failed",
-                %error, source, "a session's token could not be replaced at its age"
-            ),
-            Operation::Import => tracing::error!(
-                name: "session.import.failed",
-                %error, source, "a session could not be imported"
-            ),
-            Operation::Sweep => tracing::warn!(
-                name: "session.sweep.failed",
-                %error, source, "expired sessions could not be swept"
-            ),
-            // Whoever asked is told.
-            Operation::List => tracing::debug!(
-                name: "session.owner.list.failed",
-                %error, source, "an owner's sessions could not be listed"
-            ),
-            Operation::Revoke => tracing::debug!(
-                name: "session.owner.revoke.failed",
-                %error, source, "an owner's sessions could not be ended"
-            ),
-        }
-        self.tell(|| SessionEvent::Failed { operation, error });
-    }
-
-    #[inline]
-    fn tell<'a>(&self, event: impl FnOnce() -> SessionEvent<'a>) {
-        if let Some(hook) = &self.0 {
-            hook.tell(&event());
-        }
-    }
-}
-
-impl Hook {
-    /// Whatever the program does here, a session that is being ended is ended (CVE-2021-34428).
-    #[cold]
-    fn tell(&self, event: &SessionEvent<'_>) {
-        let told = catch_unwind(AssertUnwindSafe(|| (self.call)(event)));
-        if told.is_err() && !self.has_panicked.swap(true, Ordering::Relaxed) {
-            tracing::error!(
-                name: "session.hook.panicked",
-                ?event, "the event hook panicked; it is called on, and its further panics are not logged"
-            );
-        }
-    }
-}
-
-impl fmt::Debug for Events {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Events").field(&self.0.is_some()).finish()
     }
 }

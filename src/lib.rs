@@ -104,6 +104,10 @@ extern crate self as tower_session_layer;
 mod config;
 // Pages of documentation.
 pub mod guide;
+// The public suite that every store must pass; its documented path is `store::conformance`.
+#[cfg(feature = "conformance")]
+#[doc(hidden)]
+pub mod conformance;
 // A layer's options and their validation.
 mod builder;
 // Sessions that another library began.
@@ -187,6 +191,8 @@ pub use self::store::key_value::{KeyValue, KeyValueStore};
 #[cfg_attr(docsrs, doc(cfg(feature = "memory")))]
 #[doc(inline)]
 pub use self::store::memory::{MemoryStore, MemoryStoreBuilder};
+#[cfg(feature = "moving")]
+#[cfg_attr(docsrs, doc(cfg(feature = "moving")))]
 #[doc(inline)]
 pub use self::store::moving::MovingStore;
 #[cfg(feature = "redis")]

@@ -1,11 +1,14 @@
-//! When a session ends, as pure functions over microseconds.
+//! The timeouts of a layer, and the deadlines that follow from them, as pure functions of microseconds.
 
 use std::time::Duration;
 
 use crate::clock::span;
 use crate::record::Record;
 
-/// In microseconds.
+/// The absolute timeout unless the program sets another one.
+pub(crate) const ABSOLUTE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Microseconds of a second.
 const SECOND: u64 = 1_000_000;
 
 /// The timeouts of a layer.
@@ -13,44 +16,46 @@ const SECOND: u64 = 1_000_000;
 pub(crate) struct Lifetime {
     pub(crate) idle: Duration,
     pub(crate) absolute: Duration,
-    /// At what age a token is replaced.
+    /// The age at which a token is replaced.
     pub(crate) renewal: Option<Duration>,
 }
 
 impl Lifetime {
-    /// When a session that is used at `now` ends: after its idle timeout, but never later than its absolute deadline.
+    /// Returns the deadline of a session that is used at `now`: `now` plus the idle timeout, but at most the absolute
+    /// deadline.
     pub(crate) fn deadline(&self, record: &Record, now: u64) -> u64 {
         now.saturating_add(self.idle(record)).min(record.absolute)
     }
 
-    /// The new deadline, if it is a tenth of the idle timeout or more beyond the present one.
+    /// Returns the new deadline if it is at least a tenth of the idle timeout later than the present one.
     ///
-    /// The throttle never ends a session early by more than that tenth (ASVS 7.3.1).
+    /// So a session never ends early by more than that tenth (ASVS 7.3.1).
     pub(crate) fn refresh(&self, record: &Record, now: u64) -> Option<u64> {
         let deadline = self.deadline(record, now);
         let gained = deadline.checked_sub(record.deadline)?;
         (gained > 0 && gained >= self.idle(record) / 10).then_some(deadline)
     }
 
-    /// Whether the token is so old that it is to be replaced.
+    /// Returns whether the token has the age at which it is replaced.
     pub(crate) fn is_renewal_due(&self, record: &Record, now: u64) -> bool {
         let age = now.saturating_sub(record.created).saturating_sub(u64::from(record.renewed) * SECOND);
         self.renewal.is_some_and(|renewal| age >= span(renewal))
     }
 
-    /// What becomes of [`Record::renewed`] where the token is replaced.
+    /// Returns the value of [`Record::renewed`] for a session whose token is replaced at `now`.
     pub(crate) fn renewed(&self, record: &Record, now: u64) -> u32 {
-        // Rounded up, lest a token be replaced while the one before it still leads on.
+        // Rounded up, so that no token is replaced while the one before it still leads on.
         let after = now.saturating_sub(record.created).div_ceil(SECOND);
         if self.renewal.is_some() { u32::try_from(after).unwrap_or(u32::MAX) } else { 0 }
     }
 
-    /// Whether a session that was used gets a new deadline or token although nothing changed.
+    /// Returns whether a session that is used at `now` gets a new deadline or a new token even if nothing in it
+    /// changes.
     pub(crate) fn is_due(&self, record: &Record, now: u64) -> bool {
         self.refresh(record, now).is_some() || self.is_renewal_due(record, now)
     }
 
-    /// The absolute deadline of a session that begins at `now`.
+    /// Returns the absolute deadline of a session that begins at `now`.
     pub(crate) fn absolute_deadline(&self, now: u64) -> u64 {
         now.saturating_add(span(self.absolute))
     }

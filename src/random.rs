@@ -12,14 +12,14 @@ use crate::error::{Error, Kind};
 use crate::record::{SessionHandle, Version};
 use crate::token::SessionToken;
 
-/// How often a generator may be asked before it is seeded anew.
+/// The number of requests to a generator until it is seeded again.
 const RESEED_AFTER: u32 = 4_096;
 
 thread_local! {
     static GENERATOR: RefCell<Option<(ChaCha20Rng, u32)>> = const { RefCell::new(None) };
 }
 
-/// Where a layer's random bytes come from.
+/// The source of a layer's random bytes: the program's own, or the generator of the thread.
 #[derive(Clone, Default)]
 pub(crate) struct Random(Option<Arc<Source>>);
 
@@ -44,11 +44,11 @@ impl Random {
         self.bytes().map(SessionToken::from_random)
     }
 
-    /// A version that differs from the one it replaces.
+    /// Returns a random version other than `before`.
     pub(crate) fn version(&self, before: Option<Version>) -> Result<Version, Error> {
         let number = u64::from_be_bytes(self.bytes()?);
         let fresh = Version::new(number).filter(|fresh| Some(*fresh) != before);
-        // One in 2^64 is zero or the one before: take what follows it.
+        // Two in 2^64 numbers are zero or the version before: the number after `before` takes their place.
         Ok(fresh.unwrap_or_else(|| Version::after(before)))
     }
 
@@ -69,7 +69,7 @@ pub(crate) fn fill(out: &mut [u8]) -> io::Result<()> {
         let (generator, left) = match slot {
             Some((_, 0)) | None => {
                 let mut seed = [0; 32];
-                // Without a fresh seed there are no more random bytes, not even from the old one.
+                // Without a new seed there are no more random bytes, not even from the old generator.
                 *slot = None;
                 getrandom::fill(&mut seed).map_err(io::Error::other)?;
                 slot.insert((ChaCha20Rng::from_seed(seed), RESEED_AFTER))

@@ -1,6 +1,7 @@
-//! What a store keeps of a session, and how it is written as bytes.
+//! The record that a store keeps of a session, and its bytes.
 
 mod encoding;
+mod handle;
 mod tombstone;
 mod values;
 
@@ -9,21 +10,19 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
 #[cfg(feature = "cookie")]
 pub(crate) use self::encoding::RENEWED_LEN;
 pub use self::encoding::{DecodeError, Head};
+pub use self::handle::SessionHandle;
 pub(crate) use self::tombstone::{GRACE, TOMBSTONE};
 pub use self::tombstone::{Tombstone, TombstoneKind};
 pub(crate) use self::values::{Entry, Values, equal_json};
-use crate::clock::{span, time};
+use crate::clock::{micros, span, time};
 
-/// Which state of a record is meant: a random number that the layer chooses for each write.
+/// The number of one state of a record, which the layer chooses at random for each write.
 ///
-/// A store compares versions for equality and nothing else. Zero is no version, so a store may write it where a
-/// tombstone stands.
+/// A store compares versions for equality and nothing else. Zero is never a version, so a store may write zero for a
+/// tombstone.
 ///
 /// # Examples
 ///
@@ -37,7 +36,7 @@ use crate::clock::{span, time};
 pub struct Version(NonZeroU64);
 
 impl Version {
-    /// Makes a version of a number other than zero.
+    /// Creates a version of a number; `None` for zero.
     pub fn new(number: u64) -> Option<Self> {
         NonZeroU64::new(number).map(Self)
     }
@@ -47,66 +46,18 @@ impl Version {
         self.0.get()
     }
 
+    /// Returns the version whose number follows that of `before`; 1 without one.
     pub(crate) fn after(before: Option<Self>) -> Self {
         let next = before.and_then(|before| before.0.checked_add(1));
         Self(next.unwrap_or(NonZeroU64::MIN))
     }
 }
 
-/// The public name of a session among its owner's: not the token, and of no use as one.
-///
-/// It stays the same when the session is renewed; signing in gives a new one. Its text is 22 base64url characters.
-///
-/// # Examples
-///
-/// ```
-/// use tower_session_layer::store::SessionHandle;
-///
-/// let handle = SessionHandle::from_bytes([7; 16]); // as a page may name it: `DELETE /devices/0707…`
-/// assert_eq!(SessionHandle::parse(&handle.to_string()), Some(handle));
-/// assert_eq!(SessionHandle::parse("somebody"), None);
-/// assert_eq!(*handle.as_bytes(), [7; 16]);
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SessionHandle([u8; 16]);
-
-impl SessionHandle {
-    /// Stands in a session that has no handle yet.
-    pub(crate) const NONE: Self = Self([0; 16]);
-
-    /// Makes a handle of its bytes.
-    pub fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
-
-    /// Returns the bytes.
-    pub fn as_bytes(&self) -> &[u8; 16] {
-        &self.0
-    }
-
-    /// Parses the text of a handle.
-    pub fn parse(text: &str) -> Option<Self> {
-        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-        bytes.try_into().ok().map(Self)
-    }
-}
-
-impl fmt::Display for SessionHandle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
-    }
-}
-
-impl fmt::Debug for SessionHandle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SessionHandle({self})")
-    }
-}
-
 /// A session as a store keeps it.
 ///
-/// A clone is a few shared pointers. `Debug` shows no value. [`encode`](Self::encode) writes all but the
-/// [`Head`], which a store keeps beside the bytes, so that moving a deadline or comparing a version parses nothing.
+/// A clone copies a few shared pointers. `Debug` shows no value. [`encode`](Self::encode) writes everything but the
+/// [`Head`]. A store keeps the head beside the bytes, so that it need not parse them to move a deadline or to compare
+/// versions.
 ///
 /// # Examples
 ///
@@ -121,7 +72,7 @@ impl fmt::Debug for SessionHandle {
 /// use std::time::{Duration, SystemTime};
 /// use tower_session_layer::store::Record;
 ///
-/// let (body, head) = (record.encode(), record.head()); // what a store keeps, and what stands beside it
+/// let (body, head) = (record.encode(), record.head()); // a store keeps both, side by side
 /// assert_eq!(Record::decode(head, &body)?, record);
 /// assert!(Record::decode(record.head(), b"damaged").is_err());
 ///
@@ -138,23 +89,24 @@ impl fmt::Debug for SessionHandle {
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Record {
-    // Microseconds since the Unix epoch, or of duration, throughout.
+    // All times are microseconds since the Unix epoch; all durations are microseconds.
     pub(crate) created: u64,
     pub(crate) seen: u64,
     pub(crate) deadline: u64,
     pub(crate) absolute: u64,
-    /// The session's own idle timeout; 0 where the layer's holds.
+    /// The session's own idle timeout; 0 if the layer's applies.
     pub(crate) idle: u64,
-    /// When the owner signed in; 0 without an owner.
+    /// The time at which the owner signed in; 0 without an owner.
     pub(crate) signed_in: u64,
     pub(crate) version: Version,
     pub(crate) handle: SessionHandle,
     pub(crate) owner: Option<Arc<str>>,
-    /// Made with the session and replaced when it is renewed.
+    /// The CSRF secret, made with the session and replaced by a renewal.
     pub(crate) csrf: [u8; CSRF_LEN],
-    /// Whether the CSRF secret was handed out, which makes even an empty session worth keeping.
+    /// True if the program has taken the CSRF secret. Such a session is kept even if it is empty otherwise.
     pub(crate) pinned: bool,
-    /// Seconds from the beginning until the token was replaced last, rounded up, if the layer goes by that.
+    /// Seconds from the beginning of the session until its token was last replaced, rounded up; 0 if the layer does not
+    /// replace tokens by age.
     pub(crate) renewed: u32,
     pub(crate) flash: Values,
     pub(crate) values: Values,
@@ -164,7 +116,7 @@ pub struct Record {
 pub(crate) const CSRF_LEN: usize = 24;
 
 impl Record {
-    /// Makes a session without content. The commit fills in the fields that a new session needs.
+    /// Returns the record of a session in its first state. The commit sets the times, the handle and the secrets.
     pub(crate) fn blank() -> Self {
         Self {
             created: 0,
@@ -173,43 +125,43 @@ impl Record {
             absolute: 0,
             idle: 0,
             signed_in: 0,
-            renewed: 0,
             version: Version::after(None),
             handle: SessionHandle::NONE,
             owner: None,
             csrf: [0; CSRF_LEN],
             pinned: false,
+            renewed: 0,
             flash: Values::default(),
             values: Values::default(),
         }
     }
 
-    /// Returns when the session began.
+    /// Returns the time at which the session began.
     pub fn created(&self) -> SystemTime {
         time(self.created)
     }
 
-    /// Returns when the session was last written or its deadline moved.
+    /// Returns the time at which the session was last written or its deadline was last moved.
     pub fn seen(&self) -> SystemTime {
         time(self.seen)
     }
 
-    /// Returns when the session ends unless it is used: from then on it is absent, swept or not.
+    /// Returns the time at which the session ends unless it is used before. From then on it is absent, swept or not.
     pub fn deadline(&self) -> SystemTime {
         time(self.deadline)
     }
 
-    /// Returns when the session ends however much it is used.
+    /// Returns the time at which the session ends even if it is in use.
     pub fn absolute_deadline(&self) -> SystemTime {
         time(self.absolute)
     }
 
-    /// Returns the session's own idle timeout, if it has one that differs from the layer's.
+    /// Returns the session's own idle timeout; `None` if the layer's applies.
     pub fn idle_timeout(&self) -> Option<Duration> {
         (self.idle > 0).then(|| Duration::from_micros(self.idle))
     }
 
-    /// Returns when the owner signed in.
+    /// Returns the time at which the owner signed in; `None` without an owner.
     pub fn signed_in(&self) -> Option<SystemTime> {
         (self.signed_in > 0).then(|| time(self.signed_in))
     }
@@ -219,55 +171,59 @@ impl Record {
         self.version
     }
 
-    /// Returns the session's public name.
+    /// Returns the handle, the public name of the session.
     pub fn handle(&self) -> SessionHandle {
         self.handle
     }
 
-    /// Returns who signed in.
+    /// Returns the name of the owner; `None` if nobody has signed in.
     pub fn owner(&self) -> Option<&str> {
         self.owner.as_deref()
     }
 
-    /// Returns the bytes of all keys and values, flash included.
+    /// Returns the size of all keys and values in bytes, flash values included.
     pub fn size(&self) -> usize {
         self.values.bytes() + self.flash.bytes()
     }
 
-    /// Returns how long [`encode`](Self::encode)'s bytes become at most without a change, with the owner's name, which
-    /// stands beside them.
+    /// Returns an upper bound of the length of [`encode`](Self::encode)'s bytes plus the owner's name, which a store
+    /// keeps beside them.
+    ///
+    /// The bound does not grow when the layer replaces the token or moves the deadline.
     pub fn encoded_len(&self) -> usize {
         let entries = self.flash.entries().len() + self.values.entries().len();
         self.owner.as_ref().map_or(0, |owner| owner.len()) + encoding::FIXED_LEN + 8 * entries + self.size()
     }
 
-    /// Whether the session ends at or before `now`.
+    /// Returns whether the session ends at or before `now`.
     pub fn is_expired(&self, now: SystemTime) -> bool {
-        self.deadline <= crate::clock::micros(now)
+        self.deadline <= micros(now)
     }
 
-    /// Applies what [`SessionStore::touch`](crate::SessionStore::touch) says: the deadline moves later or stays.
+    /// Moves the deadline as [`SessionStore::touch`](crate::SessionStore::touch) demands: to a later time or not at
+    /// all.
     pub fn touch(&mut self, deadline: SystemTime, now: SystemTime) {
-        self.deadline = self.deadline.max(crate::clock::micros(deadline));
-        self.seen = self.seen.max(crate::clock::micros(now));
+        self.deadline = self.deadline.max(micros(deadline));
+        self.seen = self.seen.max(micros(now));
     }
 
-    /// Returns what stands beside the encoded bytes.
+    /// Returns the head, which a store keeps beside the encoded bytes.
     pub fn head(&self) -> Head {
         Head { version: Some(self.version), deadline: self.deadline(), seen: self.seen(), owner: self.owner.clone() }
     }
 
-    /// The idle timeout that holds, in microseconds.
+    /// Returns the idle timeout that applies, in microseconds: the session's own, or else `default`.
     pub(crate) fn idle_or(&self, default: Duration) -> u64 {
         if self.idle > 0 { self.idle } else { span(default) }
     }
 
-    /// Whether nothing is worth keeping: no value, flash, owner or CSRF secret that was handed out.
+    /// Returns whether the session has nothing to keep: no value, flash value or owner, and no CSRF secret that the
+    /// program has taken.
     pub(crate) fn is_empty(&self) -> bool {
         self.values.is_empty() && self.flash.is_empty() && self.owner.is_none() && !self.pinned
     }
 
-    /// The key whose value is the largest.
+    /// Returns the key with the largest value.
     pub(crate) fn largest_key(&self) -> Option<String> {
         let entries = self.values.entries().iter().chain(self.flash.entries());
         entries.max_by_key(|entry| entry.json().len()).map(|entry| entry.key().to_owned())

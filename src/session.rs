@@ -32,7 +32,6 @@ mod reentry;
 mod json;
 // The log of changes.
 mod changes;
-mod log;
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,38 +1,42 @@
-//! What a session store is, and the stores of this crate.
+//! The trait [`SessionStore`], and the stores of this crate.
 //!
-//! Everything that an implementation of [`SessionStore`] names is here; a program that uses sessions finds all it
-//! names at the crate's root.
+//! This module has every type that an implementation of [`SessionStore`] names. A program that only uses sessions finds
+//! the types it needs at the crate's root.
 
-// What was found expired where the store itself cannot remember it.
-mod ended;
-// What a revocation ends, and what it leaves behind.
+// The sessions that were found expired, for a store that cannot remember them itself.
+mod expired;
+// The answer to a load, out of stored bytes.
+mod loaded;
+// Any store as a trait object.
+#[cfg(any(feature = "config", feature = "conformance", feature = "cookie"))]
+pub(crate) mod object;
+// The revocation of an owner's sessions, and the mark that it leaves.
 mod revocation;
 
 #[cfg(feature = "cached")]
 pub mod cached;
-#[cfg(feature = "conformance")]
-pub mod conformance;
 #[cfg(feature = "cookie")]
 pub mod cookie;
 #[cfg(all(feature = "file", unix))]
 pub mod file;
-// A session as one value, as `RedisStore` and `KeyValueStore` keep it.
+// The encoding of a session as one value, for `RedisStore` and `KeyValueStore`.
 mod format;
 pub mod key_value;
 #[cfg(feature = "memory")]
 pub mod memory;
 // Two stores, while sessions move from one to the other.
+#[cfg(feature = "moving")]
 pub mod moving;
-// Any store on the server, with its contents encrypted.
 #[cfg(feature = "redis")]
 pub mod redis;
+// Any server-side store, with its contents encrypted.
 pub mod sealed;
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
 pub mod sql;
 // The log lines that several stores write.
 mod log;
 
-// What is stored, out of arbitrary bytes.
+// Decoders of stored bytes, fed with arbitrary bytes.
 #[cfg(all(
     test,
     unix,
@@ -48,8 +52,11 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-pub(crate) use self::ended::Ended;
+pub(crate) use self::expired::ExpiredSessions;
 pub use self::revocation::{Revocation, RevocationMark, Revoke};
+#[cfg(feature = "conformance")]
+#[doc(inline)]
+pub use crate::conformance;
 #[doc(no_inline)]
 pub use crate::cookie::SessionCookie;
 #[doc(no_inline)]
@@ -60,30 +67,36 @@ pub use crate::record::{DecodeError, Head, Record, Tombstone, TombstoneKind, Ver
 #[doc(no_inline)]
 pub use crate::token::{SessionToken, StoreKey, TokenShape};
 
-/// Where sessions are kept.
+/// A store of sessions.
 ///
-/// One trait serves stores on the server, which find a record by the digest of a random token, and stores whose token
-/// *is* the session, sealed. The layer owns cookies, the minting of tokens, merging, expiry and what happens on
-/// failure; a store is asked for a handful of atomic steps.
+/// Server-side stores and client-side stores implement the same trait. A server-side store finds a record by the
+/// [`StoreKey`] of a random token. A client-side store seals the session itself in the token.
 ///
-/// Implementors write plain `async fn`. The suite `store::conformance` (feature `conformance`)
-/// checks every guarantee on this page.
+/// The layer sets cookies, mints tokens, merges concurrent changes, decides when a session expires, and answers
+/// requests when a store fails. The store only carries out the atomic steps below.
+///
+/// Implement the methods as plain `async fn`. The suite `store::conformance` (feature `conformance`) checks every
+/// guarantee on this page.
 ///
 /// # Time
 ///
-/// Every call brings the layer's `now`; a store has no clock of its own. Whatever ends at or before `now` is absent
-/// for every method, swept or not, and once a call has found it so it stays absent, even if a later call brings an
-/// earlier `now`: remove what you find expired, or remember it where the client holds it.
+/// Every call passes the layer's current time as `now`; the store uses no clock of its own.
 ///
-/// # What may leave the process
+/// A record, tombstone or mark that ends at or before `now` is absent for every method, whether it was swept or not. Once
+/// a call has found it expired, it stays absent even if a later call passes an earlier `now`. A server-side store
+/// therefore removes the entries that it finds expired; a client-side store remembers them.
 ///
-/// At most the [`StoreKey`] of a token, never the token. Values are the application's; keep them
-/// from other users of the machine.
+/// # Secrets
+///
+/// A store may write or send the [`StoreKey`] of a token, never the token itself. The values of a session belong to the
+/// application: keep them from other users of the machine.
 ///
 /// # Versions
 ///
-/// The layer chooses a random new version for each write. A store compares versions for equality only. A call that
-/// finds the record already at the *new* version was sent before, its answer lost: it is `Done` and changes nothing.
+/// The layer gives each write a new random version. The store only compares versions for equality.
+///
+/// The layer sends a write again if its answer was lost. So an [`update`](Self::update) that finds the record already at
+/// its *new* version changes nothing and returns [`Updated::Done`].
 ///
 #[doc = include_str!("store/examples/store.md")]
 #[diagnostic::on_unimplemented(
@@ -94,69 +107,76 @@ pub use crate::token::{SessionToken, StoreKey, TokenShape};
     note = "the guide's \"Writing a store\" and `examples/custom_store.rs` show how to write one"
 )]
 pub trait SessionStore: Debug + Send + Sync + 'static {
-    /// Returns what this store's tokens look like.
+    /// Returns the shape of this store's tokens.
     fn token_shape(&self) -> TokenShape;
 
-    /// Returns whether the methods below never wait, as in memory: then no future is boxed.
+    /// Returns whether the futures of this store are ready when they are first polled, as those of a store in memory.
     ///
-    /// A store that says so and waits all the same fails the request. Such a store must not depend on being polled
-    /// twice.
+    /// The layer polls such a future once and does not box it. If the future is not ready then, the request fails.
     fn is_immediate(&self) -> bool {
         false
     }
 
-    /// Returns the most bytes a record may have ([`Record::encoded_len`]), where the store is narrower than the
-    /// layer's `max_record_bytes`.
+    /// Returns the largest [`Record::encoded_len`] that the store accepts, in bytes.
+    ///
+    /// The default, `None`, leaves the limit to the layer's `max_record_bytes`.
     fn max_record_len(&self) -> Option<usize> {
         None
     }
 
-    /// Returns how often [`sweep`](Self::sweep) is to be called in the background, every minute unless the store says
-    /// otherwise; `None` where what expired goes by itself.
+    /// Returns the interval at which the layer calls [`sweep`](Self::sweep) in the background.
+    ///
+    /// The default is one minute. `None` means that expired entries disappear by themselves.
     fn sweep_interval(&self) -> Option<Duration> {
         Some(Duration::from_secs(60))
     }
 
-    /// Tells the store which cookie it serves, once, when the layer is built.
+    /// Tells the store which cookie it serves. The layer calls it once, when it is built.
     ///
-    /// Server-side stores need not know. A sealing store binds the name into what it seals and derives its largest
-    /// record from the attributes.
+    /// A server-side store ignores the cookie. A client-side store binds the cookie's name into the tokens that it seals,
+    /// and derives its largest record from the cookie's attributes.
     fn bind(&mut self, cookie: &SessionCookie) {
         let _ = cookie;
     }
 
-    /// Finds what is stored for a token.
+    /// Returns the record or tombstone that is stored for a token.
     ///
-    /// Malformed, forged, corrupt and expired are [`Loaded::Absent`]; corrupt bytes or a newer format stay where they
-    /// are and are reported by a warning that holds no more of the token than the `Debug` of its key. Loading never
-    /// moves a deadline.
+    /// A token that is malformed, forged or expired is [`Loaded::Absent`]. Stored bytes that are corrupt, or in a format
+    /// newer than this program, are [`Loaded::Absent`] too. The store leaves them in place and logs a warning, which
+    /// shows no more of the token than the `Debug` of its [`StoreKey`].
+    ///
+    /// Loading never moves a deadline.
     ///
     /// # Errors
     ///
-    /// The store could not be asked. This is never the answer for absence.
+    /// Returns an error if the store could not be asked. Absence is not an error.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future has no effect, and what a later load answers belongs to its own token.
+    /// Dropping the future has no effect. In particular, no later load returns the answer of the dropped one.
     fn load(&self, token: &SessionToken, now: SystemTime) -> impl Future<Output = Result<Loaded, StoreError>> + Send;
 
     /// Inserts a new session under a token that the layer minted.
     ///
-    /// The record is shared, so that a store in memory need not copy it.
+    /// The insertion is atomic: a reader finds nothing or the whole record. It never overwrites:
     ///
-    /// Atomic, and never overwrites: a reader finds nothing or the whole record. Where a live record or a tombstone stands
-    /// under this token the answer is [`Created::Taken`], or [`Created::Stored`] if it is this record at this version. A
-    /// record with an owner enters the owner's list in the same step, unless the owner's [`RevocationMark`] refuses it:
-    /// then nothing is stored and the answer is [`Created::Revoked`], with the mark, before either of the others. A store
-    /// that cannot do both at once writes the record first, then looks at the mark, and removes the record again.
+    /// - If this record is stored under the token at this version, returns [`Created::Stored`] and changes nothing.
+    /// - If any other live record or a tombstone is stored under the token, returns [`Created::Taken`].
+    /// - If the owner's [`RevocationMark`] refuses the record, stores nothing and returns [`Created::Revoked`] with the
+    ///   mark, whatever is stored under the token.
+    ///
+    /// A record with an owner enters the owner's list in the same step. A store that cannot write the record and check
+    /// the mark in one step writes the record first, then checks the mark, and removes the record if the mark refuses it.
+    ///
+    /// The record is shared, so that a store in memory need not copy it.
     ///
     /// # Errors
     ///
-    /// The record may or may not be stored; nobody knows its token.
+    /// After an error the record may be stored or not. Nobody knows its token.
     ///
     /// # Cancel safety
     ///
-    /// As with errors: nothing, or the whole record.
+    /// Dropping the future leaves nothing or the whole record.
     fn create(
         &self,
         fresh: &SessionToken,
@@ -164,20 +184,22 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
         now: SystemTime,
     ) -> impl Future<Output = Result<Created, StoreError>> + Send;
 
-    /// Replaces what is live at version `from` by a record at its new version, or by a tombstone.
+    /// Replaces the live record at version `from` by a record at its new version, or by a tombstone, in one atomic step.
     ///
-    /// One atomic step. [`Updated::Conflict`] where the record is live at another version; [`Updated::Gone`] where
-    /// there is none or a tombstone, that of this very change sent again included; neither changes or creates anything. The deadline moves only as the
-    /// [`Change`] says. The owner never changes: signing in always brings a new token. A record that
-    /// becomes a tombstone leaves its owner's list.
+    /// Returns [`Updated::Conflict`] if the record is live at another version. Returns [`Updated::Gone`] if there is no
+    /// record, or a tombstone; this includes the tombstone of the same change, sent earlier. In either case the store
+    /// changes and creates nothing.
+    ///
+    /// The deadline moves only as the [`Change`] says. The owner never changes, since signing in always brings a new
+    /// token. A record that becomes a tombstone leaves its owner's list.
     ///
     /// # Errors
     ///
-    /// The change was applied whole or not at all; sending it again is safe.
+    /// After an error the change was applied whole or not at all. It is safe to send it again.
     ///
     /// # Cancel safety
     ///
-    /// As with errors.
+    /// Dropping the future applies the change whole or not at all.
     fn update(
         &self,
         token: &SessionToken,
@@ -186,19 +208,20 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
         now: SystemTime,
     ) -> impl Future<Output = Result<Updated, StoreError>> + Send;
 
-    /// Moves the deadline of what is live at `version`, as [`Record::touch`] does, and nothing else.
+    /// Moves the deadline of the live record at `version` as [`Record::touch`] does.
     ///
-    /// Values and version stay. Where the record is at another version, retired or absent, nothing happens
-    /// ([`Updated::Conflict`], [`Updated::Gone`]); a touch never creates. A sealing store answers
-    /// [`Updated::Instead`], sealed with its first key.
+    /// Values and version stay as they are. Returns [`Updated::Conflict`] if the record is live at another version, and
+    /// [`Updated::Gone`] if there is no record or a tombstone. In either case the store changes and creates nothing.
+    ///
+    /// A client-side store returns [`Updated::Instead`] with a token that its first key sealed.
     ///
     /// # Errors
     ///
-    /// The deadline moved or did not.
+    /// After an error the deadline has moved or not.
     ///
     /// # Cancel safety
     ///
-    /// As with errors.
+    /// Dropping the future moves the deadline or not.
     fn touch(
         &self,
         token: &SessionToken,
@@ -207,18 +230,19 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
         now: SystemTime,
     ) -> impl Future<Output = Result<Updated, StoreError>> + Send;
 
-    /// Ends a session, whatever its version, and leaves a tombstone ([`TombstoneKind::Destroyed`]) for that long;
-    /// none for a duration of zero.
+    /// Ends a session at whatever version, and leaves a [`TombstoneKind::Destroyed`] tombstone for the duration
+    /// `tombstone`.
     ///
-    /// What is not there stays not there, and a tombstone that stands already stays as it is and is returned.
+    /// A duration of zero leaves no tombstone. Where nothing is stored, `delete` stores nothing. A tombstone that is there
+    /// already stays as it is and is returned.
     ///
     /// # Errors
     ///
-    /// The session may live on; the layer tells the client so (503).
+    /// After an error the session may live on. The layer tells the client so with a 503.
     ///
     /// # Cancel safety
     ///
-    /// The session is there as before, or ended.
+    /// Dropping the future leaves the session as before, or ended.
     fn delete(
         &self,
         token: &SessionToken,
@@ -226,11 +250,13 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
         now: SystemTime,
     ) -> impl Future<Output = Result<Deleted, StoreError>> + Send;
 
-    /// Lists an owner's live sessions, in no particular order. Its cost does not depend on how many others there are.
+    /// Returns an owner's live sessions, in any order.
+    ///
+    /// The cost of a call must not depend on how many sessions other owners have.
     ///
     /// # Errors
     ///
-    /// [`StoreError::unsupported`] where the client holds the sessions.
+    /// Returns [`StoreError::unsupported`] if the clients hold the sessions.
     ///
     /// # Cancel safety
     ///
@@ -238,23 +264,27 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     fn owned(&self, owner: &str, now: SystemTime)
     -> impl Future<Output = Result<Vec<OwnedSession>, StoreError>> + Send;
 
-    /// Ends the sessions of an owner that are meant, leaving a [tombstone](Revocation::tombstone) in place of each, and
-    /// returns how many went. A handle of somebody else's session ends nothing, and what has expired at `now` does not
-    /// count.
+    /// Ends the sessions of an owner that the revocation [includes](Revocation::includes), and returns how many it ended.
     ///
-    /// For all but [`Revoke::One`] the revocation is [added](RevocationMark::add) to the owner's mark first: whoever
-    /// began signing in before [`Revocation::at`] finds the mark, either here or when its own [`create`](Self::create)
-    /// looks. That time differs in every revocation and sign-in of a process, and runs ahead of `now` where the clock
-    /// has stepped back. The mark may go when it [has expired](RevocationMark::is_expired).
+    /// Each ended session leaves the revocation's [tombstone](Revocation::tombstone). The handle of another owner's
+    /// session ends nothing. A session that has expired at `now` does not count.
+    ///
+    /// Unless the revocation is a [`Revoke::One`], the store first [adds](RevocationMark::add) it to the owner's mark. A
+    /// sign-in that began before [`Revocation::at`] then cannot survive: either this call ends its session, or its
+    /// [`create`](Self::create) finds the mark. The store keeps the mark until it
+    /// [has expired](RevocationMark::is_expired).
+    ///
+    /// No two revocations or sign-ins of one process have the same time. To keep it so, [`Revocation::at`] runs ahead of
+    /// `now` after the clock has stepped back.
     ///
     /// # Errors
     ///
-    /// [`StoreError::unsupported`] where the client holds the sessions. After another error some sessions may have
-    /// ended and others not; doing it again is safe.
+    /// Returns [`StoreError::unsupported`] if the clients hold the sessions. After any other error some of the sessions
+    /// may have ended. It is safe to revoke them again.
     ///
     /// # Cancel safety
     ///
-    /// As with errors.
+    /// After the future is dropped some of the sessions may have ended. It is safe to revoke them again.
     fn revoke(
         &self,
         owner: &str,
@@ -262,57 +292,60 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
         now: SystemTime,
     ) -> impl Future<Output = Result<usize, StoreError>> + Send;
 
-    /// Removes up to `limit` records, tombstones and marks that have expired, and returns how many went.
+    /// Removes up to `limit` records, tombstones and marks that have expired, and returns how many it removed.
     ///
-    /// Called again at once while it returns `limit`; fewer say that nothing is left, or that enough was looked at for this
-    /// time. Holds up no request: no lock is kept for longer than a few entries take. It repeats its condition where it
-    /// removes, so that what was touched meanwhile stays.
+    /// The layer calls `sweep` again at once if it returns `limit`. A smaller number means that nothing is left, or that
+    /// the store has looked at enough entries for now.
+    ///
+    /// A sweep delays no request: it holds no lock for longer than a few entries take. The removal itself checks again
+    /// that the entry has expired, so that a session which was touched meanwhile stays.
     ///
     /// # Errors
     ///
-    /// Some may have been removed.
+    /// After an error some entries may have been removed.
     ///
     /// # Cancel safety
     ///
-    /// As with errors.
+    /// After the future is dropped some entries may have been removed.
     fn sweep(&self, limit: usize, now: SystemTime) -> impl Future<Output = Result<usize, StoreError>> + Send;
 }
 
-/// What [`SessionStore::load`] found.
+/// The answer of [`SessionStore::load`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Loaded {
-    /// A live session, shared: a store in memory hands out what it holds, and others make an `Arc` of what they read.
+    /// A live session. The record is shared, so that a store in memory can return the one that it holds.
     Live(Arc<Record>),
-    /// A live session in an outdated form, as one sealed with an old key: it is touched when it is next accessed.
+    /// A live session in an outdated form, such as one sealed with an old key. The layer touches it when it is next
+    /// accessed.
     Outdated(Arc<Record>),
-    /// The inert rest of a session that ended.
+    /// The tombstone of a session that ended.
     Tombstone(Tombstone),
     /// Nothing that counts.
     Absent,
 }
 
-/// What became of [`SessionStore::create`].
+/// The answer of [`SessionStore::create`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Created {
-    /// The record is stored and durable as the store defines it.
+    /// The record is stored, as durably as this store keeps records.
     Stored,
-    /// Something else stands under this token; it was left alone.
+    /// Another record or a tombstone is stored under this token. It was left alone.
     Taken,
-    /// The owner's sessions were revoked after this sign-in began, as this mark says; nothing is stored.
+    /// The owner's sessions were revoked after this sign-in began, as the mark says. Nothing is stored.
     Revoked(RevocationMark),
-    /// The session is this token (sealing stores).
+    /// This token is the session (client-side stores).
     Instead(SessionToken),
 }
 
-/// What became of [`SessionStore::update`] and [`SessionStore::touch`].
+/// The answer of [`SessionStore::update`] and [`SessionStore::touch`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Updated {
-    /// It is as asked, now or since an earlier try.
+    /// The change is applied, by this call or by the same call sent earlier.
     Done,
-    /// The session is now this token (sealing stores).
+    /// The change is applied, and this token is now the session (client-side stores).
     Instead(SessionToken),
     /// The record is live at another version.
     Conflict,
@@ -320,39 +353,39 @@ pub enum Updated {
     Gone,
 }
 
-/// What [`SessionStore::delete`] found.
+/// The answer of [`SessionStore::delete`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Deleted {
-    /// A live session, which has ended.
+    /// The session was live and has ended.
     Done,
-    /// A tombstone, which still stands.
+    /// The session had ended before. Its tombstone stays as it was.
     Retired(Tombstone),
-    /// Nothing.
+    /// There is no session.
     Absent,
 }
 
-/// What [`SessionStore::update`] makes of a record.
+/// A change that [`SessionStore::update`] makes to a live record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Change {
-    /// The same session with other contents, at the record's version; shared, so that a store in memory need not copy it.
+    /// Replaces the record by this one, at this one's version. It is shared, so that a store in memory need not copy it.
     Replace(Arc<Record>, Deadline),
-    /// The end of the session.
+    /// Replaces the record by this tombstone, which ends the session.
     Retire(Tombstone),
 }
 
-/// What a [`Change`] does to the deadline.
+/// The effect of a [`Change`] on the stored deadline.
 ///
 #[doc = include_str!("store/examples/deadline.md")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Deadline {
-    /// It stays where the stored record has it, wherever a touch has moved it meanwhile.
+    /// Keeps the stored deadline, wherever a touch has moved it meanwhile.
     Keep,
-    /// It becomes the new record's, if that is later.
+    /// Takes the new record's deadline if it is later than the stored one.
     Extend,
-    /// It becomes the new record's.
+    /// Takes the new record's deadline.
     Set,
 }
 
@@ -375,19 +408,21 @@ impl Deadline {
     }
 }
 
-/// One of an owner's sessions, as [`SessionStore::owned`] lists it.
+/// A session in an owner's list, which [`SessionStore::owned`] returns.
 ///
 #[doc = include_str!("store/examples/owned.md")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OwnedSession {
-    /// The public name, for revoking it.
+    /// The session's public name, by which it can be revoked.
     pub handle: SessionHandle,
-    /// When the session began.
+    /// The time at which the session began.
     pub created: SystemTime,
-    /// When the owner signed in.
+    /// The time at which the owner signed in.
     pub signed_in: Option<SystemTime>,
-    /// When it was last written or its deadline moved: no more than a tenth of the idle timeout behind its last use.
+    /// The time at which the record was last written or its deadline last moved.
+    ///
+    /// The session's last use is later by a tenth of the idle timeout at most.
     pub last_seen: SystemTime,
 }
 

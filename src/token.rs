@@ -1,4 +1,7 @@
-//! What the client holds, and what of it may leave the process.
+//! The client's secret, and the digest of it that may leave the process.
+
+mod key;
+mod text;
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,99 +10,50 @@ use hkdf::Hkdf;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-/// Bytes of a random token: 192 bits, which 32 base64url characters carry without a bit to spare.
-pub(crate) const RANDOM_LEN: usize = 24;
-const RANDOM_TEXT_LEN: usize = 32;
+pub use self::key::StoreKey;
+pub(crate) use self::text::RANDOM_LEN;
+use self::text::{TEXT_LEN, decode, encode};
 
-/// What the tokens of a store look like; what looks different never reaches the store.
+/// The form of a store's tokens. A text of another form never reaches the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TokenShape {
-    /// 32 base64url characters (192 random bits) that the layer mints: for server-side stores.
+    /// 32 base64url characters (192 random bits) that the layer makes, for server-side stores.
     Random,
-    /// Base64url text that the store makes: the token is the session itself.
+    /// Base64url text that the store makes. The token is the session itself, so the client holds it.
     #[non_exhaustive]
     Sealed {
-        /// The longest text accepted, in bytes, over all its cookies.
+        /// The length of the longest accepted text, in bytes over all its cookies.
         max_len: usize,
-        /// Over how many cookies the text may be spread, 1 to 3.
+        /// The number of cookies over which the text may be spread, 1 to 3.
         max_chunks: u8,
     },
 }
 
 impl TokenShape {
-    /// Whether the token is the session itself, so that the client holds it.
-    pub(crate) fn is_sealed(self) -> bool {
-        matches!(self, Self::Sealed { .. })
-    }
-
-    /// The shape of a store whose token is the session itself.
+    /// Returns the shape of tokens that are the session itself.
     ///
-    /// `max_chunks` is brought into 1..=3.
+    /// A `max_chunks` outside 1 to 3 counts as the nearest of these.
     pub fn sealed(max_len: usize, max_chunks: u8) -> Self {
         Self::Sealed { max_len, max_chunks: max_chunks.clamp(1, 3) }
     }
-}
 
-/// The digits of base64url (RFC 4648, 5).
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
-/// The bits of each digit in each of four places; for other bytes one that stands out above the 24 of a group.
-const DIGITS: [[u32; 256]; 4] = [digits(18), digits(12), digits(6), digits(0)];
-
-const fn digits(shift: u32) -> [u32; 256] {
-    let mut digits = [1 << 24; 256];
-    let mut value = 0;
-    while value < 64 {
-        digits[ALPHABET[value as usize] as usize] = value << shift;
-        value += 1;
+    /// Returns whether the token is the session itself, as in a client-side store.
+    pub(crate) fn is_sealed(self) -> bool {
+        matches!(self, Self::Sealed { .. })
     }
-    digits
 }
 
-/// Whether a text is made of digits of base64url.
+/// Returns whether a text consists of base64url digits.
 pub(crate) fn is_plain(text: &[u8]) -> bool {
     text.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
-/// Decodes a random token. Every request does, and for this one length a table takes a third of what a general decoder does.
-#[inline]
-fn decode(text: &[u8; RANDOM_TEXT_LEN]) -> Option<[u8; RANDOM_LEN]> {
-    let [first, second, third, fourth] = &DIGITS;
-    let (mut groups, mut strange) = ([0_u64; RANDOM_TEXT_LEN / 4], 0);
-    for ([a, b, c, d], group) in text.as_chunks::<4>().0.iter().zip(&mut groups) {
-        let bits = first[usize::from(*a)] | second[usize::from(*b)] | third[usize::from(*c)] | fourth[usize::from(*d)];
-        strange |= bits;
-        *group = u64::from(bits);
-    }
-    // In whole words, since bytes that were written one by one are slow to be read as more.
-    let words = [
-        groups[0] << 40 | groups[1] << 16 | groups[2] >> 8,
-        groups[2] << 56 | groups[3] << 32 | groups[4] << 8 | groups[5] >> 16,
-        groups[5] << 48 | groups[6] << 24 | groups[7],
-    ];
-    let mut bytes = [0; RANDOM_LEN];
-    for (word, out) in words.iter().zip(bytes.as_chunks_mut().0) {
-        *out = word.to_be_bytes();
-    }
-    (strange >> 24 == 0).then_some(bytes)
-}
-
-/// The text of a random token.
-#[inline]
-fn encode(bytes: &[u8; RANDOM_LEN]) -> [u8; RANDOM_TEXT_LEN] {
-    let mut text = [0; RANDOM_TEXT_LEN];
-    for ([high, middle, low], out) in bytes.as_chunks::<3>().0.iter().zip(text.as_chunks_mut::<4>().0) {
-        let word = u32::from_be_bytes([0, *high, *middle, *low]);
-        *out = [18, 12, 6, 0].map(|shift| ALPHABET[(word >> shift & 63) as usize]);
-    }
-    text
-}
-
 /// The secret that identifies a client's session, parsed and of the store's shape.
 ///
-/// `Debug` shows nothing of it, equality takes constant time, and nothing but the cookie ever carries it: what leaves
-/// the process is its [`StoreKey`].
+/// `Debug` shows nothing of a token, and equality takes constant time. Only the cookie, or the [header in its
+/// place](crate::SessionLayerBuilder::token_header), carries the token. Everything else that leaves the process holds
+/// its [`StoreKey`].
 ///
 /// # Examples
 ///
@@ -112,11 +66,11 @@ fn encode(bytes: &[u8; RANDOM_LEN]) -> [u8; RANDOM_TEXT_LEN] {
 /// assert_eq!(SessionToken::parse(b"short", TokenShape::Random), None);
 /// assert!(!format!("{token:?}").contains(text));
 ///
-/// // What a store goes by, and all that may leave the process: the SHA-256.
+/// // The SHA-256: a store finds the session by it, and nothing else of the token may leave the process.
 /// let key: StoreKey = token.key();
 /// assert_eq!((key.as_bytes().len(), key.hex().len()), (32, 64));
 ///
-/// let sealed = SessionToken::from_sealed("c2VhbGVk".into()).unwrap(); // the session itself, with `CookieStore`
+/// let sealed = SessionToken::from_sealed("c2VhbGVk".into()).unwrap(); // as `CookieStore` makes it: the session itself
 /// assert_eq!(sealed.secret(), b"c2VhbGVk");
 /// assert_eq!(SessionToken::parse(sealed.secret(), TokenShape::sealed(8, 1)), Some(sealed));
 /// ```
@@ -129,18 +83,18 @@ enum Repr {
     Sealed(Arc<str>),
 }
 
-/// In the place of whole words, wherever a token is moved to.
+/// Bytes at the address of a word, so that a token is copied in whole words.
 #[derive(Clone, Copy)]
 #[repr(align(8))]
 struct Aligned([u8; RANDOM_LEN]);
 
 impl SessionToken {
-    /// Parses what a client sent; anything of another shape is `None`.
+    /// Parses the text that a client sent; `None` for a text of another shape.
     #[inline]
     pub fn parse(text: &[u8], shape: TokenShape) -> Option<Self> {
         match shape {
             TokenShape::Random => {
-                let text: &[u8; RANDOM_TEXT_LEN] = text.try_into().ok()?;
+                let text: &[u8; TEXT_LEN] = text.try_into().ok()?;
                 decode(text).map(Self::from_random)
             }
             TokenShape::Sealed { max_len, .. } => {
@@ -152,23 +106,24 @@ impl SessionToken {
         }
     }
 
-    /// Makes a token of random bytes. The layer does this itself; stores under test need it.
+    /// Creates a token of random bytes, as the layer does for a new session. Tests of stores need it.
     pub fn from_random(bytes: [u8; RANDOM_LEN]) -> Self {
         Self(Repr::Random(Aligned(bytes)))
     }
 
-    /// Makes a token of text that a store sealed; base64url only.
+    /// Creates a token of text that a store sealed.
     ///
     /// # Errors
     ///
-    /// Text with any other character, or none, could break out of the cookie and is given back.
+    /// Returns the text if it is empty or has a character other than a base64url digit, since such a text could break
+    /// out of the cookie.
     pub fn from_sealed(text: String) -> Result<Self, String> {
         Self::parse(text.as_bytes(), TokenShape::sealed(usize::MAX, 1)).ok_or(text)
     }
 
     /// Returns the digest under which a store keeps the session.
     pub fn key(&self) -> StoreKey {
-        StoreKey(Sha256::digest(self.secret()).into())
+        StoreKey::from_bytes(Sha256::digest(self.secret()).into())
     }
 
     /// Returns the secret itself: 24 random bytes, or the sealed text. Never store or log it.
@@ -179,7 +134,7 @@ impl SessionToken {
         }
     }
 
-    /// A secret of its own for one purpose (HKDF-SHA-256, RFC 5869): it tells nothing of the token.
+    /// Derives a secret for one purpose (HKDF-SHA-256, RFC 5869). The secret reveals nothing of the token.
     pub(crate) fn derive<const LEN: usize>(&self, purpose: &[u8]) -> [u8; LEN] {
         let mut secret = [0; LEN];
         let derived = Hkdf::<Sha256>::new(None, self.secret()).expand(purpose, &mut secret);
@@ -187,7 +142,7 @@ impl SessionToken {
         secret
     }
 
-    /// The 24 bytes of a random token.
+    /// Returns the 24 bytes of a random token; `None` for a sealed one.
     #[inline]
     pub(crate) fn random(&self) -> Option<&[u8; RANDOM_LEN]> {
         match &self.0 {
@@ -196,7 +151,7 @@ impl SessionToken {
         }
     }
 
-    /// Appends the cookie's text.
+    /// Appends the text that the cookie holds.
     pub(crate) fn write_text(&self, out: &mut String) {
         match &self.0 {
             Repr::Random(Aligned(bytes)) => out.push_str(str::from_utf8(&encode(bytes)).expect("base64url is ASCII")),
@@ -204,10 +159,10 @@ impl SessionToken {
         }
     }
 
-    /// How long the cookie's text is, in bytes.
+    /// Returns the length of the text that the cookie holds, in bytes.
     pub(crate) fn text_len(&self) -> usize {
         match &self.0 {
-            Repr::Random(_) => RANDOM_TEXT_LEN,
+            Repr::Random(_) => TEXT_LEN,
             Repr::Sealed(text) => text.len(),
         }
     }
@@ -227,56 +182,9 @@ impl fmt::Debug for SessionToken {
     }
 }
 
-/// The SHA-256 of a [`SessionToken`]: what stores name sessions by, and all that may leave the process.
-///
-/// `Display` and [`hex`](Self::hex) give all 64 lower-case hex digits, for file names, keys and rows; `Debug` gives
-/// the first eight, for logs.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct StoreKey([u8; 32]);
-
-impl StoreKey {
-    /// Returns the digest.
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-
-    /// The digest that a store has as bytes.
-    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    /// Returns the digest as 64 lower-case hex digits.
-    pub fn hex(&self) -> String {
-        self.hex_in(&mut [0; 64]).to_owned()
-    }
-
-    /// Writes the hex digits into a buffer: a formatter that is asked for each byte takes a microsecond.
-    pub(crate) fn hex_in<'a>(&self, buffer: &'a mut [u8; 64]) -> &'a str {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        for (pair, byte) in buffer.chunks_exact_mut(2).zip(self.0) {
-            pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
-        }
-        str::from_utf8(buffer).expect("digits are ASCII")
-    }
-}
-
-impl fmt::Display for StoreKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.hex_in(&mut [0; 64]))
-    }
-}
-
-impl fmt::Debug for StoreKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0[..4].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base64::Engine as _;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
     #[test]
     fn only_the_declared_shape_parses() {
@@ -298,30 +206,6 @@ mod tests {
             assert_eq!(parsed.is_some(), random, "{name} as random");
             let parsed = SessionToken::parse(text.as_bytes(), TokenShape::sealed(40, 1));
             assert_eq!(parsed.is_some(), sealed, "{name} as sealed");
-        }
-    }
-
-    #[test]
-    fn every_token_decodes_as_base64url_and_every_other_byte_is_refused() {
-        let mut bytes = [0_u8; RANDOM_LEN];
-        for round in 0..=u8::MAX {
-            for byte in &mut bytes {
-                *byte = byte.wrapping_mul(31).wrapping_add(round).wrapping_add(7);
-            }
-            bytes.rotate_left(1);
-            let text: [u8; 32] = URL_SAFE_NO_PAD.encode(bytes).into_bytes().try_into().unwrap();
-            assert_eq!((decode(&text), encode(&bytes)), (Some(bytes), text));
-            for strange in (0..=u8::MAX).filter(|byte| !byte.is_ascii_alphanumeric() && !b"-_".contains(byte)) {
-                let mut text = text;
-                text[usize::from(strange) % 32] = strange;
-                assert_eq!(decode(&text), None, "{strange}");
-                // Nor do two in one group of four make up for each other.
-                for beside in 1..4 {
-                    let mut text = text;
-                    text[(usize::from(strange) % 32) ^ beside] = strange;
-                    assert_eq!(decode(&text), None, "{strange} twice");
-                }
-            }
         }
     }
 

@@ -8,7 +8,7 @@ use crate::error::StoreError;
 use crate::event::Events;
 use crate::record::{Record, Tombstone, TombstoneKind};
 use crate::session::Opened;
-use crate::store::{Ended, Loaded, SessionStore};
+use crate::store::{ExpiredSessions, Loaded, SessionStore};
 use crate::token::{SessionToken, StoreKey};
 
 /// Admits sessions, and reports the tokens that are refused.
@@ -18,7 +18,7 @@ pub(super) struct Admission {
     /// Microseconds since the Unix epoch.
     pub(super) not_before: u64,
     /// Tokens that were found to lead on no longer.
-    pub(super) ended: Ended<StoreKey>,
+    pub(super) no_longer_leading: ExpiredSessions<StoreKey>,
 }
 
 impl Admission {
@@ -32,10 +32,10 @@ impl Admission {
         let Some(until) = stone.forwards_until() else { return false };
         if until <= micros {
             // The tombstone stands longer, and a clock that steps back must not revive the token.
-            self.ended.note(token.key(), until);
+            self.no_longer_leading.note(token.key(), until);
             return false;
         }
-        !self.ended.includes(token.key(), until)
+        !self.no_longer_leading.includes(token.key(), until)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a layer is built of, and everything that is refused.
+//! The check of the options, and the layer that is made of them.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -16,15 +16,15 @@ use crate::record::GRACE;
 use crate::session::{Shared, SignInTimes, TokenHeader};
 use crate::store::SessionStore;
 
-/// In how many queues commits wait after a conflict.
+/// The number of queues in which commits wait after a conflict.
 const QUEUES: usize = 256;
 
 impl<S: SessionStore> SessionLayerBuilder<S> {
-    /// Checks everything and builds the layer.
+    /// Checks the options and creates the layer.
     ///
     /// # Errors
     ///
-    /// Every combination of options that cannot work, each with its own [`ConfigError`].
+    /// The options cannot work, or not together. Each such case has its own [`ConfigError`].
     pub fn build(mut self) -> Result<SessionLayer, ConfigError> {
         let absolute = self.absolute;
         let idle = self.idle.unwrap_or_else(|| absolute.min(7 * DAY));
@@ -91,7 +91,7 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
     }
 }
 
-/// Checks the name of a header for tokens: one that nobody else has a use for.
+/// Checks that the name of the header for tokens is valid and has no other use.
 fn token_header(name: String, is_alone: bool) -> Result<TokenHeader, ConfigError> {
     const RESERVED: [HeaderName; 18] = [
         header::AUTHORIZATION,
@@ -114,7 +114,7 @@ fn token_header(name: String, is_alone: bool) -> Result<TokenHeader, ConfigError
         header::RANGE,
     ];
     match HeaderName::try_from(name.as_str()) {
-        // Of gRPC: its own, and those whose values are binary.
+        // gRPC reserves the prefix, and the suffix marks headers with binary values.
         Ok(header) if header.as_str().starts_with("grpc-") || header.as_str().ends_with("-bin") => {
             Err(ConfigError::TokenHeader(name))
         }

@@ -39,7 +39,7 @@ impl<S: SessionStore> Commit<'_, S> {
             _ => return Ok(None),
         };
         let intent = &mut self.job.intent;
-        intent.log.forget(earlier.ops);
+        intent.log.drain(..earlier.ops.min(intent.log.len()));
         intent.edited = !intent.log.is_empty();
         if intent.renew == earlier.renew {
             intent.renew = None;

@@ -1,8 +1,9 @@
-//! What a configuration is read from besides files, and what is made of it.
+//! From environment variables to a configuration, and from a configuration to a layer.
 
-use super::open::{self, Unopened};
-use super::setting::{Nist, OrOff};
-use super::{ConfiguredStore, SessionConfig, vars};
+use super::kind::{Nist, OrOff};
+use super::open::{Unopened, both};
+use super::stores::fitting;
+use super::{ConfiguredStore, SessionConfig, env};
 use crate::builder::SessionLayerBuilder;
 use crate::error::ConfigError;
 use crate::layer::SessionLayer;
@@ -11,13 +12,13 @@ use crate::store::SessionStore;
 impl SessionConfig {
     /// Reads the environment variables of this process that have a prefix, such as `SHOP_SESSION_`.
     ///
-    /// The prefix is for these variables alone: one that has it and stands for no key is an error, not left out, since it
-    /// may be a timeout that is mistyped. (`SESSION_MANAGER`, which desktops set, is none of ours under any prefix.)
+    /// No other variable may have the prefix: a variable that has it and stands for no key is an error, since it may be a
+    /// mistyped timeout. (`SESSION_MANAGER`, which desktops set, is ignored under any prefix.)
     ///
     /// # Errors
     ///
-    /// [`ConfigError::UnknownVariable`], [`ConfigError::Setting`] for a value that its key cannot have, or is empty, or is
-    /// not UTF-8. Each names the variable.
+    /// [`ConfigError::UnknownVariable`] for a variable that stands for no key, [`ConfigError::Setting`] for a value that its
+    /// key cannot have, that is empty or that is not UTF-8. Each names the variable.
     ///
     /// # Examples
     ///
@@ -35,7 +36,7 @@ impl SessionConfig {
         Self::default().override_with_env(prefix)
     }
 
-    /// Reads variables with a prefix out of pairs of names and values, as [`from_env`](Self::from_env) does.
+    /// Reads variables from pairs of names and values, as [`from_env`](Self::from_env) reads those of this process.
     ///
     /// # Errors
     ///
@@ -67,9 +68,10 @@ impl SessionConfig {
         Self::default().override_with_vars(prefix, vars)
     }
 
-    /// Lays the environment variables of this process over what is set already.
+    /// Overrides the options with the environment variables of this process.
     ///
-    /// What says the same in two ways is overridden together: a `STORE_URL_FILE` puts a `store` aside, `NIST` both timeouts.
+    /// A variable also removes the keys that say the same in another way: `STORE_URL_FILE` removes `store`, and `NIST`
+    /// removes both timeouts.
     ///
     /// # Errors
     ///
@@ -86,7 +88,8 @@ impl SessionConfig {
         self.override_with_vars(prefix, vars.collect::<Result<Vec<_>, _>>()?)
     }
 
-    /// Lays variables over what is set already, as [`override_with_env`](Self::override_with_env) does.
+    /// Overrides the options with variables from pairs of names and values, as
+    /// [`override_with_env`](Self::override_with_env) does with those of this process.
     ///
     /// # Errors
     ///
@@ -111,7 +114,7 @@ impl SessionConfig {
         prefix: &str,
         vars: impl IntoIterator<Item = (N, V)>,
     ) -> Result<Self, ConfigError> {
-        vars::set(&mut self, prefix, vars.into_iter().map(|(name, value)| (name.into(), value.into())))?;
+        env::set(&mut self, prefix, vars.into_iter().map(|(name, value)| (name.into(), value.into())))?;
         Ok(self)
     }
 
@@ -119,9 +122,9 @@ impl SessionConfig {
     ///
     /// # Errors
     ///
-    /// As [`store`](Self::store) and [`SessionLayerBuilder::build`]: each combination that cannot work is the same
-    /// [`ConfigError`] as without a configuration, within a [`ConfigError::SetBy`] where environment variables have set
-    /// it. No store is opened where an option is refused.
+    /// As [`store`](Self::store) and [`SessionLayerBuilder::build`]. A combination that cannot work is the same
+    /// [`ConfigError`] as without a configuration, within a [`ConfigError::SetBy`] if environment variables have set it.
+    /// No store is opened if an option is refused.
     ///
     /// # Cancel safety
     ///
@@ -130,14 +133,15 @@ impl SessionConfig {
         self.opened(|_| true).await?.build().map_err(|error| self.named(error))
     }
 
-    /// Opens the store and returns the builder, for what is no data: a clock, a closure for events. What is wrong
-    /// by itself is refused before the store is opened; what does not fit together, by the builder's own `build`, since the
-    /// program may yet set what is lacking.
+    /// Opens the store and returns the builder, for options that are not data: a clock, a closure for events.
+    ///
+    /// An option that is wrong by itself is refused before the store is opened. Options that contradict each other are
+    /// refused by the builder's own `build`, since the program may still change one of them.
     ///
     /// # Errors
     ///
-    /// As [`store`](Self::store), [`ConfigError::Setting`] where two keys contradict each other, and as [`build`](Self::build)
-    /// for an option that is wrong by itself.
+    /// As [`store`](Self::store), [`ConfigError::Setting`] if two keys exclude each other, and as [`build`](Self::build) for
+    /// an option that is wrong by itself.
     ///
     /// # Cancel safety
     ///
@@ -157,11 +161,11 @@ impl SessionConfig {
     /// # }
     /// ```
     pub async fn builder(&self) -> Result<SessionLayerBuilder<ConfiguredStore>, ConfigError> {
-        // The program may yet set what another option lacks.
+        // The program may still change one of several options that contradict each other.
         self.opened(|error| error.options().len() == 1).await
     }
 
-    /// Opens the store unless the options are wrong in a way that counts.
+    /// Opens the store, unless the options have an error that counts.
     async fn opened(
         &self,
         counts: fn(&ConfigError) -> bool,
@@ -176,12 +180,13 @@ impl SessionConfig {
         opening.await.map_err(|error| self.named(error))
     }
 
-    /// Returns a builder with these options on a store that the program has: one of its own, or on a pool of its own.
-    /// Whatever is set of stores counts for nothing then.
+    /// Returns a builder with these options on a store of the program, such as one on a pool that the program has.
+    ///
+    /// Settings for stores are ignored.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Setting`] where two keys contradict each other.
+    /// [`ConfigError::Setting`] if two keys exclude each other.
     ///
     /// # Examples
     ///
@@ -194,28 +199,28 @@ impl SessionConfig {
     /// # Ok::<(), tower_session_layer::ConfigError>(())
     /// ```
     pub fn builder_on<S: SessionStore>(&self, store: S) -> Result<SessionLayerBuilder<S>, ConfigError> {
-        if self.token_header.is_some() && self.token_header_alone.is_some() {
-            return Err(open::both(self, "token_header", "token_header_alone"));
+        if self.settings.token_header.is_some() && self.settings.token_header_alone.is_some() {
+            return Err(both(self, "token_header", "token_header_alone"));
         }
         Ok(self.options(SessionLayer::builder(store)))
     }
 
-    /// Opens the store alone, with what is around it: connects, makes a directory or a table. Files of secrets are read,
-    /// which blocks for a few system calls.
+    /// Opens the store alone, with the wrappers that are configured: connects, makes a directory or a table. Reading files
+    /// of secrets blocks for a few system calls.
     ///
-    /// Engines need a tokio runtime with I/O and timers, and are waited for, 30 seconds at most.
+    /// Databases and Redis need a tokio runtime with I/O and timers. They are waited for, 30 seconds at most.
     ///
     /// # Errors
     ///
     /// [`ConfigError::NoStore`], [`ConfigError::UnknownStore`], [`ConfigError::FeatureOff`] for a store or wrapper that is
-    /// not in this program, [`ConfigError::Unreachable`] for one that does not answer or refuses,
-    /// [`ConfigError::Setting`] for a file that cannot be read or keys that are none, and whatever the store's builder
-    /// refuses. What environment variables have set, or another key than `store`, is within a [`ConfigError::SetBy`] that
-    /// names them. None repeats a secret.
+    /// not in this program, [`ConfigError::Unreachable`] for a store that does not answer or refuses,
+    /// [`ConfigError::Setting`] for a file that cannot be read or for keys that cannot be decoded, and the errors of the
+    /// store's builder. An error about an environment variable, or about another key than `store`, is within a
+    /// [`ConfigError::SetBy`] that names it. No error repeats a secret.
     ///
     /// # Cancel safety
     ///
-    /// Nothing stays open; a directory, file or table may have been made.
+    /// Nothing stays open. A directory, file or table may have been made.
     pub async fn store(&self) -> Result<ConfiguredStore, ConfigError> {
         let opening = async {
             let unopened = Unopened::new(self)?;
@@ -225,12 +230,12 @@ impl SessionConfig {
         opening.await.map_err(|error| self.named(error))
     }
 
-    /// What a key is called in errors: the variable that has set it, if one has.
+    /// Returns the name of a key in errors: the variable that has set it, or the key itself.
     pub(super) fn by<'a>(&'a self, key: &'a str) -> &'a str {
         self.variables.get(key).map_or(key, String::as_str)
     }
 
-    /// Names the variables that have set what an error is about.
+    /// Adds the variables that have set the options which an error is about.
     fn named(&self, error: ConfigError) -> ConfigError {
         let options = error.options();
         let is_about = |key: &str| options.contains(&key.rsplit('.').next().unwrap_or(key));
@@ -238,39 +243,32 @@ impl SessionConfig {
         if by.is_empty() { error } else { ConfigError::SetBy { by: by.join(", "), error: Box::new(error) } }
     }
 
-    fn options<S: SessionStore>(&self, mut builder: SessionLayerBuilder<S>) -> SessionLayerBuilder<S> {
-        macro_rules! take {
-            (values: $($option:ident),+; flags: $($flag:ident),+) => {
-                $(if let Some(value) = self.$option.clone() {
-                    builder = builder.$option(value);
-                })+
-                $(if self.$flag == Some(true) {
-                    builder = builder.$flag();
-                })+
-            };
-        }
-        // First, since a timeout that is given counts for more.
-        builder = match self.nist {
+    fn options<S: SessionStore>(&self, builder: SessionLayerBuilder<S>) -> SessionLayerBuilder<S> {
+        let settings = &self.settings;
+        // First, since a timeout that is set by itself outweighs the preset.
+        let mut builder = match settings.nist {
             Some(Nist::Aal1) => builder.nist_aal1(),
             Some(Nist::Aal2) => builder.nist_aal2(),
             Some(Nist::Aal3) => builder.nist_aal3(),
             None => builder,
         };
+        macro_rules! take {
+            (values: $($option:ident $(.$convert:ident($with:path))?),+; flags: $($flag:ident),+) => {
+                $(if let Some(value) = settings.$option.clone()$(.$convert($with))? {
+                    builder = builder.$option(value);
+                })+
+                $(if settings.$flag == Some(true) {
+                    builder = builder.$flag();
+                })+
+            };
+        }
         take! {
-            values: cookie_name, path, domain, same_site, idle_timeout, absolute_timeout, not_before,
-                store_timeout, on_store_failure, cache_headers, token_header, token_header_alone;
+            values: cookie_name, path, domain, same_site, idle_timeout, absolute_timeout, not_before, store_timeout,
+                on_store_failure, cache_headers, token_header, token_header_alone, max_record_bytes.map(fitting),
+                renew_after.and_then(OrOff::on), max_sessions_per_owner.and_then(OrOff::on);
             flags: partitioned, insecure_http, insecure_script_access, browser_session, save_on_server_error,
                 clear_site_data, lazy
         }
-        if let Some(age) = self.renew_after.and_then(OrOff::on) {
-            builder = builder.renew_after(age);
-        }
-        if let Some(most) = self.max_sessions_per_owner.and_then(OrOff::on) {
-            builder = builder.max_sessions_per_owner(most);
-        }
-        match self.max_record_bytes {
-            Some(size) => builder.max_record_bytes(size.bytes()),
-            None => builder,
-        }
+        builder
     }
 }

@@ -1,39 +1,25 @@
-//! What somebody meant who wrote something else.
+//! The key that was meant where another name is written.
 
-use super::vars::names;
+use strsim::osa_distance;
 
-/// What other programs call what has another name here.
-const ELSEWHERE: [(&str, &str); 27] = [
-    ("url", "store"),
-    ("dir", "store"),
-    ("directory", "store"),
-    ("key_file_path", "cookie.key_file"),
-    ("file_path", "store"),
-    ("name", "cookie_name"),
-    ("samesite", "same_site"),
-    ("secret", "cookie.keys"),
-    ("secret_key", "cookie.keys"),
-    ("max_age", "idle_timeout"),
-    ("maxage", "idle_timeout"),
-    ("expires", "idle_timeout"),
-    ("expiry", "idle_timeout"),
-    ("ttl", "idle_timeout"),
-    ("secure", "insecure_http"),
-    ("http_only", "insecure_script_access"),
-    ("httponly", "insecure_script_access"),
-    ("postgres", "sql"),
-    ("postgresql", "sql"),
-    ("pg", "sql"),
-    ("mysql", "sql"),
-    ("mariadb", "sql"),
-    ("sqlite", "sql"),
-    ("database", "sql"),
-    ("db", "sql"),
-    ("pool_size", "sql.max_connections"),
-    ("valkey", "redis"),
+use super::settings::KEYS;
+
+/// A key or table, and the names that other programs have for it.
+const ELSEWHERE: [(&str, &[&str]); 11] = [
+    ("cookie.key_file", &["key_file_path"]),
+    ("store", &["url", "dir", "directory", "file_path"]),
+    ("cookie_name", &["name"]),
+    ("same_site", &["samesite"]),
+    ("cookie.keys", &["secret", "secret_key"]),
+    ("idle_timeout", &["max_age", "maxage", "expires", "expiry", "ttl"]),
+    ("insecure_http", &["secure"]),
+    ("insecure_script_access", &["http_only", "httponly"]),
+    ("sql", &["postgres", "postgresql", "pg", "mysql", "mariadb", "sqlite", "database", "db"]),
+    ("sql.max_connections", &["pool_size"]),
+    ("redis", &["valkey"]),
 ];
 
-/// What an unknown name may have been meant for.
+/// The kind of name that is looked for.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Sought {
     /// A key of a file, or a table.
@@ -41,90 +27,51 @@ pub(super) enum Sought {
     Variable,
 }
 
-/// The key that somebody may have meant, with its table: one that is called so elsewhere or stands in another table, otherwise
-/// the one that takes the fewest letters changed, left out, added or exchanged with the next, of several the first. None
-/// where that would leave little of what is written.
+/// Returns the key that was probably meant: one that has this name in other programs or stands in another table, otherwise
+/// the first of those with the least distance. `None` if that distance is half of the name or more.
 ///
-/// `written` has a dot or underscore behind its table, if any.
-pub(super) fn nearest(written: &str, sought: Sought) -> Option<String> {
-    let written = &written.to_ascii_lowercase()[..];
+/// The table's name, if there is one, is separated by a dot or an underscore.
+pub(super) fn nearest(written: &str, sought: Sought) -> Option<&'static str> {
+    // No key is nearly as long.
+    const MAX_CHARS: usize = 64;
+    let written: String = written.chars().take(MAX_CHARS).collect::<String>().to_ascii_lowercase();
     let flat = written.replace('.', "_");
-    let bytes = &flat.as_bytes()[..flat.len().min(MAX_LEN)];
-    let names = names();
-    let mut tables: Vec<_> = names.iter().filter_map(|(_, path)| Some(path.split_once('.')?.0)).collect();
-    tables.dedup();
-    let is_called = |elsewhere: &str| {
+    let is_called = |elsewhere: &&str| {
         let is_behind = |table: &str| table.is_empty() || table.ends_with('_');
-        let is_nearly = elsewhere.len() > 4 && distance(bytes, elsewhere.as_bytes()) < 2;
+        let is_nearly = elsewhere.len() > 4 && osa_distance(&flat, elsewhere) < 2;
         is_nearly || flat.strip_suffix(elsewhere).is_some_and(is_behind)
     };
-    if let Some((_, here)) = ELSEWHERE.iter().find(|(elsewhere, _)| is_called(elsewhere)) {
-        // No variable is a table: then its first key.
-        let is_in =
-            |path: &&String| sought == Sought::Variable && path.split_once('.').is_some_and(|(of, _)| of == *here);
-        return Some(names.iter().map(|(_, path)| path).find(is_in).map_or((*here).to_owned(), String::clone));
+    if let Some((here, _)) = ELSEWHERE.iter().find(|(_, elsewhere)| elsewhere.iter().any(is_called)) {
+        // No variable stands for a table, so its first key is named.
+        let is_in = |key: &&&str| sought == Sought::Variable && table_of(key) == Some(here);
+        return Some(KEYS.iter().find(is_in).unwrap_or(here));
     }
-    let rank = |name: &str, is_part| match distance(bytes, name.as_bytes()) {
-        far @ 2.. if is_part => (1, far),
-        far => (far, far),
-    };
     // Without its table and the plural.
-    let (table, word) = written.split_once('.').unwrap_or(("", written));
+    let (table, word) = written.split_once('.').unwrap_or(("", &written));
     let word = word.strip_suffix('s').unwrap_or(word);
-    let keys = names.iter().map(|(variable, path)| {
-        let name = variable.to_ascii_lowercase();
-        let is_part =
-            word.len() > 2 && path.strip_prefix(table).is_some_and(|name| name.replace('.', "_").contains(word));
-        let is_part = is_part || flat.ends_with(&format!("_{name}"));
-        (rank(&name, is_part), path.clone())
+    let keys = KEYS.iter().map(|key| {
+        let name = key.replace('.', "_");
+        let contains_word = |rest: &str| word.len() > 2 && rest.replace('.', "_").contains(word);
+        (*key, key.strip_prefix(table).is_some_and(contains_word) || flat.ends_with(&format!("_{name}")))
     });
     let is_root = sought == Sought::Key && !written.contains('.');
-    let tables = tables.into_iter().filter(|_| is_root).map(|table| {
-        let is_part = flat.strip_prefix(table).is_some_and(|rest| rest.starts_with('_'));
-        (rank(table, is_part), table.to_owned())
+    let tables = KEYS.iter().filter_map(|key| table_of(key)).filter(|_| is_root);
+    let tables = tables.map(|table| (table, flat.strip_prefix(table).is_some_and(|rest| rest.starts_with('_'))));
+    let ranks = keys.chain(tables).map(|(name, is_part)| {
+        let distance = osa_distance(&flat, &name.replace('.', "_"));
+        (if is_part { distance.min(1) } else { distance }, distance, name)
     });
-    let ((far, _), path) = keys.chain(tables).min_by_key(|(rank, _)| *rank)?;
-    (far <= 1 || far * 2 < bytes.len()).then_some(path)
+    let (rank, _, name) = ranks.min_by_key(|(rank, distance, _)| (*rank, *distance))?;
+    (rank <= 1 || rank * 2 < flat.chars().count()).then_some(name)
 }
 
-/// No name is nearly as long.
-const MAX_LEN: usize = 64;
-
-/// Optimal string alignment, a row at a time. What is written may be long, names are short.
-fn distance(written: &[u8], name: &[u8]) -> usize {
-    let (mut before, mut above): (Vec<usize>, Vec<usize>) = (Vec::new(), (0..=name.len()).collect());
-    for (at, byte) in written.iter().enumerate() {
-        let mut row = vec![at + 1];
-        for (other, of_name) in name.iter().enumerate() {
-            let change = above[other] + usize::from(byte != of_name);
-            let mut least = change.min(above[other + 1] + 1).min(row[other] + 1);
-            if at > 0 && other > 0 && (byte, &written[at - 1]) == (&name[other - 1], of_name) {
-                least = least.min(before[other - 1] + 1);
-            }
-            row.push(least);
-        }
-        before = std::mem::replace(&mut above, row);
-    }
-    above[name.len()]
+fn table_of(key: &str) -> Option<&str> {
+    key.split_once('.').map(|(table, _)| table)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn distance_counts_letters() {
-        for (written, name, letters) in [
-            ("", "", 0),
-            ("", "abc", 3),
-            ("abc", "", 3),
-            ("idel", "idle", 1),
-            ("idletimeout", "idle_timeout", 1),
-            ("kitten", "sitting", 3),
-        ] {
-            assert_eq!(distance(written.as_bytes(), name.as_bytes()), letters, "{written} {name}");
-        }
-    }
 
     #[test]
     fn the_nearest_is_what_was_meant() {
@@ -164,12 +111,12 @@ mod tests {
             ("pg", "sql"),
             ("caches", "cached"),
         ] {
-            assert_eq!(nearest(written, Sought::Key).as_deref(), Some(meant), "{written}");
+            assert_eq!(nearest(written, Sought::Key), Some(meant), "{written}");
         }
         for (written, meant) in
             [("redis", "redis.prefix"), ("rediss_prefix", "redis.prefix"), ("sqlite_table", "sql.table")]
         {
-            assert_eq!(nearest(written, Sought::Variable).as_deref(), Some(meant), "{written}");
+            assert_eq!(nearest(written, Sought::Variable), Some(meant), "{written}");
         }
         for nothing_like_it in ["", "rolling", "resave", "colour", &"é".repeat(1 << 20)] {
             assert_eq!(nearest(nothing_like_it, Sought::Key), None, "and soon");
@@ -178,11 +125,9 @@ mod tests {
 
     #[test]
     fn what_is_called_otherwise_elsewhere_is_a_key_here() {
-        let keys = names();
-        for (elsewhere, here) in ELSEWHERE {
-            let is_table = keys.iter().any(|(_, path)| path.split_once('.').is_some_and(|(table, _)| table == here));
-            assert!(is_table || keys.iter().any(|(_, path)| path == here), "{here}");
-            assert!(!keys.iter().any(|(_, path)| path == elsewhere), "{elsewhere}");
+        for (here, elsewhere) in ELSEWHERE {
+            assert!(KEYS.iter().any(|key| *key == here || table_of(key) == Some(here)), "{here}");
+            assert!(!elsewhere.iter().any(|elsewhere| KEYS.contains(elsewhere)), "{elsewhere:?}");
         }
     }
 }

@@ -4,274 +4,214 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::SessionConfig;
-#[cfg(any(feature = "redis", feature = "postgres", feature = "mysql", feature = "sqlite"))]
-use super::engines;
-use super::place::{Kind, Place};
-use super::setting::OrOff;
-use super::store::{ConfiguredStore, Kept, Wrapped};
-#[cfg(feature = "cookie")]
-use super::vars::variable;
+use super::key_ring::is_key;
+use super::kind::OrOff;
+use super::settings::Settings;
+use super::store::ConfiguredStore;
+use super::store_url::{StoreKind, StoreUrl};
+use super::stores;
+#[cfg(any(feature = "cookie", feature = "cached"))]
+use super::stores::apply;
 use crate::error::ConfigError;
 use crate::store::memory::MemoryStore;
 use crate::store::sealed::Sealed;
 
-/// A store that is yet to be opened, with everything in order that can be told before.
+/// A store that is not open yet. Everything that can be checked before is in order.
 pub(super) struct Unopened<'a> {
     config: &'a SessionConfig,
     store: Planned,
 }
 
 enum Planned {
-    OnServer(Found),
+    OnServer(Located),
     /// With the list of revocations.
     #[cfg(feature = "cookie")]
-    InCookie(crate::CookieStoreBuilder, Option<Found>),
+    InCookie(crate::CookieStoreBuilder, Option<Located>),
 }
 
-/// A place, and by what it was set: a key, a variable, a file.
-struct Found {
+/// A URL, and the key, variable or file that has set it.
+struct Located {
     by: String,
-    place: Place,
-    kind: Kind,
+    url: StoreUrl,
+    kind: StoreKind,
 }
 
 impl<'a> Unopened<'a> {
-    /// Reads the files that the configuration names, each once: they may be pipes.
+    /// Reads the files that the configuration names, each once, since a file may be a pipe.
     pub(super) fn new(config: &'a SessionConfig) -> Result<Self, ConfigError> {
-        let file = config.store_url_file.as_ref();
-        let store = found(config, ["store", "store_url_file"], config.store.as_ref(), file)?;
+        let settings = &config.settings;
+        let keys = ["store", "store_url_file"];
+        let store = locate(config, keys, settings.store.as_ref(), settings.store_url_file.as_ref())?;
         let store = match store.ok_or(ConfigError::NoStore)? {
-            store if matches!(store.kind, Kind::Cookie) => cookie(config, &store)?,
+            store if matches!(store.kind, StoreKind::Cookie) => cookie(config, &store)?,
             store => Planned::OnServer(store),
         };
         Ok(Self { config, store })
     }
 
-    /// A store for which nothing is opened, and around which the same is refused as around this one.
+    /// Returns a store for which nothing is opened. It refuses the same options as the store that is named.
     pub(super) fn stand_in(&self) -> Result<ConfiguredStore, ConfigError> {
         let kept = match &self.store {
-            Planned::OnServer(_) => Kept::Memory(MemoryStore::new()),
+            Planned::OnServer(_) => ConfiguredStore::new(MemoryStore::new()),
             #[cfg(feature = "cookie")]
-            Planned::InCookie(builder, _) => Kept::Cookie(builder.clone().build()?),
+            Planned::InCookie(builder, _) => ConfiguredStore::new(builder.clone().build()?),
         };
-        wrapped(self.config, kept).map(ConfiguredStore)
+        wrapped(self.config, kept)
     }
 
     pub(super) async fn open(self) -> Result<ConfiguredStore, ConfigError> {
         let kept = match self.store {
-            Planned::OnServer(store) => on_server(self.config, &store).await?,
+            Planned::OnServer(store) => on_server(&self.config.settings, &store).await?,
             #[cfg(feature = "cookie")]
-            Planned::InCookie(builder, None) => Kept::Cookie(builder.build()?),
+            Planned::InCookie(builder, None) => ConfiguredStore::new(builder.build()?),
             #[cfg(feature = "cookie")]
             Planned::InCookie(builder, Some(list)) => {
-                Kept::Cookie(builder.revocations(on_server(self.config, &list).await?).build()?)
+                ConfiguredStore::new(builder.revocations(on_server(&self.config.settings, &list).await?).build()?)
             }
         };
-        wrapped(self.config, kept).map(ConfiguredStore)
+        wrapped(self.config, kept)
     }
 }
 
-fn wrapped(config: &SessionConfig, kept: Kept) -> Result<Wrapped, ConfigError> {
-    let is_sealed = config.sealed == Some(true);
-    let Some(max_staleness) = config.cached.max_staleness.and_then(OrOff::on) else {
-        if config.cached.max_staleness.is_none() && config.cached.max_bytes.is_some() {
-            return Err(setting(
-                config.by("cached.max_bytes"),
-                "expected cached.max_staleness beside it, which turns the cache on",
-            ));
+fn wrapped(config: &SessionConfig, kept: ConfiguredStore) -> Result<ConfiguredStore, ConfigError> {
+    let settings = &config.settings;
+    if settings.cached_max_staleness.is_none() && settings.cached_max_bytes.is_some() {
+        let reason = "expected cached.max_staleness beside it, which turns the cache on";
+        return Err(setting(config.by("cached.max_bytes"), reason));
+    }
+    let is_sealed = settings.sealed == Some(true);
+    let kept = if is_sealed { ConfiguredStore::new(Sealed::new(kept)?) } else { kept };
+    match settings.cached_max_staleness.and_then(OrOff::on) {
+        None => Ok(kept),
+        #[cfg(feature = "cached")]
+        Some(max_staleness) => {
+            let builder = crate::CachedStore::builder(kept).max_staleness(max_staleness);
+            apply!(builder; max_bytes: settings.cached_max_bytes).build().map(ConfiguredStore::new)
         }
-        return Ok(if is_sealed { Wrapped::Sealed(Sealed::new(kept)?) } else { Wrapped::Plain(kept) });
-    };
-    #[cfg(feature = "cached")]
-    return Ok(if is_sealed {
-        Wrapped::CachedSealed(cached(config, max_staleness, Sealed::new(kept)?)?)
-    } else {
-        Wrapped::Cached(cached(config, max_staleness, kept)?)
-    });
-    #[cfg(not(feature = "cached"))]
-    Err(ConfigError::FeatureOff { what: format!("cached.max_staleness {max_staleness:?}"), feature: "cached" })
-}
-
-#[cfg(feature = "cached")]
-fn cached<S: crate::SessionStore>(
-    config: &SessionConfig,
-    max_staleness: std::time::Duration,
-    store: S,
-) -> Result<crate::CachedStore<S>, ConfigError> {
-    let mut builder = crate::CachedStore::builder(store).max_staleness(max_staleness);
-    if let Some(max_bytes) = config.cached.max_bytes {
-        builder = builder.max_bytes(max_bytes.0);
+        #[cfg(not(feature = "cached"))]
+        Some(max_staleness) => {
+            Err(ConfigError::FeatureOff { what: format!("cached.max_staleness {max_staleness:?}"), feature: "cached" })
+        }
     }
-    builder.build()
 }
 
 #[cfg(feature = "cookie")]
-fn cookie(config: &SessionConfig, _: &Found) -> Result<Planned, ConfigError> {
-    let settings = &config.cookie;
-    let mut builder = crate::CookieStore::builder(keys(config)?);
-    if let Some(audience) = &settings.audience {
-        builder = builder.audience(audience);
-    }
-    if let Some(max_chunks) = settings.max_chunks {
-        builder = builder.max_chunks(max_chunks);
-    }
+fn cookie(config: &SessionConfig, _: &Located) -> Result<Planned, ConfigError> {
+    let settings = &config.settings;
+    let builder = apply!(
+        crate::CookieStore::builder(cookie_keys(config)?);
+        audience: settings.cookie_audience.as_deref(),
+        max_chunks: settings.cookie_max_chunks
+    );
     let keys = ["cookie.revocations", "cookie.revocations_url_file"];
-    let list = found(config, keys, settings.revocations.as_ref(), settings.revocations_url_file.as_ref())?;
-    Ok(Planned::InCookie(builder, list))
+    let (url, file) = (settings.cookie_revocations.as_ref(), settings.cookie_revocations_url_file.as_ref());
+    Ok(Planned::InCookie(builder, locate(config, keys, url, file)?))
 }
 
 #[cfg(feature = "cookie")]
-fn keys(config: &SessionConfig) -> Result<Vec<crate::CookieKey>, ConfigError> {
+fn cookie_keys(config: &SessionConfig) -> Result<Vec<crate::CookieKey>, ConfigError> {
     const FORM: &str = "expected at least 32 bytes in hex or base64, as `openssl rand -hex 32` makes them";
-    let (by, ring) = match (&config.cookie.keys, &config.cookie.key_file) {
+    let (by, ring) = match (&config.settings.cookie_keys, &config.settings.cookie_key_file) {
         (Some(_), Some(_)) => return Err(both(config, "cookie.keys", "cookie.key_file")),
         (Some(keys), None) => (config.by("cookie.keys").to_owned(), keys.clone()),
         (None, Some(path)) => {
             let (by, text) = read(config.by("cookie.key_file"), path, "one key a line, in hex or base64")?;
-            let ring = super::secret::Keys::of_file(&text);
+            let ring = super::key_ring::KeyRing::of_file(&text);
             if ring.is_empty() {
-                return Err(setting(&by, &format!("holds no key: {FORM}")));
+                return Err(setting(&by, format!("holds no key: {FORM}")));
             }
             (by, ring)
         }
         (None, None) => {
-            // Where the store comes from the environment, the keys should too.
+            // If a variable has set the store, variables should set the keys too.
             let prefix = config.variables.get("store").and_then(|name| name.strip_suffix("STORE"));
             let [keys, file] = ["cookie.keys", "cookie.key_file"].map(|key| match prefix {
-                Some(prefix) => variable(prefix, key),
+                Some(prefix) => super::settings::variable(prefix, key),
                 None => key.to_owned(),
             });
-            return Err(setting(&keys, &format!("expected it or {file}: the cookie store needs a key")));
+            return Err(setting(&keys, format!("the cookie store needs a key: set `{keys}` or `{file}`")));
         }
     };
-    let decoded = ring.decode().map_err(|at| setting(&by, &format!("key {at}: {FORM}")))?;
+    let decoded = ring.decode().map_err(|at| setting(&by, format!("key {at}: {FORM}")))?;
     decoded.iter().map(|bytes| crate::CookieKey::new(bytes).map_err(|error| set_by(&by, error))).collect()
 }
 
 #[cfg(not(feature = "cookie"))]
-fn cookie(_: &SessionConfig, store: &Found) -> Result<Planned, ConfigError> {
-    Err(set_by(&store.by, off(&store.place, "cookie")))
+fn cookie(_: &SessionConfig, store: &Located) -> Result<Planned, ConfigError> {
+    Err(set_by(&store.by, stores::off(&store.url, "cookie")))
 }
 
-/// Opens any store but that of the client.
-async fn on_server(config: &SessionConfig, store: &Found) -> Result<Kept, ConfigError> {
-    // What else it may be is a setting of that store.
-    let of_place = |error: ConfigError| if error.options().is_empty() { set_by(&store.by, error) } else { error };
-    at(config, &store.place, &store.kind).await.map_err(of_place)
+/// Opens a server-side store.
+async fn on_server(settings: &Settings, store: &Located) -> Result<ConfiguredStore, ConfigError> {
+    // An error about options is about settings of that store, not about its URL.
+    let of_url = |error: ConfigError| if error.options().is_empty() { set_by(&store.by, error) } else { error };
+    at(settings, &store.url, &store.kind).await.map_err(of_url)
 }
 
-#[allow(clippy::unused_async, reason = "only engines are waited for")]
-async fn at(config: &SessionConfig, place: &Place, kind: &Kind) -> Result<Kept, ConfigError> {
+async fn at(settings: &Settings, url: &StoreUrl, kind: &StoreKind) -> Result<ConfiguredStore, ConfigError> {
     match kind {
-        Kind::Cookie => Err(ConfigError::ClientSideStore("revocations")),
-        Kind::Memory => memory(config),
-        Kind::File(directory) => file(config, place, directory),
-        #[cfg(feature = "redis")]
-        Kind::Redis => engines::patiently(place, engines::redis(config, place)).await,
-        #[cfg(not(feature = "redis"))]
-        Kind::Redis => Err(off(place, "redis")),
-        #[cfg(feature = "postgres")]
-        Kind::Postgres => engines::patiently(place, engines::postgres(config, place)).await,
-        #[cfg(not(feature = "postgres"))]
-        Kind::Postgres => Err(off(place, "postgres")),
-        #[cfg(feature = "mysql")]
-        Kind::MySql => engines::patiently(place, engines::mysql(config, place)).await,
-        #[cfg(not(feature = "mysql"))]
-        Kind::MySql => Err(off(place, "mysql")),
-        #[cfg(feature = "sqlite")]
-        Kind::Sqlite => engines::patiently(place, engines::sqlite(config, place)).await,
-        #[cfg(not(feature = "sqlite"))]
-        Kind::Sqlite => Err(off(place, "sqlite")),
+        StoreKind::Cookie => Err(ConfigError::ClientSideStore("revocations")),
+        StoreKind::Memory => stores::memory(settings),
+        StoreKind::File(directory) => stores::file(settings, url, directory),
+        StoreKind::Redis => stores::redis(settings, url).await,
+        StoreKind::Postgres => stores::postgres(settings, url).await,
+        StoreKind::MySql => stores::mysql(settings, url).await,
+        StoreKind::Sqlite => stores::sqlite(settings, url).await,
     }
 }
 
-fn memory(config: &SessionConfig) -> Result<Kept, ConfigError> {
-    let mut builder = MemoryStore::builder();
-    if let Some(max_sessions) = config.memory.max_sessions {
-        builder = builder.max_sessions(max_sessions);
-    }
-    if let Some(max_bytes) = config.memory.max_bytes {
-        builder = builder.max_bytes(max_bytes.bytes());
-    }
-    builder.build().map(Kept::Memory)
-}
-
-#[cfg(all(feature = "file", unix))]
-fn file(config: &SessionConfig, _: &Place, directory: &Path) -> Result<Kept, ConfigError> {
-    let mut builder = crate::FileStore::builder(directory);
-    if let Some(durability) = config.file.durability {
-        use super::setting::Outlives;
-        builder = builder.durability(match durability {
-            Outlives::Process => crate::Durability::Process,
-            Outlives::System => crate::Durability::System,
-        });
-    }
-    builder.build().map(Kept::File)
-}
-
-#[cfg(not(all(feature = "file", unix)))]
-fn file(_: &SessionConfig, place: &Place, _: &Path) -> Result<Kept, ConfigError> {
-    if cfg!(not(unix)) {
-        return Err(ConfigError::Unreachable {
-            store: place.to_string(),
-            reason: "files are for Unix only".to_owned(),
-        });
-    }
-    Err(off(place, "file"))
-}
-
-/// A place, given as it is or as a file that holds it.
-fn found(
+/// Returns the URL that a key or the file of another key holds, if one of the two is set.
+fn locate(
     config: &SessionConfig,
     [key, file_key]: [&str; 2],
-    place: Option<&Place>,
+    url: Option<&StoreUrl>,
     file: Option<&PathBuf>,
-) -> Result<Option<Found>, ConfigError> {
+) -> Result<Option<Located>, ConfigError> {
     const LINE: &str = "one line, the URL of a store alone";
-    let (by, place) = match (place, file) {
+    let (by, url) = match (url, file) {
         (Some(_), Some(_)) => return Err(both(config, key, file_key)),
-        (Some(place), None) => (config.by(key).to_owned(), place.clone()),
+        (Some(url), None) => (config.by(key).to_owned(), url.clone()),
         (None, Some(path)) => {
             let (by, text) = read(config.by(file_key), path, LINE)?;
             if text.starts_with('#') || text.lines().count() > 1 {
-                return Err(setting(&by, &format!("expected {LINE}, without comments or further lines")));
+                return Err(setting(&by, format!("expected {LINE}, without comments or further lines")));
             }
-            (by, Place::new(&text))
+            (by, StoreUrl::new(&text))
         }
         (None, None) => return Ok(None),
     };
-    let kind = place.kind(&by).map_err(|error| set_by(&by, error))?;
-    Ok(Some(Found { by, place, kind }))
+    let kind = url.kind(&by).map_err(|error| set_by(&by, error))?;
+    Ok(Some(Located { by, url, kind }))
 }
 
-/// The text of a file, without blanks around it, and how errors name it.
+/// Returns the name of a file for errors, and its text without blanks around it.
 fn read(by: &str, path: &Path, what: &str) -> Result<(String, String), ConfigError> {
-    // Perhaps the secret itself, where the file that holds it was asked for.
+    // The secret itself may stand where the file that holds it was asked for.
     let shown = path.to_string_lossy();
-    let is_secret = shown.contains("://") || (!shown.starts_with(['/', '.']) && super::secret::is_key(&shown));
+    let is_secret = shown.contains("://") || (!shown.starts_with(['/', '.']) && is_key(&shown));
     let name = format!("{by} {}", if is_secret { "…" } else { &shown });
     let text = std::fs::read_to_string(path).map_err(|error| match error.kind() {
-        io::ErrorKind::InvalidData => setting(&name, &format!("expected text in UTF-8, {what}")),
-        _ if path.is_relative() => setting(&name, &format!("cannot be read{}: {error}", here())),
-        _ => setting(&name, &format!("cannot be read: {error}")),
+        io::ErrorKind::InvalidData => setting(&name, format!("expected text in UTF-8, {what}")),
+        _ if path.is_relative() => setting(&name, format!("cannot be read{}: {error}", here())),
+        _ => setting(&name, format!("cannot be read: {error}")),
     })?;
     // Some editors begin with a byte order mark.
     match text.trim_start_matches('\u{feff}').trim() {
-        "" => Err(setting(&name, &format!("is empty: expected {what}"))),
+        "" => Err(setting(&name, format!("is empty: expected {what}"))),
         text => Ok((name, text.to_owned())),
     }
 }
 
-/// Where relative paths begin, and those with a `~`, which nothing replaces.
+/// The directory in which relative paths begin. A path with a `~` is one of them, since nothing replaces the `~`.
 fn here() -> String {
     std::env::current_dir().map_or(String::new(), |directory| format!(" in {}", directory.display()))
 }
 
 pub(super) fn both(config: &SessionConfig, one: &str, other: &str) -> ConfigError {
-    setting(config.by(one), &format!("expected this or {}, not both", config.by(other)))
+    setting(config.by(one), format!("expected this or {}, not both", config.by(other)))
 }
 
-/// Says what has set it, where that is not said.
+/// Names the key, variable or file that an error is about, unless the error names it already.
 fn set_by(by: &str, error: ConfigError) -> ConfigError {
     match error {
         ConfigError::Setting { .. } => error,
@@ -280,11 +220,6 @@ fn set_by(by: &str, error: ConfigError) -> ConfigError {
     }
 }
 
-fn setting(name: &str, reason: &str) -> ConfigError {
-    ConfigError::Setting { name: name.to_owned(), reason: reason.to_owned() }
-}
-
-#[allow(dead_code, reason = "with all features nothing is off")]
-fn off(place: &Place, feature: &'static str) -> ConfigError {
-    ConfigError::FeatureOff { what: format!("store {place:?}"), feature }
+fn setting(name: &str, reason: impl Into<String>) -> ConfigError {
+    ConfigError::Setting { name: name.to_owned(), reason: reason.into() }
 }

@@ -1,4 +1,4 @@
-//! A store that is chosen when the program runs.
+//! The store that a configuration names.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -6,14 +6,16 @@ use std::time::{Duration, SystemTime};
 use crate::cookie::SessionCookie;
 use crate::error::StoreError;
 use crate::record::{Record, Version};
+use crate::store::object::DynStore;
 use crate::store::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::token::{SessionToken, TokenShape};
 
-/// The store that a [`SessionConfig`](crate::SessionConfig) names: one of those of this crate.
+/// The store that a [`SessionConfig`](crate::SessionConfig) names: one of this crate's, behind one type.
 ///
 /// # Examples
 ///
-/// The way from the store of one configuration to that of another, with nobody logged out:
+/// A [`MovingStore`](crate::MovingStore) leads from the store of one configuration to that of another, and logs nobody
+/// out:
 ///
 /// ```
 /// use tower_session_layer::{MovingStore, SessionConfig};
@@ -28,142 +30,95 @@ use crate::token::{SessionToken, TokenShape};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug, Clone)]
-pub struct ConfiguredStore(pub(super) Wrapped);
+#[derive(Debug)]
+pub struct ConfiguredStore(Box<dyn CloneStore>);
 
-/// The store with what is around it.
-#[derive(Debug, Clone)]
-pub(super) enum Wrapped {
-    Plain(Kept),
-    Sealed(crate::Sealed<Kept>),
-    #[cfg(feature = "cached")]
-    Cached(crate::CachedStore<Kept>),
-    #[cfg(feature = "cached")]
-    CachedSealed(crate::CachedStore<crate::Sealed<Kept>>),
+impl ConfiguredStore {
+    pub(super) fn new(store: impl SessionStore + Clone) -> Self {
+        Self(Box::new(store))
+    }
 }
 
-/// The store itself.
-#[derive(Debug, Clone)]
-pub(super) enum Kept {
-    Memory(crate::MemoryStore),
-    #[cfg(feature = "cookie")]
-    Cookie(crate::CookieStore),
-    #[cfg(all(feature = "file", unix))]
-    File(crate::FileStore),
-    #[cfg(feature = "redis")]
-    Redis(crate::RedisStore),
-    #[cfg(feature = "postgres")]
-    Postgres(crate::PostgresStore),
-    #[cfg(feature = "mysql")]
-    MySql(crate::MySqlStore),
-    #[cfg(feature = "sqlite")]
-    Sqlite(crate::SqliteStore),
+impl Clone for ConfiguredStore {
+    fn clone(&self) -> Self {
+        Self(self.0.boxed_clone())
+    }
 }
 
-/// Every call is that of the store inside, and as atomic, durable and safe to drop.
-macro_rules! passed_on {
-    ($name:ident, $store:ident: $($(#[$on:meta])* $inside:pat),+) => {
-        impl SessionStore for $name {
-            fn token_shape(&self) -> TokenShape {
-                match self { $($(#[$on])* $inside => $store.token_shape(),)+ }
-            }
-
-            fn is_immediate(&self) -> bool {
-                match self { $($(#[$on])* $inside => $store.is_immediate(),)+ }
-            }
-
-            fn max_record_len(&self) -> Option<usize> {
-                match self { $($(#[$on])* $inside => $store.max_record_len(),)+ }
-            }
-
-            fn sweep_interval(&self) -> Option<Duration> {
-                match self { $($(#[$on])* $inside => $store.sweep_interval(),)+ }
-            }
-
-            fn bind(&mut self, cookie: &SessionCookie) {
-                match self { $($(#[$on])* $inside => $store.bind(cookie),)+ }
-            }
-
-            async fn load(&self, token: &SessionToken, now: SystemTime) -> Result<Loaded, StoreError> {
-                match self { $($(#[$on])* $inside => $store.load(token, now).await,)+ }
-            }
-
-            async fn create(
-                &self,
-                fresh: &SessionToken,
-                record: &Arc<Record>,
-                now: SystemTime,
-            ) -> Result<Created, StoreError> {
-                match self { $($(#[$on])* $inside => $store.create(fresh, record, now).await,)+ }
-            }
-
-            async fn update(
-                &self,
-                token: &SessionToken,
-                from: Version,
-                change: &Change,
-                now: SystemTime,
-            ) -> Result<Updated, StoreError> {
-                match self { $($(#[$on])* $inside => $store.update(token, from, change, now).await,)+ }
-            }
-
-            async fn touch(
-                &self,
-                token: &SessionToken,
-                version: Version,
-                deadline: SystemTime,
-                now: SystemTime,
-            ) -> Result<Updated, StoreError> {
-                match self { $($(#[$on])* $inside => $store.touch(token, version, deadline, now).await,)+ }
-            }
-
-            async fn delete(
-                &self,
-                token: &SessionToken,
-                tombstone: Duration,
-                now: SystemTime,
-            ) -> Result<Deleted, StoreError> {
-                match self { $($(#[$on])* $inside => $store.delete(token, tombstone, now).await,)+ }
-            }
-
-            async fn owned(&self, owner: &str, now: SystemTime) -> Result<Vec<OwnedSession>, StoreError> {
-                match self { $($(#[$on])* $inside => $store.owned(owner, now).await,)+ }
-            }
-
-            async fn revoke(&self, owner: &str, revocation: &Revocation, now: SystemTime) -> Result<usize, StoreError> {
-                match self { $($(#[$on])* $inside => $store.revoke(owner, revocation, now).await,)+ }
-            }
-
-            async fn sweep(&self, limit: usize, now: SystemTime) -> Result<usize, StoreError> {
-                match self { $($(#[$on])* $inside => $store.sweep(limit, now).await,)+ }
-            }
-        }
-    };
+/// A store whose clones are bound to their cookies one by one, which an `Arc` would not allow.
+trait CloneStore: DynStore {
+    fn boxed_clone(&self) -> Box<dyn CloneStore>;
 }
 
-passed_on!(ConfiguredStore, store: Self(store));
-passed_on!(
-    Wrapped, store:
-    Self::Plain(store),
-    Self::Sealed(store),
-    #[cfg(feature = "cached")]
-    Self::Cached(store),
-    #[cfg(feature = "cached")]
-    Self::CachedSealed(store)
-);
-passed_on!(
-    Kept, store:
-    Self::Memory(store),
-    #[cfg(feature = "cookie")]
-    Self::Cookie(store),
-    #[cfg(all(feature = "file", unix))]
-    Self::File(store),
-    #[cfg(feature = "redis")]
-    Self::Redis(store),
-    #[cfg(feature = "postgres")]
-    Self::Postgres(store),
-    #[cfg(feature = "mysql")]
-    Self::MySql(store),
-    #[cfg(feature = "sqlite")]
-    Self::Sqlite(store)
-);
+impl<S: SessionStore + Clone> CloneStore for S {
+    fn boxed_clone(&self) -> Box<dyn CloneStore> {
+        Box::new(self.clone())
+    }
+}
+
+/// Each call is that of the store inside, equally atomic, durable and safe to drop.
+impl SessionStore for ConfiguredStore {
+    fn token_shape(&self) -> TokenShape {
+        self.0.token_shape()
+    }
+
+    fn is_immediate(&self) -> bool {
+        self.0.is_immediate()
+    }
+
+    fn max_record_len(&self) -> Option<usize> {
+        self.0.max_record_len()
+    }
+
+    fn sweep_interval(&self) -> Option<Duration> {
+        self.0.sweep_interval()
+    }
+
+    fn bind(&mut self, cookie: &SessionCookie) {
+        self.0.bind(cookie);
+    }
+
+    async fn load(&self, token: &SessionToken, now: SystemTime) -> Result<Loaded, StoreError> {
+        self.0.load(token, now).await
+    }
+
+    async fn create(&self, fresh: &SessionToken, record: &Arc<Record>, now: SystemTime) -> Result<Created, StoreError> {
+        self.0.create(fresh, record, now).await
+    }
+
+    async fn update(
+        &self,
+        token: &SessionToken,
+        from: Version,
+        change: &Change,
+        now: SystemTime,
+    ) -> Result<Updated, StoreError> {
+        self.0.update(token, from, change, now).await
+    }
+
+    async fn touch(
+        &self,
+        token: &SessionToken,
+        version: Version,
+        deadline: SystemTime,
+        now: SystemTime,
+    ) -> Result<Updated, StoreError> {
+        self.0.touch(token, version, deadline, now).await
+    }
+
+    async fn delete(&self, token: &SessionToken, tombstone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
+        self.0.delete(token, tombstone, now).await
+    }
+
+    async fn owned(&self, owner: &str, now: SystemTime) -> Result<Vec<OwnedSession>, StoreError> {
+        self.0.owned(owner, now).await
+    }
+
+    async fn revoke(&self, owner: &str, revocation: &Revocation, now: SystemTime) -> Result<usize, StoreError> {
+        self.0.revoke(owner, revocation, now).await
+    }
+
+    async fn sweep(&self, limit: usize, now: SystemTime) -> Result<usize, StoreError> {
+        self.0.sweep(limit, now).await
+    }
+}

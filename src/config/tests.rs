@@ -1,16 +1,18 @@
-//! That nothing is forgotten: every option of a builder is a key, and every key is documented.
+//! Every option of a builder is a key, and every key is documented.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
-use super::setting::{OrOff, Setting, Size};
-use super::table::Table as _;
-use super::{SessionConfig, vars};
+use serde_json::Value;
 
-/// What only a program can set.
+use super::SessionConfig;
+use super::kind::{Kind, OrOff};
+use super::settings::{KEYS, variable};
+
+/// The options that only a program can set.
 const CODE: [&str; 3] = ["clock", "on_event", "insecure_random_source"];
 
-/// What no builder has as an option: where the store is, what is around it, and secrets in files.
+/// The keys that are no option of a builder: the URL of the store, its wrappers, and files of secrets.
 const OWN: [&str; 9] = [
     "store",
     "store_url_file",
@@ -51,14 +53,14 @@ fn every_option_of_a_builder_is_a_key() {
         for option in options(source, begin) {
             match option {
                 option if CODE.contains(&option) => {}
-                // Of a cookie, whose name the layer's builder calls `cookie_name`.
+                // The option of a cookie that the layer's builder calls `cookie_name`.
                 "name" => assert!(expected.contains("cookie_name")),
                 "nist_aal1" | "nist_aal2" | "nist_aal3" => assert!(expected.contains("nist")),
                 option => drop(expected.insert(format!("{table}{option}"))),
             }
         }
     }
-    let keys: BTreeSet<_> = vars::names().into_iter().map(|(_, key)| key).collect();
+    let keys: BTreeSet<_> = KEYS.iter().map(|key| (*key).to_owned()).collect();
     assert_eq!(keys, expected);
 }
 
@@ -73,26 +75,26 @@ fn documented() -> Vec<[&'static str; 3]> {
 
 #[test]
 fn every_key_is_documented_with_unit_and_default() {
-    let keys: Vec<_> = vars::names().into_iter().map(|(_, key)| key).collect();
     let rows = documented();
-    assert_eq!(rows.iter().map(|[key, ..]| *key).collect::<Vec<_>>(), keys, "in the same order");
-    let mut root = SessionConfig::default();
+    assert_eq!(rows.iter().map(|[key, ..]| *key).collect::<Vec<_>>(), KEYS, "in the same order");
     for [key, value, default] in rows {
-        let expected = match key.split_once('.') {
-            Some((table, key)) => root.table(table).unwrap().expected(key),
-            None => root.expected(key),
-        };
-        let (word, needs_default) = match expected {
-            Duration::EXPECTED => ("duration", true),
-            OrOff::<Duration>::EXPECTED => ("duration or \"off\"", true),
-            OrOff::<usize>::EXPECTED => ("number or \"off\"", true),
-            Size::EXPECTED => ("size", true),
-            SystemTime::EXPECTED => ("time", true),
-            <bool as Setting>::EXPECTED => ("true or false", true),
-            <usize as Setting>::EXPECTED => ("number", true),
-            <String as Setting>::EXPECTED => ("text", true),
-            words if words.starts_with('"') => (words, key != "nist"),
-            _ => ("", false),
+        // No key takes null.
+        let refused = SessionConfig::default().set(key, Value::Null).unwrap_err().to_string();
+        let expected = refused.strip_prefix("expected ").unwrap();
+        let of_kinds = [
+            (Duration::expected(), "duration"),
+            (OrOff::<Duration>::expected(), "duration or \"off\""),
+            (OrOff::<usize>::expected(), "number or \"off\""),
+            (u64::expected(), "size"),
+            (SystemTime::expected(), "time"),
+            (bool::expected(), "true or false"),
+            (usize::expected(), "number"),
+            (String::expected(), "text"),
+        ];
+        let (word, needs_default) = match of_kinds.iter().find(|(of_kind, _)| of_kind == expected) {
+            Some((_, word)) => (*word, true),
+            None if expected.starts_with('"') => (expected, key != "nist"),
+            None => ("", false),
         };
         assert!(value.replace('`', "").contains(word), "{key}: {value} says nothing of {word}");
         assert!(!needs_default || !default.trim().is_empty(), "{key} has no default");
@@ -136,7 +138,6 @@ fn documented_defaults_are_those_of_the_pools() {
 
 #[test]
 fn variables_are_distinct() {
-    let names = vars::names();
-    let distinct: BTreeSet<_> = names.iter().map(|(variable, _)| variable).collect();
-    assert_eq!(distinct.len(), names.len());
+    let distinct: BTreeSet<_> = KEYS.iter().map(|key| variable("", key)).collect();
+    assert_eq!(distinct.len(), KEYS.len());
 }

@@ -1,4 +1,4 @@
-//! The cookie's options, and everything that browsers would refuse.
+//! The options of the cookie, and the check that browsers will accept it.
 
 use std::fmt::Write as _;
 
@@ -7,10 +7,10 @@ use cookie::SameSite;
 use super::SessionCookie;
 use crate::error::ConfigError;
 
-/// A longer attribute value is ignored by browsers (RFC 6265bis).
+/// Bytes of the longest attribute value: browsers ignore a longer one (RFC 6265bis).
 const ATTRIBUTE_LEN: usize = 1_024;
 
-/// Collects a cookie's name and attributes; see [`SessionCookie::builder`].
+/// A builder of a [`SessionCookie`], made by [`SessionCookie::builder`].
 ///
 /// # Examples
 ///
@@ -69,49 +69,54 @@ impl SessionCookieBuilder {
         self
     }
 
-    /// Sets the path below which the client sends the cookie; `/` by default. It is no protection between paths.
+    /// Sets the path below which the client sends the cookie; `/` by default.
+    ///
+    /// The path does not protect the cookie from pages on other paths of the host.
     pub fn path(mut self, path: impl Into<String>) -> Self {
         self.path = path.into();
         self
     }
 
-    /// Sends the cookie to a domain and all below it, instead of this host only.
+    /// Makes clients send the cookie to a domain and all its subdomains; to this host only by default.
     pub fn domain(mut self, domain: impl Into<String>) -> Self {
         self.domain = Some(domain.into());
         self
     }
 
-    /// Sets when other sites' requests carry the cookie; [`SameSite::Lax`] by default, which leaves out cross-site
-    /// `POST`s and subresources.
+    /// Sets which requests from other sites carry the cookie; [`SameSite::Lax`] by default, which excludes `POST`
+    /// requests and subresources.
     pub fn same_site(mut self, same_site: SameSite) -> Self {
         self.same_site = same_site;
         self
     }
 
-    /// Keeps the cookie apart per top-level site (CHIPS), for pages embedded in others.
+    /// Makes browsers keep a cookie of its own for each top-level site (CHIPS), for pages that are embedded in others;
+    /// off by default.
     pub fn partitioned(mut self) -> Self {
         self.partitioned = true;
         self
     }
 
-    /// Leaves out `Secure`, so that the cookie travels over plain HTTP and anyone on the way can take the session.
+    /// Omits `Secure`: the cookie travels over plain HTTP too, and anybody on the way can take over the session.
     pub fn insecure_http(mut self) -> Self {
         self.secure = false;
         self
     }
 
-    /// Leaves out `HttpOnly`, so that scripts, an injected one included, can read the token.
+    /// Omits `HttpOnly`: every script of the page, an injected one included, can read the token.
     pub fn insecure_script_access(mut self) -> Self {
         self.http_only = false;
         self
     }
 
-    /// Checks everything and renders the attributes.
+    /// Checks the options and creates the cookie.
     ///
     /// # Errors
     ///
-    /// A name that is no token, a prefix whose conditions are not met (in any case of its letters), `SameSite=None` or
-    /// `Partitioned` without `Secure`, a path or domain that could not stand in the header or over 1,024 bytes.
+    /// - The name is not a token (RFC 6265).
+    /// - The name has a prefix, in upper or lower case, whose conditions are not met.
+    /// - `SameSite=None` or `Partitioned` stands without `Secure`.
+    /// - The path or the domain has more than 1,024 bytes, or a character that the header cannot hold.
     pub fn build(self) -> Result<SessionCookie, ConfigError> {
         let name = self.name.unwrap_or_else(|| if self.secure { "__Host-sid" } else { "sid" }.into());
         if name.is_empty() || name.len() > ATTRIBUTE_LEN || !name.bytes().all(is_token) {
@@ -160,7 +165,7 @@ impl SessionCookieBuilder {
     }
 }
 
-/// A token character of RFC 9110, which RFC 6265 names cookies with.
+/// Returns whether a byte is a token character of RFC 9110. RFC 6265 allows these in the names of cookies.
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

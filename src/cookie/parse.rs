@@ -1,76 +1,18 @@
-//! Tokens out of `Cookie` headers: one pass over the bytes, bounded whatever the client sends.
+//! Tokens out of the headers of a request, in one pass over the bytes, with a bound on the work whatever the client
+//! sends.
 
 use std::ops::ControlFlow;
 
-use http::header::{COOKIE, HeaderMap, HeaderName};
+use http::header::{HeaderMap, HeaderName};
 
-use crate::token::{SessionToken, TokenShape, is_plain};
+use super::candidates::Candidates;
+#[cfg(any(test, feature = "import"))]
+use super::candidates::MAX_CANDIDATES;
+use super::chunks::{Chunks, suffixes};
+use super::pairs::{each_pair, trim, value_of};
+use crate::token::{SessionToken, TokenShape};
 
-/// How many well-formed tokens are tried.
-const MAX_CANDIDATES: usize = 4;
-
-/// What follows the name for each chunk.
-pub(super) const SUFFIXES: [&str; 3] = ["", ".1", ".2"];
-
-/// The tokens to try, in order.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Candidates {
-    first: Option<SessionToken>,
-    // Apart, since there is hardly ever another.
-    others: Vec<SessionToken>,
-    /// Whether something under our name was no token.
-    is_malformed: bool,
-}
-
-impl Candidates {
-    #[inline]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.first.is_none()
-    }
-
-    #[inline]
-    pub(crate) fn is_malformed(&self) -> bool {
-        self.is_malformed
-    }
-
-    #[inline]
-    fn is_full(&self) -> bool {
-        self.others.len() == MAX_CANDIDATES - 1
-    }
-
-    /// Adds a token; one that is there already takes no second place.
-    #[inline]
-    fn push(&mut self, token: SessionToken) {
-        match &self.first {
-            None => self.first = Some(token),
-            Some(first) if *first == token || self.others.contains(&token) => {}
-            Some(_) => self.others.push(token),
-        }
-    }
-
-    #[inline]
-    pub(crate) fn get(&self, at: usize) -> Option<&SessionToken> {
-        match at.checked_sub(1) {
-            None => self.first.as_ref(),
-            Some(at) => self.others.get(at),
-        }
-    }
-
-    /// Takes one out; which the others are then is not said.
-    #[inline]
-    pub(crate) fn take(&mut self, at: usize) -> Option<SessionToken> {
-        match at.checked_sub(1) {
-            None => self.first.take(),
-            Some(at) => (at < self.others.len()).then(|| self.others.swap_remove(at)),
-        }
-    }
-
-    pub(crate) fn into_iter(self) -> impl Iterator<Item = SessionToken> {
-        self.first.into_iter().chain(self.others)
-    }
-}
-
-/// The tokens of a header of its own, which proxies may have joined to one line.
+/// Returns the tokens in the layer's own header. A proxy may have joined several such headers with commas.
 pub(crate) fn header_candidates(name: &HeaderName, request: &HeaderMap, shape: TokenShape) -> Candidates {
     let mut found = Candidates::default();
     for value in request.get_all(name).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b',')) {
@@ -80,7 +22,7 @@ pub(crate) fn header_candidates(name: &HeaderName, request: &HeaderMap, shape: T
         let value = trim(value);
         match SessionToken::parse(value, shape) {
             Some(token) => found.push(token),
-            // Empty says that there is none yet.
+            // A client without a token sends an empty value.
             None => found.is_malformed |= !value.is_empty(),
         }
     }
@@ -93,13 +35,14 @@ pub(crate) fn header_candidates(name: &HeaderName, request: &HeaderMap, shape: T
     found
 }
 
+/// Returns the tokens in the cookies of this name.
 #[inline]
 pub(super) fn candidates(name: &str, request: &HeaderMap, shape: TokenShape) -> Candidates {
     let mut found = Candidates::default();
     let most = suffixes(shape).len();
     let mut chunks = (most > 1).then(|| Chunks::collect(name, request, shape));
     let _ = each_pair(request, |pair| {
-        // Most pairs are somebody else's: look at nothing but the name.
+        // Most pairs belong to other cookies: look at the name alone.
         let Some(value) = value_of(pair, name) else { return ControlFlow::Continue(()) };
         let token = match (&mut chunks, value) {
             (Some(chunks), _) if chunks.joined.contains(&value) => return ControlFlow::Continue(()),
@@ -118,7 +61,7 @@ pub(super) fn candidates(name: &str, request: &HeaderMap, shape: TokenShape) -> 
         if found.is_full() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     if found.is_malformed {
-        // One line a request, however many pairs it has.
+        // One line for a request, however many malformed pairs it has.
         tracing::debug!(
             name: "session.cookie.malformed",
             cookie = name, "a request came with a malformed session cookie"
@@ -127,7 +70,8 @@ pub(super) fn candidates(name: &str, request: &HeaderMap, shape: TokenShape) -> 
     found
 }
 
-/// What a request has under the name of a cookie that is not ours: the first few, each once.
+/// Returns the values that a request has under the name of another cookie: at most four, each once.
+#[cfg(feature = "import")]
 pub(crate) fn values<'a>(name: &str, request: &'a HeaderMap) -> Vec<&'a str> {
     let mut found = Vec::new();
     let _ = each_pair(request, |pair| {
@@ -142,112 +86,11 @@ pub(crate) fn values<'a>(name: &str, request: &'a HeaderMap) -> Vec<&'a str> {
     found
 }
 
-/// The value of a pair of this name.
-#[inline]
-fn value_of<'a>(pair: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    pair.strip_prefix(name.as_bytes()).and_then(|rest| trim(rest).strip_prefix(b"=")).map(trim)
-}
-
-/// The suffixes of all cookies that a store's text may be spread over.
-pub(super) fn suffixes(shape: TokenShape) -> &'static [&'static str] {
-    match shape {
-        TokenShape::Random => &SUFFIXES[..1],
-        TokenShape::Sealed { max_chunks, .. } => &SUFFIXES[..usize::from(max_chunks).clamp(1, 3)],
-    }
-}
-
-/// Shows all `;`-separated pairs of all `Cookie` headers, without the white space around them, until it is told to stop.
-#[inline]
-fn each_pair<'a>(request: &'a HeaderMap, mut look: impl FnMut(&'a [u8]) -> ControlFlow<()>) -> ControlFlow<()> {
-    for header in request.get_all(COOKIE) {
-        let mut rest = header.as_bytes();
-        while let Some(end) = memchr::memchr(b';', rest) {
-            look(trim(&rest[..end]))?;
-            rest = &rest[end + 1..];
-        }
-        look(trim(rest))?;
-    }
-    ControlFlow::Continue(())
-}
-
-/// Only SP and HTAB count as white space (RFC 6265bis); other kinds in names have hidden cookies before.
-#[inline]
-fn trim(mut bytes: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
-        bytes = rest;
-    }
-    bytes
-}
-
-/// The second and later chunks of a request.
-struct Chunks<'a> {
-    pieces: [Option<&'a [u8]>; 3],
-    max_len: usize,
-    /// The values of first cookies that made a text: at most as many as there are candidates.
-    joined: Vec<&'a [u8]>,
-    /// Whether there is a chunk that could belong to no set: a number out of range, a leading zero, a second one.
-    strange: bool,
-}
-
-impl<'a> Chunks<'a> {
-    /// What a larger number of chunks has left behind is none of these.
-    fn collect(name: &str, request: &'a HeaderMap, shape: TokenShape) -> Self {
-        let (max_len, most) = match shape {
-            TokenShape::Random => (0, 1),
-            TokenShape::Sealed { max_len, max_chunks } => (max_len, max_chunks),
-        };
-        let mut chunks = Self { pieces: [None; 3], max_len, joined: Vec::new(), strange: false };
-        let _ = each_pair(request, |pair| {
-            if let Some(rest) = pair.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b".")) {
-                chunks.add(rest, most);
-            }
-            ControlFlow::Continue(())
-        });
-        chunks
-    }
-
-    /// Adds a chunk, of which what follows the dot is known.
-    fn add(&mut self, rest: &'a [u8], most: u8) {
-        let Some(at) = rest.iter().position(|byte| *byte == b'=') else { return };
-        if let [b' ' | b'\t', ..] = rest {
-            // Inside a name, white space makes it another.
-            return;
-        }
-        let (number, value) = (trim(&rest[..at]), trim(&rest[at + 1..]));
-        let slot = match number {
-            b"1" => &mut self.pieces[1],
-            b"2" if most > 2 => &mut self.pieces[2],
-            b"2" => return,
-            _ => {
-                self.strange |= !number.is_empty() && number.iter().all(u8::is_ascii_digit);
-                return;
-            }
-        };
-        self.strange |= slot.replace(value).is_some() || !is_plain(value);
-    }
-
-    /// Whether a set of so many chunks is all there is.
-    fn is_exactly(&self, count: usize) -> bool {
-        !self.strange && (1..3).all(|chunk| self.pieces[chunk].is_some() == (chunk < count))
-    }
-
-    /// Joins a set. Thousands of first cookies may come with long pieces: nothing is copied that is no text.
-    fn join(&self, count: usize, first: &[u8]) -> Option<Vec<u8>> {
-        let len = self.pieces.iter().flatten().fold(first.len(), |len, piece| len.saturating_add(piece.len()));
-        if !self.is_exactly(count) || len > self.max_len || !is_plain(first) {
-            return None;
-        }
-        let mut text = Vec::with_capacity(len);
-        text.extend_from_slice(first);
-        self.pieces.iter().flatten().for_each(|piece| text.extend_from_slice(piece));
-        Some(text)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use http::HeaderValue;
+    use http::header::COOKIE;
 
     const A: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     const B: &str = "BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB";

@@ -1,13 +1,13 @@
-//! What is refused when a layer or a store is built.
+//! The error of options that cannot work.
 
 use std::fmt;
 use std::time::Duration;
 
-use crate::builder::ABSOLUTE;
+use crate::lifetime::ABSOLUTE;
 
-/// A combination of options that cannot work, found when a layer, cookie or store is built.
+/// The reason why a layer, a cookie or a store could not be built: an option, or several together, that cannot work.
 ///
-/// Each names the option, the value it had and what would be right.
+/// Each message names the option, its value and the values that would be valid.
 ///
 /// # Examples
 ///
@@ -27,7 +27,7 @@ pub enum ConfigError {
     HostPrefix {
         /// The name.
         name: String,
-        /// What contradicts it.
+        /// The option that contradicts the prefix.
         conflict: &'static str,
     },
     /// `__Secure-` needs `Secure`.
@@ -55,15 +55,15 @@ pub enum ConfigError {
     },
     /// The age at which tokens are replaced is less than 60 seconds or longer than the absolute timeout.
     RenewAfter(Duration),
-    /// The header for tokens has no valid name, or one that means something else to HTTP, gRPC or the layer.
+    /// The name of the header for tokens is invalid, or HTTP, gRPC or the layer uses it for something else.
     TokenHeader(String),
     /// The store timeout is zero.
     StoreTimeout,
     /// The largest record is zero bytes.
     MaxRecordBytes,
-    /// An owner may have no session at all.
+    /// The number of sessions that an owner may have is zero.
     MaxSessionsPerOwner,
-    /// A key has fewer than 32 bytes; holds how many it had.
+    /// A key has fewer than 32 bytes; holds their number.
     ShortKey(usize),
     /// A key is all zeros.
     ZeroKey,
@@ -73,58 +73,59 @@ pub enum ConfigError {
     MaxChunks(u8),
     /// A bound of a store is zero; holds the option's name.
     ZeroBound(&'static str),
-    /// A store whose token is the session itself was given where only one on the server will do; holds what it was for.
+    /// A client-side store was given for a purpose that needs a server-side store; holds the purpose.
     ClientSideStore(&'static str),
     /// The prefix of a store's keys is not 1 to 64 ASCII letters, digits and `:._-/`.
     KeyPrefix(String),
-    /// The URL of a Redis server cannot be understood; holds the reason, and nothing of the URL.
+    /// The URL of a Redis server is invalid; holds the reason, and nothing of the URL.
     RedisUrl(String),
     /// The store's directory cannot be used.
     Directory {
         /// The directory.
         path: std::path::PathBuf,
-        /// What the operating system said.
+        /// The reason that the operating system gave.
         reason: String,
     },
     /// The table's name is not made of 1 to 48 ASCII letters, digits and `_`, begins with a digit, or with `sqlite_`.
     TableName(String),
     /// A configuration names no store.
     NoStore,
-    /// A configuration names a store that there is not; holds its scheme, and nothing of what follows, which may be a secret.
+    /// A configuration names an unknown store; holds the scheme, and nothing of the rest, which may be a secret.
     UnknownStore(String),
-    /// A configuration asks for what this program was built without.
+    /// A configuration names a store or a wrapper that this program was built without.
     FeatureOff {
         /// The store or wrapper, without secrets.
         what: String,
-        /// The feature of this crate to turn on.
+        /// The feature of this crate that adds it.
         feature: &'static str,
     },
     /// The store that a configuration names could not be opened.
     Unreachable {
         /// The store, without secrets.
         store: String,
-        /// What it said, without secrets.
+        /// The reason that the store gave, without secrets.
         reason: String,
     },
-    /// A value of a configuration that cannot be used.
+    /// A value of a configuration is invalid.
     Setting {
         /// The key in the file, or the environment variable.
         name: String,
-        /// What is wrong with it and what would be right; a secret is not repeated.
+        /// The fault, and the values that would be valid. A secret is not repeated.
         reason: String,
     },
-    /// An environment variable has the prefix of a configuration and stands for no key.
+    /// An environment variable has the prefix of a configuration but is the name of no key.
     UnknownVariable {
         /// The variable.
         name: String,
-        /// The variable that may have been meant.
+        /// The known variable with the most similar name.
         nearest: Option<String>,
     },
-    /// What cannot work was set by environment variables, or names a store elsewhere than in the key `store`.
+    /// Environment variables set options that cannot work, or a place other than the key `store` names a store that
+    /// cannot.
     SetBy {
         /// The variables, the key or the file.
         by: String,
-        /// What is wrong.
+        /// The error itself.
         error: Box<ConfigError>,
     },
 }
@@ -181,20 +182,21 @@ impl fmt::Display for ConfigError {
             Self::TokenHeader(name) => {
                 write!(
                     f,
-                    "token_header {name:?}: expected the name of a header of its own, not reserved and without \"-bin\""
+                    "token_header {name:?}: expected the name of a header without another use, not reserved and \
+                     without \"-bin\""
                 )
             }
             Self::StoreTimeout => f.write_str("store_timeout 0: expected more than zero"),
             Self::MaxRecordBytes => f.write_str("max_record_bytes 0: expected at least 1"),
             Self::MaxSessionsPerOwner => f.write_str("max_sessions_per_owner 0: expected at least 1"),
-            Self::ShortKey(is) => write!(f, "key of {is} bytes: expected at least 32 random ones"),
+            Self::ShortKey(is) => write!(f, "key of {is} bytes: expected at least 32 random bytes"),
             Self::ZeroKey => f.write_str("key of zeros only: expected at least 32 random bytes"),
-            Self::NoKey => f.write_str("no key: expected at least one of at least 32 random bytes"),
+            Self::NoKey => f.write_str("no key: expected at least one, of at least 32 random bytes"),
             Self::MaxChunks(is) => write!(f, "max_chunks {is}: expected 1, 2 or 3"),
             Self::ZeroBound(option) => write!(f, "{option} 0: expected at least 1"),
             Self::ClientSideStore(of) => {
-                write!(f, "{of} with a store whose token is the session itself: expected a store on the server")?;
-                if *of == "Sealed" { f.write_str(", since cookies are sealed in any case") } else { Ok(()) }
+                write!(f, "{of} with a store whose token is the session itself: expected a server-side store")?;
+                if *of == "Sealed" { f.write_str(", since its cookies are sealed in any case") } else { Ok(()) }
             }
             Self::KeyPrefix(prefix) => {
                 write!(f, "prefix {:?}: expected 1 to 64 ASCII letters, digits and `:._-/`", shorten(prefix))
@@ -237,7 +239,7 @@ impl std::error::Error for ConfigError {}
 
 #[cfg(feature = "config")]
 impl ConfigError {
-    /// The options that it is about, without their tables; none where it names what has set them.
+    /// Returns the options that the error is about, without their tables; none if the error names their source itself.
     pub(crate) fn options(&self) -> Vec<&'static str> {
         match self {
             Self::CookieName(_) => vec!["cookie_name"],
@@ -278,7 +280,8 @@ impl ConfigError {
     }
 }
 
-/// How a store is written, each that is in this program; those that are not are named.
+/// The forms in which a configuration names the stores of this program, and the names of the stores that it was built
+/// without.
 pub(crate) struct Stores;
 
 impl fmt::Display for Stores {
@@ -302,7 +305,7 @@ impl fmt::Display for Stores {
     }
 }
 
-/// A duration as a configuration has it, in the largest unit that leaves no rest.
+/// A duration in the form that a configuration has, in the largest unit that leaves no rest.
 struct Written(Duration);
 
 impl fmt::Display for Written {
@@ -317,7 +320,7 @@ impl fmt::Display for Written {
     }
 }
 
-/// The start of a value that may be very long.
+/// Returns the first 60 bytes or fewer of a value, which may be very long.
 fn shorten(text: &str) -> &str {
     let end = (0..=60.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
     &text[..end.unwrap_or(0)]

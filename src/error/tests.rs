@@ -1,4 +1,4 @@
-//! What each cause answers, and that its message reads as those of the standard library do.
+//! The answers of each kind of error to the questions, and the form of the messages: that of the standard library.
 
 use super::*;
 
@@ -44,7 +44,7 @@ macro_rules! every {
     }};
 }
 
-/// Each kind, the question that it affirms, and whether something is behind it.
+/// A kind, the question that it affirms, and whether it has a source.
 struct Row(Kind, &'static str, bool);
 
 impl Row {
@@ -68,7 +68,7 @@ fn kinds() -> Vec<Row> {
             Row(Kind::TooLarge { actual: 2, allowed: 1, largest: None }, "too_large", false),
             Row(Kind::TooLarge { actual: 2, allowed: 1, largest: largest() }, "too_large", false),
         ],
-        // Mistakes of the program, like no others, are denied by all.
+        // A mistake of the program affirms no question.
         Kind::Entangled => [Row(Kind::Entangled, "nothing", false)],
         Kind::IdleTimeout { .. } => [Row(Kind::IdleTimeout { asked: second, longest: second }, "idle_timeout", false)],
         Kind::Gone => [Row(Kind::Gone, "gone", false)],
@@ -155,7 +155,8 @@ fn config_errors() -> Vec<ConfigError> {
     }
 }
 
-/// A fragment that can stand after `error: ` and before `, since …`: one line, lower case, without a full stop at its end.
+/// A fragment that can stand after `error: ` and before `, since …`: one line, lower case, without a full stop at its
+/// end.
 fn is_fragment(text: &str) -> bool {
     let mut first = text.chars();
     let (first, second) = (first.next(), first.next());
@@ -185,7 +186,7 @@ fn every_message_is_a_fragment_of_one_line() {
 fn each_message_of_the_configuration_says_what_would_be_right() {
     let mut said: Vec<_> = config_errors().iter().map(ToString::to_string).collect();
     for text in &said {
-        // Only what is beyond the configuration has no better value.
+        // Only a failure outside the configuration names no valid value.
         let says = ["expected", " needs ", "without the feature", "the nearest is", "connection refused"];
         assert!(says.iter().any(|word| text.contains(word)), "{text:?}");
     }

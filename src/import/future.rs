@@ -20,8 +20,8 @@ pin_project! {
     ///
     /// # Cancel safety
     ///
-    /// Dropped while it imports, it leaves nothing, or a session whose token nobody has and which ends by its timeouts. The
-    /// old cookie stays with the client.
+    /// A future that is dropped during the import leaves nothing, or a session whose token nobody has and which ends by
+    /// its timeouts. The old cookie stays with the client.
     pub struct ImportFuture<S, ReqBody>
     where
         S: Service<Request<ReqBody>>,
@@ -34,11 +34,11 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<F, W, R> {
-        // The old cookie is read and the session stored; the inner service and the request wait.
+        // The old cookie is read and the session stored, while the inner service and the request wait.
         Import { importing: Boxed<Result<bool, Error>>, waiting: Option<Box<W>> },
         // The inner service answers.
         Inner { #[pin] running: F, removal: Removal },
-        // The layer itself answers.
+        // This layer answers.
         Refused { answer: Option<R> },
     }
 }
@@ -50,14 +50,14 @@ struct Waiting<S, ReqBody> {
     protocol: Protocol,
 }
 
-/// Whether the response removes the old cookie.
+/// The case in which the response removes the old cookie.
 pub(super) enum Removal {
     Never,
-    /// The session was imported: its layer sees to the caches.
+    /// The session was imported. The session layer sets the headers for caches.
     Due(HeaderValue),
-    /// There is a session of ours already.
+    /// The client has a live session already.
     Leftover(HeaderValue, Arc<Shared>),
-    /// There may be, if anybody asks for it.
+    /// The client has a live session if a lazy load finds one.
     IfLive(HeaderValue, LazySession),
 }
 
@@ -85,7 +85,7 @@ impl Removal {
                 return;
             }
             if shared.cache_headers == CacheHeaders::Automatic {
-                // A cache would remove the cookies of others with it.
+                // A cache would send the removal to other clients too.
                 respond::forbid_storing(response.headers_mut());
             }
         }
@@ -93,7 +93,7 @@ impl Removal {
     }
 }
 
-/// Whether the client came with a live session, which the handler may have ended.
+/// Returns whether the client came with a live session. The handler may have ended it.
 fn was_live(session: &Session) -> bool {
     let state = session.cell().lock();
     state.stored.record().is_some() || matches!(state.cookie, CookieAction::Remove)

@@ -1,4 +1,4 @@
-//! What was read out of another library's session.
+//! The contents of another library's session.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,7 +13,7 @@ use crate::error::{Error, Kind};
 use crate::record::Entry;
 use crate::session::{decode, encode};
 
-/// What an [`ImportLayer`](crate::ImportLayer) makes a session of.
+/// The contents of another library's session, out of which an [`ImportLayer`](crate::ImportLayer) makes a session.
 ///
 /// # Examples
 ///
@@ -22,7 +22,7 @@ use crate::session::{decode, encode};
 /// use tower_session_layer::{Error, Imported};
 ///
 /// let mut session = Imported::from_json(r#"{"user": 17, "cart": {"mug": 2}, "cookie": {"path": "/"}}"#).unwrap();
-/// session.remove("cookie"); // what the old library kept for itself
+/// session.remove("cookie"); // the old library's own member
 /// if let Some(user) = session.get::<u64>("user")? {
 ///     session.sign_in(&user.to_string(), SystemTime::UNIX_EPOCH)?;
 /// }
@@ -39,14 +39,14 @@ pub struct Imported {
 }
 
 impl Imported {
-    /// Begins with nothing.
+    /// Creates an empty session.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Makes values of the members of a JSON object; `None` where the text is none.
+    /// Creates a session whose values are the members of a JSON object; `None` if the text is not a JSON object.
     ///
-    /// Members are kept as they are written, and not looked into.
+    /// The members are kept as text and not parsed further.
     pub fn from_json(object: &str) -> Option<Self> {
         let members: BTreeMap<String, Box<RawValue>> = serde_json::from_str(object).ok()?;
         let is_long = |key: &String| u32::try_from(key.len()).is_err();
@@ -79,12 +79,12 @@ impl Imported {
         Ok(())
     }
 
-    /// Removes a key and tells whether it was there.
+    /// Removes a key. Returns whether the session had it.
     pub fn remove(&mut self, key: &str) -> bool {
         self.values.remove(key).is_some()
     }
 
-    /// Leaves a value for [`Session::take_flash`](crate::Session::take_flash).
+    /// Sets a flash value, which [`Session::take_flash`](crate::Session::take_flash) returns.
     ///
     /// # Errors
     ///
@@ -94,15 +94,17 @@ impl Imported {
         Ok(())
     }
 
-    /// Makes `owner` the session's, who signed in at `since`; the Unix epoch where nobody knows. It is never
-    /// `SystemTime::now()`: a revocation refuses what is older than itself. A time to come counts as unknown.
+    /// Sets the owner of the session and the time `since` at which the owner signed in.
     ///
-    /// That is what [`Session::signed_in_at`](crate::Session::signed_in_at) will say, so that an old cookie passes for no
-    /// recent sign-in.
+    /// Use the Unix epoch if that time is unknown, and never `SystemTime::now()`: a revocation refuses sign-ins that
+    /// are older than itself. A future time counts as unknown.
+    ///
+    /// [`Session::signed_in_at`](crate::Session::signed_in_at) returns this time, so that an old cookie does not pass
+    /// for a recent sign-in.
     ///
     /// # Errors
     ///
-    /// An empty `owner` ([`Error::is_no_owner`]).
+    /// `owner` is empty ([`Error::is_no_owner`]).
     pub fn sign_in(&mut self, owner: &str, since: SystemTime) -> Result<(), Error> {
         if owner.is_empty() {
             return Err(Kind::NoOwner.into());
@@ -111,7 +113,7 @@ impl Imported {
         Ok(())
     }
 
-    /// Makes flash values of those whose keys are marked as such.
+    /// Turns the values for whose keys `name` returns a name into flash values of that name.
     pub(super) fn split_flash<'k>(mut self, name: impl Fn(&str) -> Option<&str> + 'k) -> Self {
         let marked: Vec<_> = self.values.keys().filter(|key| name(key).is_some()).cloned().collect();
         for key in marked {
@@ -122,7 +124,7 @@ impl Imported {
         self
     }
 
-    /// Values, flash values, and the owner with the time of the sign-in in microseconds.
+    /// Returns the values, the flash values, and the owner with the time of the sign-in in microseconds.
     pub(super) fn into_parts(self) -> (Vec<Entry>, Vec<Entry>, Option<(Arc<str>, u64)>) {
         (self.values.into_values().collect(), self.flash.into_values().collect(), self.owner)
     }

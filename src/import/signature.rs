@@ -1,4 +1,4 @@
-//! Cookies that Node's `cookie-signature` has signed: those of Remix and Express.
+//! The signed cookies of Remix and Express.
 
 use std::fmt;
 
@@ -7,16 +7,17 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use hkdf::hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-use super::Imported;
+use super::imported::Imported;
 use crate::error::ConfigError;
 
 const TAG_LEN: usize = 32;
 
-/// Verifies cookies that Node's `cookie-signature` has signed, to [import](crate::ImportLayer) what they stand for.
+/// A verifier of cookies that Node's `cookie-signature` has signed, for the [import](crate::ImportLayer) of their
+/// sessions.
 ///
-/// The format is the text, a dot, and the HMAC-SHA256 of the text in base64 without padding. What is not signed by one of the
-/// secrets is refused; they are compared in constant time. A cookie tells neither when it was made nor for which
-/// name: it is good for as long as its secret is.
+/// The format is the text, a dot, and the HMAC-SHA256 of the text in base64 without padding. A cookie that none of the
+/// secrets has signed is refused; the comparison takes constant time. A signed cookie contains neither its time nor its
+/// name, so it is valid as long as its secret is accepted.
 ///
 /// # Examples
 ///
@@ -37,18 +38,19 @@ const TAG_LEN: usize = 32;
 /// ```
 #[derive(Clone)]
 pub struct CookieSignature {
-    /// HMACs that have taken in their keys.
+    /// One HMAC for each secret, with the key already processed.
     keyed: Vec<Hmac<Sha256>>,
 }
 
 impl CookieSignature {
-    /// Accepts what one of these secrets has signed.
+    /// Creates a verifier that accepts the signatures of these secrets.
     ///
-    /// They are taken over from the old application, which is why they may be shorter than a key of this crate.
+    /// The secrets come from the old application, so they may be shorter than a key of this crate.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::NoKey`] without a secret, [`ConfigError::ShortKey`] where one is empty: anybody can sign with that.
+    /// - [`ConfigError::NoKey`]: there is no secret.
+    /// - [`ConfigError::ShortKey`]: a secret is empty, with which anybody can sign.
     pub fn new(secrets: impl IntoIterator<Item: AsRef<[u8]>>) -> Result<Self, ConfigError> {
         let keyed = secrets.into_iter().map(|secret| match secret.as_ref() {
             [] => Err(ConfigError::ShortKey(0)),
@@ -58,9 +60,9 @@ impl CookieSignature {
         if keyed.is_empty() { Err(ConfigError::NoKey) } else { Ok(Self { keyed }) }
     }
 
-    /// Returns the signed text of a cookie's value; `None` where it is not signed or forged.
+    /// Returns the signed text of a cookie's value; `None` if the value is unsigned or forged.
     ///
-    /// The value is that of the header, percent-encoded or not.
+    /// The value may be percent-encoded, as it is in the header.
     pub fn verify(&self, cookie: &str) -> Option<String> {
         let mut signed = percent_decoded(cookie)?;
         let dot = signed.rfind('.')?;
@@ -72,18 +74,18 @@ impl CookieSignature {
 
     /// Returns the session's id out of a cookie of `express-session`: `s:`, the id, and its signature.
     ///
-    /// It is the key in the old store; the row there is a JSON object, whose member `cookie` is Express's own
-    /// ([`Imported::from_json`]).
+    /// The id is the key of the session in the old store. The row there is a JSON object for [`Imported::from_json`],
+    /// whose member `cookie` is Express's own.
     pub fn express_session_id(&self, cookie: &str) -> Option<String> {
         let decoded = percent_decoded(cookie)?;
         let (id, tag) = decoded.strip_prefix("s:")?.rsplit_once('.')?;
         (!id.is_empty() && self.is_signed(id, tag)).then(|| id.to_owned())
     }
 
-    /// Returns the session out of a cookie of Remix's or React Router's `createCookieSessionStorage`, which Hydrogen uses
-    /// too: base64 of a JSON object, and its signature.
+    /// Returns the session out of a cookie of Remix's or React Router's `createCookieSessionStorage`, which Hydrogen
+    /// uses too: base64 of a JSON object, and its signature.
     ///
-    /// What was left by `session.flash` is a flash value here.
+    /// The values that `session.flash` has set become flash values.
     pub fn remix_session(&self, cookie: &str) -> Option<Imported> {
         let json = STANDARD.decode(self.verify(cookie)?).ok()?;
         let imported = Imported::from_json(str::from_utf8(&json).ok()?)?;
@@ -109,7 +111,7 @@ fn keyed(secret: &[u8]) -> Hmac<Sha256> {
     Hmac::new_from_slice(secret).expect("HMAC takes keys of any length")
 }
 
-/// Undoes what JavaScript's `encodeURIComponent` does; `None` for what it never writes.
+/// Decodes a text that JavaScript's `encodeURIComponent` has encoded; `None` for a text that it never writes.
 fn percent_decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();

@@ -1,4 +1,6 @@
-//! The bytes of a record, pinned by a test: a format number, fixed-width fields, then length-prefixed keys and JSON.
+//! The bytes of a record: a format number, fields of fixed width, then keys and JSON, each with its length in front.
+//!
+//! A test pins them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,47 +8,51 @@ use std::time::SystemTime;
 
 use serde_core::de::IgnoredAny;
 
-use super::{CSRF_LEN, Entry, Record, SessionHandle, Tombstone, Values, Version};
+use super::{CSRF_LEN, Entry, Record, SessionHandle, Values, Version};
 use crate::clock::micros;
-use crate::store::Loaded;
 
-/// The number that every encoded record begins with.
+/// The first byte of every encoded record.
 const FORMAT: u8 = 1;
 
-/// What an empty record takes: format, four times, handle, CSRF secret, flags, age at its renewal and two counts. That age
-/// is written only where there is one, but counts always, so that no session outgrows its bound by being renewed.
+/// Bytes of an empty record: format, four times, handle, CSRF secret, flags, age at the last renewal and two counts.
+///
+/// The age is written only if there is one, but always counted, so that no session outgrows its bound by a renewal.
 pub(super) const FIXED_LEN: usize = 1 + 4 * 8 + 16 + CSRF_LEN + 1 + RENEWED_LEN + 2 * 4;
 pub(crate) const RENEWED_LEN: usize = 4;
 
-/// The CSRF secret was handed out.
+/// The flag of a session whose CSRF secret the program has taken.
 const PINNED: u8 = 1;
-/// The age at the last renewal follows.
+/// The flag of a record in which the age at the last renewal follows.
 const RENEWED: u8 = 2;
 
-/// What a store keeps beside the encoded bytes, in columns, fields or a header of fixed width.
+/// The part of a record that a store keeps beside the encoded bytes, in columns, fields or a header of fixed width.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Head {
     /// The version; `None` for a tombstone.
     pub version: Option<Version>,
-    /// When what is stored ends.
+    /// The time at which the record or tombstone ends.
     pub deadline: SystemTime,
-    /// When it was last written or touched.
+    /// The time at which it was last written or touched.
     pub seen: SystemTime,
-    /// Who signed in.
+    /// The name of the owner; `None` if nobody has signed in.
     pub owner: Option<Arc<str>>,
 }
 
 impl Head {
-    /// Puts together what a store kept beside the bytes.
+    /// Creates a head of the parts that a store keeps.
     pub fn new(version: Option<Version>, deadline: SystemTime, seen: SystemTime, owner: Option<Arc<str>>) -> Self {
         Self { version, deadline, seen, owner }
     }
 }
 
-/// Why stored bytes are no record: corrupt, cut off, or of a newer format.
+/// The reason why stored bytes are not a record: they are corrupt, cut off, or of a newer format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecodeError(pub(crate) &'static str);
+
+impl DecodeError {
+    pub(super) const CUT_OFF: Self = Self("cut off");
+}
 
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -57,7 +63,7 @@ impl fmt::Display for DecodeError {
 impl std::error::Error for DecodeError {}
 
 impl Record {
-    /// Writes all but the [`Head`] as bytes: big-endian, times and durations in microseconds.
+    /// Writes everything but the [`Head`] as bytes: big-endian, times and durations in microseconds.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.encoded_len());
         out.push(FORMAT);
@@ -83,27 +89,28 @@ impl Record {
         out
     }
 
-    /// Reads what [`encode`](Self::encode) wrote.
+    /// Reads the bytes that [`encode`](Self::encode) wrote.
     ///
     /// # Errors
     ///
-    /// Bytes that are not exactly a record of this format. No input panics, and none makes it reserve more memory than
-    /// the input itself takes a few times over.
+    /// The bytes are not exactly a record of this format. No input causes a panic, or an allocation of more than a few
+    /// times its own size.
     pub fn decode(head: Head, body: &[u8]) -> Result<Self, DecodeError> {
         let mut rest = body;
-        let [format] = take(&mut rest)?;
+        let [format] = take(&mut rest).ok_or(DecodeError::CUT_OFF)?;
         if format != FORMAT {
             return Err(DecodeError("unknown format"));
         }
-        let mut number = || take(&mut rest).map(u64::from_be_bytes);
+        let mut number = || take(&mut rest).map(u64::from_be_bytes).ok_or(DecodeError::CUT_OFF);
         let (created, absolute, idle, signed_in) = (number()?, number()?, number()?, number()?);
-        let handle = SessionHandle::from_bytes(take(&mut rest)?);
-        let csrf = take(&mut rest)?;
-        let [flags] = take(&mut rest)?;
+        let handle = SessionHandle::from_bytes(take(&mut rest).ok_or(DecodeError::CUT_OFF)?);
+        let csrf = take(&mut rest).ok_or(DecodeError::CUT_OFF)?;
+        let [flags] = take(&mut rest).ok_or(DecodeError::CUT_OFF)?;
         if flags & !(PINNED | RENEWED) != 0 {
             return Err(DecodeError("impossible flag"));
         }
-        let renewed = if flags & RENEWED == 0 { 0 } else { u32::from_be_bytes(take(&mut rest)?) };
+        let renewed =
+            if flags & RENEWED == 0 { 0 } else { u32::from_be_bytes(take(&mut rest).ok_or(DecodeError::CUT_OFF)?) };
         if renewed == 0 && flags & RENEWED != 0 {
             return Err(DecodeError("impossible age"));
         }
@@ -130,52 +137,32 @@ impl Record {
     }
 }
 
-impl Loaded {
-    /// Reads what [`Record::encode`] or [`Tombstone::encode`] wrote; what ends at or before `now` is absent.
-    ///
-    /// # Errors
-    ///
-    /// Bytes that are neither. A store reports that with a warning and answers [`Loaded::Absent`].
-    pub fn decode(head: Head, body: &[u8], now: SystemTime) -> Result<Self, DecodeError> {
-        if head.deadline <= now {
-            return Ok(Self::Absent);
-        }
-        match head.version {
-            Some(_) => Record::decode(head, body).map(|record| Self::Live(record.into())),
-            None => Tombstone::decode(head.deadline, body).map(Self::Tombstone),
-        }
-    }
-}
-
 fn write_len(out: &mut Vec<u8>, len: usize) {
-    // A record is bounded far below 4 GiB when it is changed; a longer one would be refused on reading.
+    // A change bounds the record far below 4 GiB, and reading refuses a longer one.
     out.extend_from_slice(&u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes());
 }
 
-pub(super) fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], DecodeError> {
-    let (front, back) = rest.split_first_chunk().ok_or(DecodeError("cut off"))?;
-    *rest = back;
-    Ok(*front)
-}
-
-fn take_text<'a>(rest: &mut &'a [u8], len: usize) -> Result<&'a str, DecodeError> {
-    let (front, back) = rest.split_at_checked(len).ok_or(DecodeError("cut off"))?;
-    *rest = back;
-    str::from_utf8(front).map_err(|_| DecodeError("not UTF-8"))
+/// Takes the first `N` bytes off; `None` if there are fewer.
+fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    rest.split_off(..N)?.try_into().ok()
 }
 
 fn read_len(rest: &mut &[u8]) -> Result<usize, DecodeError> {
-    let len = u32::from_be_bytes(take(rest)?);
+    let len = u32::from_be_bytes(take(rest).ok_or(DecodeError::CUT_OFF)?);
     usize::try_from(len).map_err(|_| DecodeError("too long"))
+}
+
+fn read_text<'a>(rest: &mut &'a [u8], len: usize) -> Result<&'a str, DecodeError> {
+    str::from_utf8(rest.split_off(..len).ok_or(DecodeError::CUT_OFF)?).map_err(|_| DecodeError("not UTF-8"))
 }
 
 fn read_values(rest: &mut &[u8]) -> Result<Values, DecodeError> {
     let count = read_len(rest)?;
-    // Each entry takes eight bytes at least, so a made-up count cannot reserve much.
+    // Each entry has at least eight bytes, so a forged count cannot reserve much memory.
     let mut entries: Vec<Entry> = Vec::with_capacity(count.min(rest.len() / 8));
     for _ in 0..count {
         let (key_len, json_len) = (read_len(rest)?, read_len(rest)?);
-        let (key, json) = (take_text(rest, key_len)?, take_text(rest, json_len)?);
+        let (key, json) = (read_text(rest, key_len)?, read_text(rest, json_len)?);
         if entries.last().is_some_and(|last| last.key() >= key) {
             return Err(DecodeError("keys out of order"));
         }
@@ -185,14 +172,9 @@ fn read_values(rest: &mut &[u8]) -> Result<Values, DecodeError> {
     Ok(Values::from_sorted(entries))
 }
 
-pub(super) fn error(what: &'static str) -> DecodeError {
-    DecodeError(what)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::time;
 
     fn sample() -> Record {
         Record {
@@ -262,13 +244,6 @@ mod tests {
         assert!(Record::decode(sample().head(), &newer).is_err());
         let huge_count = [&sample().encode()[..FIXED_LEN - RENEWED_LEN - 8], &[0xff; 4]].concat();
         assert!(Record::decode(sample().head(), &huge_count).is_err());
-    }
-
-    #[test]
-    fn what_ended_is_absent_at_its_deadline() {
-        let (head, body) = (sample().head(), sample().encode());
-        assert!(matches!(Loaded::decode(head.clone(), &body, time(2)), Ok(Loaded::Live(_))));
-        assert!(matches!(Loaded::decode(head, &body, time(3)), Ok(Loaded::Absent)));
     }
 
     #[test]

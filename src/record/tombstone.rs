@@ -1,4 +1,4 @@
-//! What is left where a session ended.
+//! The tombstone that a session leaves when it ends.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -6,29 +6,30 @@ use std::time::{Duration, SystemTime};
 use chacha20poly1305::aead::Aead as _;
 use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, XNonce};
 
-use super::encoding::{DecodeError, error, take};
+use super::encoding::DecodeError;
 use crate::clock::{micros, span, time};
 use crate::token::SessionToken;
 
-/// Why a session ended.
+/// The reason why a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TombstoneKind {
-    /// It was destroyed.
+    /// The program destroyed it.
     Destroyed,
-    /// Its token was replaced by a new one.
+    /// A renewal or a sign-in replaced its token.
     Renewed,
-    /// Its token was replaced because of its age: for a while whoever still holds it is led on to the new one.
+    /// The layer replaced its token because of the token's age. For 60 seconds a request with the old token is given
+    /// the session and the new token.
     Forwarded,
-    /// Its owner's sessions were revoked.
+    /// A revocation ended sessions of its owner.
     Revoked,
-    /// A request left it empty, and nobody else had written.
+    /// A request left it empty, and no other request had written to it.
     Emptied,
 }
 
-/// The inert rest of a session that ended: its token is dead, and whoever still holds it learns why.
+/// The entry that replaces the record of a session that has ended. It says why the token is dead.
 ///
-/// It ends by itself, 60 seconds after the session unless the layer says otherwise.
+/// A tombstone ends by itself, 60 seconds after the session unless the layer demands another time.
 ///
 /// # Examples
 ///
@@ -45,27 +46,27 @@ pub enum TombstoneKind {
 pub struct Tombstone {
     kind: TombstoneKind,
     until: u64,
-    /// The new token, sealed under a key derived from the old one, for a `destroy` that comes too late.
+    /// The new token, sealed under a key derived from the old token, for a late `destroy` of the old token.
     successor: Option<[u8; SUCCESSOR_LEN]>,
 }
 
-/// How long the tombstone of a session stands.
+/// The time for which the tombstone of a session stands.
 pub(crate) const TOMBSTONE: Duration = Duration::from_secs(60);
-/// How long a token that was replaced because of its age leads on to the new one.
+/// The time for which a token that was replaced because of its age leads on to the new token.
 pub(crate) const GRACE: Duration = Duration::from_secs(60);
 
 const NONCE_LEN: usize = 24;
 const SUCCESSOR_LEN: usize = NONCE_LEN + crate::token::RANDOM_LEN + 16;
 
 impl Tombstone {
-    /// Makes a tombstone that stands for so long from `now` on.
+    /// Creates a tombstone that stands for the duration `lasting` from `now` on.
     pub fn new(kind: TombstoneKind, lasting: Duration, now: SystemTime) -> Self {
         Self { kind, until: micros(now).saturating_add(span(lasting)), successor: None }
     }
 
-    /// Adds the token that took over, sealed so that only who holds the old one can read it.
+    /// Adds the token `new`, sealed so that only a holder of the token `old` can read it.
     pub(crate) fn with_successor(mut self, old: &SessionToken, new: &SessionToken, nonce: [u8; NONCE_LEN]) -> Self {
-        // Encryption of 24 bytes cannot fail; were it to, the tombstone would do without its successor.
+        // The encryption of 24 bytes cannot fail. If it did, the tombstone would have no successor.
         self.successor = new
             .random()
             .and_then(|new| successor_cipher(old).encrypt(&XNonce::from(nonce), new.as_slice()).ok())
@@ -73,35 +74,37 @@ impl Tombstone {
         self
     }
 
-    /// The token that a request with `old` goes on with, while it may.
+    /// Returns the new token if `old` still leads on to it at `now`.
     pub(crate) fn forwards(&self, old: &SessionToken, now: SystemTime) -> Option<SessionToken> {
         let is_leading = self.forwards_until().is_some_and(|end| micros(now) < end);
         if is_leading { self.successor(old) } else { None }
     }
 
-    /// Until when it leads on, in microseconds. After that it is inert for as long as any other.
+    /// Returns the time until which the old token leads on, in microseconds. After that time the tombstone stands as
+    /// long as any other.
     pub(crate) fn forwards_until(&self) -> Option<u64> {
         (self.kind == TombstoneKind::Forwarded).then(|| self.until.saturating_sub(span(TOMBSTONE)))
     }
 
-    /// The token that took over, if `old` is the one that was replaced.
+    /// Returns the new token if `old` is the token that it replaced.
     pub(crate) fn successor(&self, old: &SessionToken) -> Option<SessionToken> {
         let (nonce, sealed) = self.successor.as_ref()?.split_first_chunk::<NONCE_LEN>()?;
         let opened = successor_cipher(old).decrypt(&XNonce::from(*nonce), sealed).ok()?;
         opened.try_into().ok().map(SessionToken::from_random)
     }
 
-    /// Returns why the session ended.
+    /// Returns the reason why the session ended.
     pub fn kind(&self) -> TombstoneKind {
         self.kind
     }
 
-    /// Returns when the tombstone itself ends.
+    /// Returns the time at which the tombstone itself ends.
     pub fn until(&self) -> SystemTime {
         time(self.until)
     }
 
-    /// Writes the tombstone as bytes; `until` stands beside them, as a record's deadline does.
+    /// Writes everything but [`until`](Self::until) as bytes. A store keeps that time beside them, as it keeps a
+    /// record's deadline.
     pub fn encode(&self) -> Vec<u8> {
         let kind = match self.kind {
             TombstoneKind::Destroyed => b'd',
@@ -114,24 +117,24 @@ impl Tombstone {
         [&[kind], successor].concat()
     }
 
-    /// Reads what [`encode`](Self::encode) wrote.
+    /// Reads the bytes that [`encode`](Self::encode) wrote.
     ///
     /// # Errors
     ///
-    /// Bytes that are not exactly a tombstone.
+    /// The bytes are not exactly a tombstone.
     pub fn decode(until: SystemTime, bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut rest = bytes;
-        let kind = match take(&mut rest)? {
-            [b'd'] => TombstoneKind::Destroyed,
-            [b'n'] => TombstoneKind::Renewed,
-            [b'f'] => TombstoneKind::Forwarded,
-            [b'r'] => TombstoneKind::Revoked,
-            [b'e'] => TombstoneKind::Emptied,
-            _ => return Err(error("unknown tombstone")),
+        let (kind, successor) = bytes.split_first().ok_or(DecodeError::CUT_OFF)?;
+        let kind = match kind {
+            b'd' => TombstoneKind::Destroyed,
+            b'n' => TombstoneKind::Renewed,
+            b'f' => TombstoneKind::Forwarded,
+            b'r' => TombstoneKind::Revoked,
+            b'e' => TombstoneKind::Emptied,
+            _ => return Err(DecodeError("unknown tombstone")),
         };
-        let successor = match rest {
+        let successor = match successor {
             [] => None,
-            sealed => Some(sealed.try_into().map_err(|_| error("tombstone of another length"))?),
+            sealed => Some(sealed.try_into().map_err(|_| DecodeError("tombstone of another length"))?),
         };
         Ok(Self { kind, until: micros(until), successor })
     }

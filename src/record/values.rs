@@ -1,4 +1,4 @@
-//! The values of a session: JSON text per key, shared between copies.
+//! The values of a session: one JSON text for each key, shared between copies.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -7,19 +7,22 @@ use std::sync::Arc;
 use serde_core::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// How deep two values are compared; what differs below counts as different, which costs a write and nothing else.
+/// The depth to which two values are compared. Values that are not the same text below it count as different, which
+/// costs a write and nothing else.
 const MAX_DEPTH: usize = 32;
 
 thread_local! {
-    /// Where a value is written before its length is known.
+    /// The buffer into which a value is written while its length is not yet known.
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// The largest buffer that a thread keeps, in bytes.
 const MAX_BUFFER: usize = 16 << 10;
 
-/// Keys and their JSON, sorted by key. A copy is a shared pointer, and a change copies pointers, never values: the
-/// cost of a request follows what it touches, not how big the session is.
+/// Keys and their JSON, sorted by key.
+///
+/// A copy shares a pointer, and a change copies pointers, never values. So the cost of a request depends on the values
+/// that it touches, not on the size of the session.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Values {
     entries: Option<Arc<[Entry]>>,
@@ -31,7 +34,7 @@ pub(crate) struct Values {
 pub(crate) struct Entry {
     text: Arc<str>,
     key_len: u32,
-    /// How the key starts, so that most comparisons need not follow the pointer.
+    /// The first bytes of the key, so that most comparisons need not follow the pointer.
     start: u32,
 }
 
@@ -48,12 +51,12 @@ impl Entry {
         Self { text, key_len, start: start(key) }
     }
 
-    /// Makes an entry of anything that serde can write.
+    /// Creates an entry of a value that serde can write.
     pub(crate) fn encode(key: &str, value: &impl Serialize) -> Result<Self, serde_json::Error> {
         if u32::try_from(key.len()).is_err() {
             return Err(serde_core::ser::Error::custom("the key is too long"));
         }
-        // A value that writes to a session itself finds the buffer gone, and takes one of its own.
+        // A value whose `Serialize` writes to a session itself finds no buffer here and takes one of its own.
         let mut buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
         buffer.clear();
         buffer.extend_from_slice(key.as_bytes());
@@ -73,18 +76,19 @@ impl Entry {
         &self.text[self.key_len as usize..]
     }
 
-    /// Whether both are one allocation, hence equal.
+    /// Returns whether both share one allocation and are therefore equal.
     pub(crate) fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.text, &other.text)
     }
 
-    /// Tells two allocations apart.
+    /// Returns the address of the text, which tells two allocations apart.
     pub(crate) fn text_ptr(&self) -> *const str {
         Arc::as_ptr(&self.text)
     }
 
-    /// Whether both hold the same JSON value: the same text, or the same once parsed, since a `HashMap` is written in
-    /// another order each time.
+    /// Returns whether both hold the same JSON value.
+    ///
+    /// The texts may differ in the order of object keys, since a `HashMap` is written in another order each time.
     pub(crate) fn equals(&self, other: &Self) -> bool {
         self.same(other) || equal_json(self.json(), other.json())
     }
@@ -99,7 +103,7 @@ impl PartialEq for Entry {
 impl Eq for Entry {}
 
 impl Values {
-    /// Makes values of entries that are sorted by key and unique.
+    /// Creates values of entries that are sorted by key and unique.
     pub(crate) fn from_sorted(entries: Vec<Entry>) -> Self {
         let bytes = entries.iter().map(|entry| entry.text.len()).sum();
         Self { entries: (!entries.is_empty()).then(|| entries.into()), bytes }
@@ -117,7 +121,7 @@ impl Values {
         self.entries.is_none()
     }
 
-    /// Whether both are one list, hence equal.
+    /// Returns whether both share one list and are therefore equal.
     pub(crate) fn same(&self, other: &Self) -> bool {
         match (&self.entries, &other.entries) {
             (Some(mine), Some(theirs)) => Arc::ptr_eq(mine, theirs),
@@ -126,7 +130,7 @@ impl Values {
         }
     }
 
-    /// Bytes of all keys and their JSON.
+    /// Returns the size of all keys and their JSON in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -136,7 +140,7 @@ impl Values {
         self.put(self.find(entry.key()), entry);
     }
 
-    /// Puts an entry at the place that [`find`](Self::find) gave for its key.
+    /// Puts an entry at the place that [`find`](Self::find) returned for its key.
     pub(crate) fn put(&mut self, place: Result<usize, usize>, entry: Entry) {
         self.bytes += entry.text.len();
         match (place, &mut self.entries) {
@@ -147,7 +151,7 @@ impl Values {
             }
             (Ok(at) | Err(at), _) => {
                 let (before, after) = self.entries().split_at(at);
-                // One allocation, since the length of the chain is known.
+                // The length of the chain is known, so this is one allocation.
                 self.entries = Some(before.iter().cloned().chain([entry]).chain(after.iter().cloned()).collect());
             }
         }
@@ -164,14 +168,14 @@ impl Values {
         Some(removed)
     }
 
-    /// Where a key is, or else belongs.
+    /// Returns the place of a key, or as an error the place at which to insert it.
     pub(crate) fn find(&self, key: &str) -> Result<usize, usize> {
         let start = start(key);
         self.entries().binary_search_by(|entry| entry.start.cmp(&start).then_with(|| entry.key().cmp(key)))
     }
 }
 
-/// The first four bytes, in whose order keys are too as far as they differ in them.
+/// Returns the first four bytes of a key as a number. Two keys that differ in them have the order of these numbers.
 #[inline]
 fn start(key: &str) -> u32 {
     match key.as_bytes() {
@@ -183,15 +187,18 @@ fn start(key: &str) -> u32 {
     }
 }
 
-/// Whether two texts are one JSON value, as far as that costs little to tell.
+/// Returns whether two texts are the same JSON value. Texts of different lengths, which would cost more to compare,
+/// count as different.
 #[inline]
 pub(crate) fn equal_json(one: &str, other: &str) -> bool {
     one == other
         || (one.len() == other.len() && one.starts_with(['{', '[']) && equal_once_parsed(one, other, MAX_DEPTH))
 }
 
-/// Whether two texts are one JSON value: objects whatever the order of their keys, everything else as it is written, since
-/// parsing a large number would round it.
+/// Returns whether two texts are the same JSON value.
+///
+/// The order of an object's keys does not count. Numbers and strings are compared as text, since parsing would round a
+/// large number.
 fn equal_once_parsed(one: &str, other: &str, depth: usize) -> bool {
     fn both<'a, T: Deserialize<'a>>(one: &'a str, other: &'a str) -> Option<(T, T)> {
         Some((serde_json::from_str(one).ok()?, serde_json::from_str(other).ok()?))

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::log::Log;
+use smallvec::SmallVec;
+
 use crate::error::{Error, Kind};
 use crate::record::{CSRF_LEN, Entry, Record, SessionHandle, Values, Version};
 use crate::token::SessionToken;
@@ -131,7 +132,8 @@ pub(crate) struct Intent {
     pub(crate) renew: Option<[u8; CSRF_LEN]>,
     /// Whether any change in the log made a difference.
     pub(crate) edited: bool,
-    pub(crate) log: Log,
+    /// The first change needs no allocation, and most requests make one.
+    pub(crate) log: SmallVec<[Op; 1]>,
     /// An earlier write whose answer was lost.
     pub(crate) pending: Option<Box<Attempt>>,
 }
@@ -204,7 +206,7 @@ impl Intent {
             return;
         }
         self.pending = earlier.pending;
-        earlier.log.append(std::mem::take(&mut self.log));
+        earlier.log.append(&mut self.log);
         self.log = earlier.log;
         self.destroy = earlier.destroy;
         self.renew = self.renew.or(earlier.renew);

@@ -14,7 +14,7 @@ use self::bound::BoundCookie;
 pub use self::builder::CookieStoreBuilder;
 pub use self::key::CookieKey;
 use self::revocations::Revocations;
-use super::ended::Ended;
+use super::expired::ExpiredSessions;
 use super::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::cookie::SessionCookie;
 use crate::error::StoreError;
@@ -91,7 +91,7 @@ pub struct CookieStore {
     max_chunks: u8,
     revocations: Option<Revocations>,
     /// The sessions that this store or a clone found expired.
-    ended: Arc<Ended<SessionHandle>>,
+    expired: Arc<ExpiredSessions<SessionHandle>>,
     /// Set by `bind`.
     bound: Option<Arc<BoundCookie>>,
 }
@@ -109,7 +109,7 @@ impl CookieStore {
             audience: "".into(),
             max_chunks: 1,
             revocations: None,
-            ended: Arc::default(),
+            expired: Arc::default(),
             bound: None,
         })
     }
@@ -142,10 +142,10 @@ impl CookieStore {
     fn open(&self, token: &SessionToken, now: SystemTime) -> Option<(Record, bool)> {
         let (record, is_current) = self.bound.as_ref()?.open(token)?;
         if record.is_expired(now) {
-            self.ended.note(record.handle, record.deadline);
+            self.expired.note(record.handle, record.deadline);
             return None;
         }
-        (!self.ended.includes(record.handle, record.deadline)).then_some((record, is_current))
+        (!self.expired.includes(record.handle, record.deadline)).then_some((record, is_current))
     }
 
     fn seal(&self, record: &Record) -> Result<SessionToken, StoreError> {

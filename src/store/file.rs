@@ -5,51 +5,51 @@
 //! <directory>/owners/cd/<the other 62 of the owner's SHA-256>/  an empty file named by each session, and the mark
 //! ```
 //!
-//! Files have mode 0600 and directories 0700, however open the umask is. Symbolic links are never followed. Anything under
-//! another name is left alone.
+//! Files have mode 0600 and directories 0700, whatever the umask allows. Symbolic links are never followed. Files under
+//! other names are left alone.
 //!
-//! A file becomes visible whole, by a rename; only the times at its front are written over in place, under a digest.
-//! Loading takes no lock. Every change takes the lock of its shard, one of 256, from the kernel: it ends with the
-//! process, even a killed one. The file system must be a local one, on which `flock` locks directories.
+//! A file becomes visible whole, by a rename. Only the times at its front are written over in place, under a digest.
+//! Loading takes no lock. Every change takes the lock of its shard, one of 256, from the kernel, so the lock ends with
+//! the process, even a killed one. The file system must be a local one, on which `flock` locks directories.
 //!
-//! What stands under a session's name and cannot be read (damaged, cut off, of a newer format, a symbolic link, not
-//! ours) is absent, with a warning each time it is loaded, and is never written over. It goes at its deadline if at
-//! least the header is whole, otherwise it stays for inspection.
+//! A file under a session's name that cannot be read (damaged, cut off, of a newer format, a symbolic link, not ours)
+//! counts as absent, with a warning each time it is loaded, and is never written over. It is removed at its deadline if
+//! its header is whole, and otherwise stays for inspection.
 
 mod dir;
 mod format;
+mod locks;
+mod owned;
 mod owners;
 mod session;
 mod sweep;
-mod turns;
+mod tree;
 
 use std::collections::HashSet;
-use std::fmt;
-use std::fs::DirBuilder;
-use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use std::{fmt, io};
 
-use self::dir::Locked;
-use self::owners::{Owner, Visit};
-use self::session::{Glance, Standing};
-use self::sweep::{Cursor, prune};
-use self::turns::{Tree, Turns};
+pub use self::dir::Durability;
+use self::locks::Locks;
+use self::owners::OwnerDigest;
+use self::session::{OnDisk, SessionFile};
+use self::sweep::Cursor;
+use self::tree::{ShardDir, Tree};
 use super::log::{entry_left, unreadable};
 use super::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::error::{ConfigError, StoreError};
 use crate::record::{Record, Tombstone, TombstoneKind, Version};
 use crate::token::{SessionToken, StoreKey, TokenShape};
 
-/// Sessions in files, one each, in a directory that many processes of one machine may use at the same time.
+/// A store of sessions as files, one each, in a directory that many processes of one machine may use at the same time.
 ///
 /// A clone shares the directory and its queues. All methods of [`SessionStore`] must be called within a Tokio runtime
-/// that has its timer enabled; they read and write on its blocking threads, at most 64 at once for each store.
+/// that has its timer enabled. They read and write on the runtime's blocking threads, at most 64 at once for each store.
 ///
-/// A session that signs in is written first into its owner's list and then as a record, both under the owner's lock,
-/// under which a revocation writes its mark. A process that is killed in between leaves an entry that points nowhere.
+/// A sign-in writes the session into its owner's list first and its record second, both under the owner's lock. A
+/// revocation writes its mark under the same lock. A process that is killed in between leaves an entry without a record.
 ///
 /// # Examples
 ///
@@ -64,21 +64,8 @@ use crate::token::{SessionToken, StoreKey, TokenShape};
 /// ```
 #[derive(Clone)]
 pub struct FileStore {
-    turns: Arc<Turns>,
+    locks: Arc<Locks>,
     cursor: Arc<Cursor>,
-}
-
-/// What a change that was answered for survives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Durability {
-    /// The end of the process at any moment, `kill -9` included, but not that of the machine: a power loss may take the
-    /// last seconds back, and then a session that had ended may live again. Nothing is synced, so this is the fast one.
-    Process,
-    /// A power loss too: file and directory are synced before the answer. The default, since a logout that was
-    /// confirmed must stay one.
-    #[default]
-    System,
 }
 
 /// Settings of a [`FileStore`].
@@ -92,7 +79,7 @@ pub enum Durability {
 /// # let directory = temporary.path().join("sessions");
 /// let fast = FileStore::builder(&directory).durability(Durability::Process).build()?;
 /// # drop(fast);
-/// assert!(FileStore::builder("/dev/null").build().is_err(), "it is no directory");
+/// assert!(FileStore::builder("/dev/null").build().is_err(), "not a directory");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -111,10 +98,28 @@ impl FileStore {
     pub fn builder(directory: impl AsRef<Path>) -> FileStoreBuilder {
         FileStoreBuilder { directory: directory.as_ref().to_owned(), durability: Durability::default() }
     }
+
+    /// Works on the file of a session under the lock of its shard.
+    async fn with<T: Send + 'static>(
+        &self,
+        key: StoreKey,
+        now: SystemTime,
+        work: impl Fn(&SessionFile<'_>) -> io::Result<T> + Send + Sync + 'static,
+    ) -> Result<T, StoreError> {
+        self.locks.hold([ShardDir::of(&key)], move |[shard]| work(&SessionFile::new(shard, &key, now))).await
+    }
+
+    /// Removes a session that has ended from its owner's list.
+    async fn strike(&self, ended: Option<Arc<Record>>, key: StoreKey, now: SystemTime) {
+        let Some(owner) = ended.as_ref().and_then(|record| record.owner()) else { return };
+        if let Err(error) = owned::prune(&self.locks, OwnerDigest::of(owner), key, None, now).await {
+            entry_left(&key, error);
+        }
+    }
 }
 
 impl FileStoreBuilder {
-    /// Sets what a change survives, [`Durability::System`] unless set.
+    /// Sets which failures a change survives, [`Durability::System`] unless set.
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
@@ -123,45 +128,17 @@ impl FileStoreBuilder {
 
     /// Makes the directory (0700) with those above it unless it is there, and tries whether it can be used.
     ///
-    /// The path may lead through symbolic links: they are resolved here, once. Blocks for a few system calls.
+    /// The path may lead through symbolic links, which are resolved here, once. Blocks for a few system calls.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Directory`] where it cannot be made, written or locked.
+    /// [`ConfigError::Directory`] if the directory cannot be made, written or locked.
     pub fn build(self) -> Result<FileStore, ConfigError> {
         let Self { directory, durability } = self;
-        match open(&directory, durability) {
-            Ok(tree) => Ok(FileStore { turns: Arc::new(Turns::new(tree)), cursor: Arc::default() }),
+        match Tree::open(&directory, durability) {
+            Ok(tree) => Ok(FileStore { locks: Arc::new(Locks::new(tree)), cursor: Arc::default() }),
             Err(error) => Err(ConfigError::Directory { path: directory, reason: error.to_string() }),
         }
-    }
-}
-
-fn open(directory: &Path, durability: Durability) -> io::Result<Tree> {
-    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    let tree = Tree { base: directory.canonicalize()?, durability };
-    tree.probe()?;
-    Ok(tree)
-}
-
-impl FileStore {
-    async fn retired(&self, owner: Option<Owner>, key: StoreKey, now: SystemTime) {
-        let Some(owner) = owner else { return };
-        if let Err(error) = prune(&self.turns, owner, key, now).await {
-            entry_left(&key, error);
-        }
-    }
-
-    async fn visit(
-        &self,
-        owner: Owner,
-        key: StoreKey,
-        end: Option<Revocation>,
-        now: SystemTime,
-    ) -> Result<Visit, StoreError> {
-        let visit =
-            move |owners: &Locked<'_>, shard: &Locked<'_>| owners::visit((owners, shard), owner, &key, end, now);
-        self.turns.in_both(owner, key, visit).await
     }
 }
 
@@ -170,34 +147,32 @@ impl SessionStore for FileStore {
         TokenShape::Random
     }
 
-    /// Every ten minutes: a round opens every file once, and what has expired is absent anyway.
+    /// Returns ten minutes: a round opens every file once, and an expired session is absent anyway.
     fn sweep_interval(&self) -> Option<Duration> {
         Some(Duration::from_secs(10 * 60))
     }
 
     async fn load(&self, token: &SessionToken, now: SystemTime) -> Result<Loaded, StoreError> {
         let key = token.key();
-        let shard = key.as_bytes()[0];
-        let glance = self.turns.read(move |tree| session::glance(tree.shard(shard)?.as_ref(), &key, now)).await?;
-        let standing = match glance {
-            Glance::Sure(standing) => standing,
-            Glance::Unsure => self.turns.in_shard(shard, move |shard| session::settle(shard, &key, now)).await?,
-        };
-        if let Standing::Unreadable(why) = &standing {
+        let mut found = self.locks.read(move |tree| session::find(tree, &key, now)).await?;
+        // An expired file is to be removed, and an unreadable one may have been read in the middle of a touch.
+        if matches!(found, OnDisk::Expired | OnDisk::Unreadable(_)) {
+            let settle = move |[shard]: [&_; 1]| SessionFile::new(shard, &key, now).settle();
+            found = self.locks.hold([ShardDir::of(&key)], settle).await?;
+        }
+        if let OnDisk::Unreadable(why) = &found {
             unreadable(&key, &**why);
         }
-        Ok(standing.into())
+        Ok(found.into())
     }
 
     async fn create(&self, fresh: &SessionToken, record: &Arc<Record>, now: SystemTime) -> Result<Created, StoreError> {
         let (key, record) = (fresh.key(), record.clone());
-        let Some(owner) = record.owner().map(Owner::of) else {
-            let create = move |shard: &Locked<'_>| session::create((None, shard), &key, &record, now);
-            return self.turns.in_shard(key.as_bytes()[0], create).await;
+        let Some(owner) = record.owner().map(OwnerDigest::of) else {
+            return self.with(key, now, move |session| session.create(&record, || Ok(()))).await;
         };
-        let create =
-            move |owners: &Locked<'_>, shard: &Locked<'_>| session::create((Some(owners), shard), &key, &record, now);
-        self.turns.in_both(owner, key, create).await
+        let shards = [owner.shard(), ShardDir::of(&key)];
+        self.locks.hold(shards, move |shards| owned::create(shards, owner, &key, &record, now)).await
     }
 
     async fn update(
@@ -208,9 +183,8 @@ impl SessionStore for FileStore {
         now: SystemTime,
     ) -> Result<Updated, StoreError> {
         let (key, change) = (token.key(), change.clone());
-        let update = move |shard: &Locked<'_>| session::update(shard, &key, from, &change, now);
-        let (updated, owner) = self.turns.in_shard(key.as_bytes()[0], update).await?;
-        self.retired(owner, key, now).await;
+        let (updated, ended) = self.with(key, now, move |session| session.update(from, &change)).await?;
+        self.strike(ended, key, now).await;
         Ok(updated)
     }
 
@@ -221,52 +195,45 @@ impl SessionStore for FileStore {
         deadline: SystemTime,
         now: SystemTime,
     ) -> Result<Updated, StoreError> {
-        let key = token.key();
-        let touch = move |shard: &Locked<'_>| session::touch(shard, &key, version, deadline, now);
-        self.turns.in_shard(key.as_bytes()[0], touch).await
+        self.with(token.key(), now, move |session| session.touch(version, deadline)).await
     }
 
     async fn delete(&self, token: &SessionToken, tombstone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
-        let key = token.key();
-        let tombstone = Tombstone::new(TombstoneKind::Destroyed, tombstone, now);
-        let delete = move |shard: &Locked<'_>| session::delete(shard, &key, &tombstone, now);
-        let (deleted, owner) = self.turns.in_shard(key.as_bytes()[0], delete).await?;
-        self.retired(owner, key, now).await;
+        let (key, tombstone) = (token.key(), Tombstone::new(TombstoneKind::Destroyed, tombstone, now));
+        let (deleted, ended) = self.with(key, now, move |session| session.delete(&tombstone)).await?;
+        self.strike(ended, key, now).await;
         Ok(deleted)
     }
 
     async fn owned(&self, owner: &str, now: SystemTime) -> Result<Vec<OwnedSession>, StoreError> {
-        let owner = Owner::of(owner);
-        let listed = self.turns.read(move |tree| owners::list(tree, owner, now)).await?;
+        let owner = OwnerDigest::of(owner);
+        let listed = self.locks.read(move |tree| owned::list(tree, owner, now)).await?;
         let mut sessions = Vec::with_capacity(listed.len());
         for (key, session) in listed {
-            match session {
-                Some(session) => sessions.push(session),
-                None => {
-                    if let Visit::Lives(session) = self.visit(owner, key, None, now).await? {
-                        sessions.push(session);
-                    }
-                }
-            }
+            sessions.extend(match session {
+                None => owned::prune(&self.locks, owner, key, None, now).await?,
+                session => session,
+            });
         }
         Ok(sessions)
     }
 
     async fn revoke(&self, owner: &str, revocation: &Revocation, now: SystemTime) -> Result<usize, StoreError> {
-        let (owner, revocation) = (Owner::of(owner), *revocation);
+        let (owner, revocation) = (OwnerDigest::of(owner), *revocation);
+        let is_meant = |session: &OwnedSession| revocation.includes(session.handle);
         if revocation.leaves_mark() {
-            self.turns.in_owners(owner, move |owners| owners::add_mark(owners, owner, &revocation)).await?;
+            self.locks.hold([owner.shard()], move |[owners]| owners::add_mark(owners, owner, &revocation)).await?;
         }
         let (mut ended, mut visited) = (0, HashSet::new());
         loop {
             let known = visited.len();
-            for (key, session) in self.turns.read(move |tree| owners::list(tree, owner, now)).await? {
-                if visited.insert(key) && session.is_none_or(|session| revocation.includes(session.handle)) {
-                    let visit = self.visit(owner, key, Some(revocation), now).await?;
-                    ended += usize::from(matches!(visit, Visit::Ended));
+            for (key, session) in self.locks.read(move |tree| owned::list(tree, owner, now)).await? {
+                if visited.insert(key) && session.as_ref().is_none_or(is_meant) {
+                    let found = owned::prune(&self.locks, owner, key, Some(revocation), now).await?;
+                    ended += usize::from(found.as_ref().is_some_and(is_meant));
                 }
             }
-            // A renewal lists its new record before the old one ends: one that ended first shows in the next list.
+            // A renewal lists its new record before the old one ends, so a renewed session shows in the next list.
             if visited.len() == known {
                 return Ok(ended);
             }
@@ -274,20 +241,20 @@ impl SessionStore for FileStore {
     }
 
     async fn sweep(&self, limit: usize, now: SystemTime) -> Result<usize, StoreError> {
-        self.cursor.sweep(&self.turns, limit, now).await
+        self.cursor.sweep(&self.locks, limit, now).await
     }
 }
 
 impl fmt::Debug for FileStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tree { base, durability } = &*self.turns.tree;
+        let Tree { base, durability } = &*self.locks.tree;
         f.debug_struct("FileStore").field("directory", base).field("durability", durability).finish_non_exhaustive()
     }
 }
 
-/// What a file holds, for the fuzz targets; in no other build.
+/// The bytes of a file, for the fuzz targets; in no other build.
 #[cfg(any(test, fuzzing))]
-#[allow(missing_docs, reason = "nobody sees it")]
+#[allow(missing_docs, reason = "no user of the crate sees it")]
 pub mod bytes {
     use std::time::SystemTime;
 
@@ -299,6 +266,6 @@ pub mod bytes {
     }
 
     pub fn decode(key: &StoreKey, mut file: &[u8], now: SystemTime) -> Loaded {
-        super::session::read(&mut file, key, now).ok().flatten().map_or(Loaded::Absent, Loaded::from)
+        super::session::read(&mut file, key, now).map_or(Loaded::Absent, Loaded::from)
     }
 }

@@ -115,7 +115,7 @@ pub(super) fn decode(key: &StoreKey, bytes: &[u8], now: SystemTime) -> Result<Lo
 
 /// Returns the start of the SHA-256 of these parts, one after the other.
 pub(super) fn digest(parts: &[&[u8]]) -> [u8; 8] {
-    let hash = parts.iter().fold(Sha256::new(), |hash, part| hash.chain_update(part)).finalize();
+    let hash = parts.iter().fold(Sha256::new(), Sha256::chain_update).finalize();
     std::array::from_fn(|index| hash[index])
 }
 

@@ -1,24 +1,24 @@
-//! What a revocation ends, and what it leaves behind so that a sign-in that was under way finds it.
+//! The revocation of an owner's sessions, and the mark by which it refuses sign-ins that are under way.
 
 use std::time::{Duration, SystemTime};
 
 use crate::clock::{micros, span, time};
 use crate::record::{Record, SessionHandle, Tombstone, TombstoneKind};
 
-/// Which of an owner's sessions to revoke.
+/// The choice of an owner's sessions to revoke.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Revoke {
-    /// The one of this handle.
+    /// The session with this handle.
     One(SessionHandle),
-    /// All but the one of this handle.
+    /// All sessions but the one with this handle.
     Others(SessionHandle),
-    /// All.
+    /// All sessions.
     All,
 }
 
 impl Revoke {
-    /// Returns whether the session of this handle is meant.
+    /// Returns whether the choice includes the session with this handle.
     pub fn includes(self, handle: SessionHandle) -> bool {
         match self {
             Self::One(one) => one == handle,
@@ -28,10 +28,11 @@ impl Revoke {
     }
 }
 
-/// What [`SessionStore::revoke`](super::SessionStore::revoke) is to end, and to leave behind.
+/// The argument of [`SessionStore::revoke`](super::SessionStore::revoke): the sessions to end, and the tombstone that each
+/// leaves.
 ///
-/// Its time, [`at`](Self::at), orders it among the sign-ins of a process and is for the [`RevocationMark`] alone, which
-/// takes it from here. What has expired is decided by the call's `now`: after a clock step back the two may be far
+/// The time [`at`](Self::at) orders the revocation among the sign-ins of a process. Only the [`RevocationMark`] uses it.
+/// The `now` of the call decides which sessions have expired; after the clock has stepped back the two times may be far
 /// apart.
 ///
 /// # Examples
@@ -55,42 +56,45 @@ pub struct Revocation {
 }
 
 impl Revocation {
-    /// Makes a revocation that counts from `at` on, and whose tombstones stand for so long.
+    /// Makes a revocation at the time `at`, whose tombstones last for `lasting`.
     pub fn new(which: Revoke, at: SystemTime, lasting: Duration) -> Self {
         Self { which, at, lasting }
     }
 
-    /// Returns which sessions are meant.
+    /// Returns the choice of sessions.
     pub fn which(&self) -> Revoke {
         self.which
     }
 
-    /// Returns whether the session of this handle is meant.
+    /// Returns whether the revocation includes the session with this handle.
     pub fn includes(&self, handle: SessionHandle) -> bool {
         self.which.includes(handle)
     }
 
-    /// Returns whether it concerns sign-ins that are under way, and so goes into the owner's mark.
+    /// Returns whether the revocation refuses sign-ins that are under way, and so goes into the owner's mark.
     pub fn leaves_mark(&self) -> bool {
         !matches!(self.which, Revoke::One(_))
     }
 
-    /// Returns the time that goes into the mark: every sign-in that began by then is too late.
+    /// Returns the time that goes into the mark. The mark refuses every sign-in that began at or before this time.
     pub fn at(&self) -> SystemTime {
         self.at
     }
 
-    /// Makes the tombstone of a session that it ends.
+    /// Makes the tombstone of a session that the revocation ends at `now`.
     pub fn tombstone(&self, now: SystemTime) -> Tombstone {
         Tombstone::new(TombstoneKind::Revoked, self.lasting, now)
     }
 }
 
-/// Which sign-ins of an owner no longer count: those that began before a revocation, but for the session it spared.
+/// A mark that refuses an owner's sign-ins which began before a revocation, except that of the session it spared.
 ///
-/// A store keeps one for each owner whose sessions were revoked, for [`LIFETIME`](Self::LIFETIME), since a
-/// sign-in older than that is refused by the layer itself. Its 32 bytes are `before`, `spared_before` (microseconds
-/// since the Unix epoch, big-endian) and the handle that was spared, zeros where there was none.
+/// A store keeps one mark for each owner whose sessions were revoked. It keeps the mark for
+/// [`LIFETIME`](Self::LIFETIME); the layer itself refuses a sign-in that is older than that.
+///
+/// The 32 bytes of a mark are two times and a handle. The first time is that of the latest revocation, the second is the
+/// one up to which the spared session's sign-ins are refused; both are microseconds since the Unix epoch, big-endian. The
+/// handle is that of the spared session, zeros if there is none.
 ///
 /// # Examples
 ///
@@ -105,7 +109,7 @@ impl Revocation {
 /// let now = SystemTime::now() + Duration::from_secs(1);
 /// let mut mark = RevocationMark::default();
 /// mark.add(&Revocation::new(Revoke::All, now, Duration::from_secs(60)));
-/// assert!(mark.refuses(&record), "which signed in before");
+/// assert!(mark.refuses(&record), "it signed in before");
 /// assert_eq!(RevocationMark::decode(&mark.encode()), Some(mark));
 /// assert!(!mark.is_expired(now) && mark.is_expired(mark.deadline()));
 /// ```
@@ -116,7 +120,7 @@ pub struct RevocationMark {
 }
 
 impl RevocationMark {
-    /// How long a mark must be kept after the last revocation.
+    /// The time for which a store must keep a mark after the last revocation.
     pub const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
     /// Adds a revocation. [`Revoke::One`] adds nothing.
@@ -124,7 +128,7 @@ impl RevocationMark {
         let spared = match revocation.which {
             Revoke::One(_) => return,
             Revoke::All => None,
-            // For the spared session the earlier revocations go on counting.
+            // Earlier revocations still count for the spared session.
             Revoke::Others(handle) => Some((handle, self.threshold(handle))),
         };
         *self = Self { before: self.before.max(micros(revocation.at)), spared };
@@ -135,17 +139,17 @@ impl RevocationMark {
         record.signed_in <= self.threshold(record.handle)
     }
 
-    /// The time up to which sign-ins are refused, in microseconds.
+    /// Returns the time up to which sign-ins are refused, in microseconds.
     pub(crate) fn before(&self) -> u64 {
         self.before
     }
 
-    /// Returns whether the mark has done its duty and may go.
+    /// Returns whether a store may remove the mark.
     pub fn is_expired(&self, now: SystemTime) -> bool {
         self.before.saturating_add(span(Self::LIFETIME)) <= micros(now)
     }
 
-    /// Returns when the mark may go.
+    /// Returns the time from which on a store may remove the mark.
     pub fn deadline(&self) -> SystemTime {
         time(self.before.saturating_add(span(Self::LIFETIME)))
     }
@@ -160,7 +164,7 @@ impl RevocationMark {
         out
     }
 
-    /// Reads what [`encode`](Self::encode) wrote; `None` for anything of another length.
+    /// Reads the bytes that [`encode`](Self::encode) wrote. Returns `None` for bytes of another length.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (before, rest) = bytes.split_first_chunk()?;
         let (spared_before, handle) = rest.split_first_chunk()?;

@@ -140,12 +140,18 @@ async fn a_store_is_named_in_a_file() {
 #[tokio::test]
 async fn what_is_around_a_store_is_there() {
     for (toml, shown) in [
-        ("", "Plain(Memory("),
-        ("sealed = false", "Plain(Memory("),
-        ("[cached]\nmax_staleness = 'off'\nmax_bytes = 1", "Plain(Memory("),
-        ("sealed = true", "Sealed(Sealed { store: Memory("),
-        ("[cached]\nmax_staleness = '2s'\nmax_bytes = '1MiB'", "Cached(CachedStore { back: Memory("),
-        ("sealed = true\n[cached]\nmax_staleness = '1s'", "CachedSealed(CachedStore { back: Sealed { store: Memory("),
+        ("", "ConfiguredStore(MemoryStore {"),
+        ("sealed = false", "ConfiguredStore(MemoryStore {"),
+        ("[cached]\nmax_staleness = 'off'\nmax_bytes = 1", "ConfiguredStore(MemoryStore {"),
+        ("sealed = true", "ConfiguredStore(Sealed { store: ConfiguredStore(MemoryStore {"),
+        (
+            "[cached]\nmax_staleness = '2s'\nmax_bytes = '1MiB'",
+            "ConfiguredStore(CachedStore { back: ConfiguredStore(MemoryStore {",
+        ),
+        (
+            "sealed = true\n[cached]\nmax_staleness = '1s'",
+            "ConfiguredStore(CachedStore { back: Sealed { store: ConfiguredStore(MemoryStore {",
+        ),
     ] {
         for (of, config) in three(&format!("store = 'memory:'\n{toml}")) {
             let layer = config.build().await.unwrap();

@@ -122,7 +122,10 @@ async fn what_the_cookie_store_refuses_names_its_variable() {
     let empty = empty.display().to_string();
     let keys = ("COOKIE_KEYS", KEY);
     for (vars, said) in [
-        (&[][..], "SHOP_SESSION_COOKIE_KEYS: expected it or SHOP_SESSION_COOKIE_KEY_FILE: the cookie store needs"),
+        (
+            &[][..],
+            "SHOP_SESSION_COOKIE_KEYS: the cookie store needs a key: set `SHOP_SESSION_COOKIE_KEYS` or `SHOP_SESSION_COOKIE_KEY_FILE`",
+        ),
         (&[("COOKIE_KEYS", "hunter2!")], "SHOP_SESSION_COOKIE_KEYS: key 1: expected at least 32 bytes"),
         (&[("COOKIE_KEYS", "5ec2e7")], "SHOP_SESSION_COOKIE_KEYS: key of 3 bytes: expected at least 32"),
         (

@@ -1,10 +1,11 @@
-//! The table of demands names every demand, and tests that there are.
+//! The table of demands names every demand and accident, that of the promises every promise, and both name tests that there are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
 const TABLE: &str = include_str!("../../src/guide/demands.md");
+const PROMISES: &str = include_str!("../README.md");
 
 /// How many demands each section has.
 const SECTIONS: [(&str, usize); 8] =
@@ -115,4 +116,39 @@ fn every_test_of_a_demand_is_named() {
         }
     }
     assert!(count > 25, "{count}");
+}
+
+#[test]
+fn every_promise_stands_once_with_tests_that_are_there() {
+    let rows = PROMISES.lines().filter(|line| line.starts_with("| ") && line.contains(".rs::"));
+    let rows: Vec<Vec<_>> = rows.map(|line| line.trim_matches('|').split('|').map(str::trim).collect()).collect();
+    let promises: Vec<_> = rows.iter().map(|row| row[0].to_owned()).collect();
+    let mut expected: Vec<_> = (1..=31).map(|number| number.to_string()).collect();
+    expected.insert(26, "26a".into());
+    assert_eq!(promises, expected);
+    for row in rows {
+        assert!(row.len() == 3 && !row[1].is_empty(), "{row:?}");
+        for (file, name) in tests(row[2]) {
+            assert!(
+                read(&format!("tests/{file}")).contains(&format!("fn {name}(")),
+                "{}: {file} has no {name}",
+                row[0]
+            );
+        }
+    }
+}
+
+#[test]
+fn every_binary_stands_in_the_readme() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let binaries =
+        entries.filter(|path| path.join("main.rs").exists() || path.extension().is_some_and(|end| end == "rs"));
+    let mut count = 0;
+    for binary in binaries {
+        let name = binary.file_stem().unwrap().to_str().unwrap();
+        assert!(PROMISES.contains(&format!("\n| `{name}` | ")), "{name}");
+        count += 1;
+    }
+    assert!(count > 10, "{count}");
 }

@@ -1,5 +1,4 @@
-//! A plain commit, at the end of a request whose session nobody else holds, beside the general one, which a kept handle
-//! forces: they must not differ in anything that is seen.
+//! Somebody keeps a handle of the session beyond its request: nothing that is seen of the request differs.
 
 #![allow(clippy::pedantic, missing_docs, missing_debug_implementations, unreachable_pub)]
 
@@ -15,9 +14,9 @@ use store::*;
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_session_layer::Session;
 
-/// What a request does must not depend on whether somebody keeps a handle of its session.
+/// Random requests, each made twice: with and without a handle that is kept.
 #[tokio::test]
-async fn the_plain_way_and_the_general_one_are_the_same() {
+async fn a_kept_handle_changes_nothing_that_is_seen() {
     crate::support::log::listen();
     let mut bad = Vec::new();
     for seed in 1..=crate::support::rounds(250) as u64 {
@@ -155,7 +154,7 @@ async fn a_token_that_a_store_gives_instead_reaches_the_client() {
     }
 }
 
-/// Promise 6 and 30: a collision is retried, with an event; as often as without the plain way.
+/// Promises 6 and 30: a collision is tried again, with an event.
 #[tokio::test]
 async fn a_taken_token_is_told_and_tried_eight_times() {
     crate::support::log::listen();

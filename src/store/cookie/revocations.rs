@@ -1,19 +1,21 @@
-//! The sessions that have ended although their cookies would still open.
+//! The list of revocations: the sessions that have ended although their cookies would still open.
 
 use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::clock::micros;
 use crate::error::StoreError;
 use crate::record::{Record, Version};
+use crate::store::object::DynStore;
 use crate::store::{Created, Loaded, SessionStore};
 use crate::token::SessionToken;
 
-/// A store on the server with an empty record for each session that has ended, until no copy of its cookie can be good.
+/// A server-side store that holds an empty record for each session that has ended.
+///
+/// The record lasts until no copy of the session's cookie can be good.
 #[derive(Clone)]
-pub(super) struct Revocations(Arc<dyn List>);
+pub(super) struct Revocations(Arc<dyn DynStore>);
 
 impl Revocations {
     pub(super) fn new(store: impl SessionStore) -> Self {
@@ -21,7 +23,7 @@ impl Revocations {
     }
 
     pub(super) fn is_server_side(&self) -> bool {
-        self.0.is_server_side()
+        !self.0.token_shape().is_sealed()
     }
 
     pub(super) fn is_immediate(&self) -> bool {
@@ -32,16 +34,16 @@ impl Revocations {
         self.0.sweep_interval()
     }
 
-    /// Whether the session has ended.
+    /// Returns whether the session has ended.
     pub(super) async fn include(&self, session: &Record, now: SystemTime) -> Result<bool, StoreError> {
         Ok(self.0.load(&id(session), now).await? != Loaded::Absent)
     }
 
-    /// Ends the session; `false` if it had ended already. Of several requests that do, exactly one is the first.
+    /// Ends the session. Returns `false` if it had ended already: exactly one of several concurrent calls gets `true`.
     pub(super) async fn add(&self, session: &Record, now: SystemTime) -> Result<bool, StoreError> {
         let mut number = [0; 8];
         crate::random::fill(&mut number)?;
-        // A copy may have been refreshed further than this one; beyond the absolute deadline none was.
+        // Another copy may have a later deadline than this one, but none outlives the absolute deadline.
         let until = session.absolute.max(session.deadline);
         let now_micros = micros(now);
         let note = Record {
@@ -70,49 +72,11 @@ impl fmt::Debug for Revocations {
     }
 }
 
-/// What the list knows a session by.
+/// Returns the token under which the list holds a session, derived from the session's CSRF secret.
 ///
-/// The CSRF secret is in every copy of a session's cookie, whatever was written since, and a renewal replaces it: the
-/// renewed session lives on under the same public handle.
+/// Every copy of a session's cookie holds the same CSRF secret, however often the session was written. A renewal
+/// replaces the secret and keeps the handle, so the handle would end the renewed session too.
 fn id(session: &Record) -> SessionToken {
     let bytes = SessionToken::from_random(session.csrf).derive(b"tower-session-layer revocation v1");
     SessionToken::from_random(bytes)
-}
-
-type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
-
-/// What is needed of the store, with its type erased.
-trait List: fmt::Debug + Send + Sync {
-    fn is_server_side(&self) -> bool;
-    fn is_immediate(&self) -> bool;
-    fn sweep_interval(&self) -> Option<Duration>;
-    fn load<'a>(&'a self, id: &'a SessionToken, now: SystemTime) -> Answer<'a, Loaded>;
-    fn create<'a>(&'a self, id: &'a SessionToken, note: &'a Arc<Record>, now: SystemTime) -> Answer<'a, Created>;
-    fn sweep(&self, limit: usize, now: SystemTime) -> Answer<'_, usize>;
-}
-
-impl<S: SessionStore> List for S {
-    fn is_server_side(&self) -> bool {
-        !self.token_shape().is_sealed()
-    }
-
-    fn is_immediate(&self) -> bool {
-        SessionStore::is_immediate(self)
-    }
-
-    fn sweep_interval(&self) -> Option<Duration> {
-        SessionStore::sweep_interval(self)
-    }
-
-    fn load<'a>(&'a self, id: &'a SessionToken, now: SystemTime) -> Answer<'a, Loaded> {
-        Box::pin(SessionStore::load(self, id, now))
-    }
-
-    fn create<'a>(&'a self, id: &'a SessionToken, note: &'a Arc<Record>, now: SystemTime) -> Answer<'a, Created> {
-        Box::pin(SessionStore::create(self, id, note, now))
-    }
-
-    fn sweep(&self, limit: usize, now: SystemTime) -> Answer<'_, usize> {
-        Box::pin(SessionStore::sweep(self, limit, now))
-    }
 }

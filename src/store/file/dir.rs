@@ -1,4 +1,4 @@
-//! A directory held open: every name is looked up in it, so nothing planted above or beside it redirects a write.
+//! An open directory, in which every name is looked up: nothing planted above or beside it redirects a write.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Write as _};
@@ -7,17 +7,34 @@ use std::ops::Deref;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
+use rustix::fd::AsFd;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, renameat, unlinkat};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::Durability;
-
-/// The name of a file that is being written. Only who holds the directory's lock makes one, so one name does, and
-/// whoever finds it while holding the lock has found what a killed process left.
+/// The name of a file that is being written.
+///
+/// Only the holder of the directory's lock makes such a file, so one name is enough. A file of this name that the holder
+/// finds was left by a process that was killed.
 pub(super) const NEW: &str = "new";
 
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 const DIR_MODE: Mode = Mode::RWXU;
+
+/// The failures that a confirmed change survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Durability {
+    /// A change survives the end of the process at any moment, `kill -9` included.
+    ///
+    /// A power loss may undo the changes of the last seconds, and then a session that had ended may live again. Nothing
+    /// is synced, which makes this the fast choice.
+    Process,
+    /// A change survives a power loss too: file and directory are synced before the store answers.
+    ///
+    /// This is the default, since a confirmed logout must stay one.
+    #[default]
+    System,
+}
 
 /// An open directory. Its files are written through [`Locked`] alone.
 pub(super) struct Dir {
@@ -25,21 +42,21 @@ pub(super) struct Dir {
     durability: Durability,
 }
 
-/// What an exact name stands for.
-pub(super) enum Found {
-    Nothing,
+/// The result of opening a name as a regular file.
+pub(super) enum Lookup {
+    Absent,
     File(File),
-    /// A symbolic link, a directory, a pipe: nothing that we made.
+    /// A symbolic link, a directory, a pipe: nothing that the store makes.
     Foreign,
 }
 
 impl Dir {
-    /// Opens a directory by its path, `None` if there is none.
+    /// Opens a directory by its path and returns `None` if there is none.
     pub(super) fn open(path: &Path, durability: Durability) -> io::Result<Option<Self>> {
         open_dir(CWD, path, durability)
     }
 
-    /// Opens a directory in this one, `None` if there is none.
+    /// Opens a directory in this one and returns `None` if there is none.
     pub(super) fn sub(&self, name: &str) -> io::Result<Option<Self>> {
         open_dir(&self.file, name, self.durability)
     }
@@ -50,29 +67,28 @@ impl Dir {
             return Ok(dir);
         }
         match mkdirat(&self.file, name, DIR_MODE) {
-            Ok(()) => self.sync()?,
             Err(Errno::EXIST) => {}
-            Err(error) => return Err(error.into()),
+            made => made.map_err(io::Error::from).and_then(|()| self.sync())?,
         }
         Ok(self.sub(name)?.ok_or(io::ErrorKind::NotFound)?)
     }
 
     /// Opens a regular file for reading.
-    pub(super) fn file(&self, name: &str) -> io::Result<Found> {
+    pub(super) fn file(&self, name: &str) -> io::Result<Lookup> {
         self.find(name, OFlags::RDONLY)
     }
 
-    fn find(&self, name: &str, access: OFlags) -> io::Result<Found> {
-        // Non-blocking, or opening a pipe would wait for its other end.
+    fn find(&self, name: &str, access: OFlags) -> io::Result<Lookup> {
+        // Without NONBLOCK, opening a pipe would wait for its other end.
         let flags = access | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         match retry_on_intr(|| openat(&self.file, name, flags, Mode::empty())) {
             Ok(fd) => {
                 let file = File::from(fd);
-                Ok(if file.metadata()?.is_file() { Found::File(file) } else { Found::Foreign })
+                Ok(if file.metadata()?.is_file() { Lookup::File(file) } else { Lookup::Foreign })
             }
-            Err(Errno::NOENT) => Ok(Found::Nothing),
-            // A symbolic link (FreeBSD says MLINK), a socket, a directory opened for writing.
-            Err(Errno::LOOP | Errno::MLINK | Errno::NXIO | Errno::ISDIR) => Ok(Found::Foreign),
+            Err(Errno::NOENT) => Ok(Lookup::Absent),
+            // A symbolic link (FreeBSD answers MLINK), a socket, a directory opened for writing.
+            Err(Errno::LOOP | Errno::MLINK | Errno::NXIO | Errno::ISDIR) => Ok(Lookup::Foreign),
             Err(error) => Err(error.into()),
         }
     }
@@ -81,48 +97,25 @@ impl Dir {
     pub(super) fn names(&self) -> io::Result<impl Iterator<Item = io::Result<String>> + use<>> {
         let entries = rustix::fs::Dir::read_from(&self.file)?;
         Ok(entries.filter_map(|entry| match entry {
-            // What is no UTF-8 is none of ours.
+            // The store makes no name that is not UTF-8.
             Ok(entry) => entry.file_name().to_str().ok().map(|name| Ok(name.to_owned())),
             Err(error) => Some(Err(error.into())),
         }))
     }
 
-    /// Makes the names in the directory survive a power loss, where that is asked for.
+    /// Makes changes to the directory's names survive a power loss, if [`Durability::System`] is set.
     pub(super) fn sync(&self) -> io::Result<()> {
-        match self.durability {
-            Durability::System => self.file.sync_all(),
-            Durability::Process => Ok(()),
-        }
+        if self.durability == Durability::System { self.file.sync_all() } else { Ok(()) }
     }
 
-    /// Writes and removes a file.
+    /// Writes and removes a file, to find out whether the directory can be written.
     pub(super) fn probe(&self, name: &str) -> io::Result<()> {
         self.fresh(name)?.write_all(b"?")?;
-        // Whoever tries at the same moment may have removed it already.
+        // Another process that probes at the same moment may have removed the file already.
         self.unlink(name, AtFlags::empty()).map(drop)
     }
 
-    fn unlink(&self, name: &str, flags: AtFlags) -> io::Result<bool> {
-        match unlinkat(&self.file, name, flags) {
-            Ok(()) => Ok(true),
-            Err(Errno::NOENT) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn fresh(&self, name: &str) -> io::Result<File> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let create = || retry_on_intr(|| openat(&self.file, name, flags, FILE_MODE));
-        match create() {
-            Err(Errno::EXIST) => {
-                self.unlink(name, AtFlags::empty())?;
-                Ok(create()?.into())
-            }
-            created => Ok(created?.into()),
-        }
-    }
-
-    /// Takes the directory's lock, `None` if somebody else has it.
+    /// Takes the directory's lock and returns `None` if it is taken.
     pub(super) fn try_lock(self) -> io::Result<Option<Locked<'static>>> {
         match self.file.try_lock() {
             Ok(()) => Ok(Some(Locked { dir: self, above: PhantomData })),
@@ -130,43 +123,64 @@ impl Dir {
             Err(TryLockError::Error(error)) => Err(error),
         }
     }
-}
 
-fn open_dir(at: impl rustix::fd::AsFd, path: impl AsRef<Path>, durability: Durability) -> io::Result<Option<Dir>> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    match retry_on_intr(|| openat(&at, path.as_ref(), flags, Mode::empty())) {
-        Ok(fd) => Ok(Some(Dir { file: File::from(fd), durability })),
-        Err(Errno::NOENT) => Ok(None),
-        Err(error) => Err(error.into()),
+    fn unlink(&self, name: &str, flags: AtFlags) -> io::Result<bool> {
+        match unlinkat(&self.file, name, flags) {
+            Err(Errno::NOENT) => Ok(false),
+            removed => Ok(removed.map(|()| true)?),
+        }
+    }
+
+    fn create(&self, name: &str) -> Result<File, Errno> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        retry_on_intr(|| openat(&self.file, name, flags, FILE_MODE)).map(File::from)
+    }
+
+    fn fresh(&self, name: &str) -> io::Result<File> {
+        match self.create(name) {
+            Err(Errno::EXIST) => {
+                self.unlink(name, AtFlags::empty())?;
+                Ok(self.create(name)?)
+            }
+            created => Ok(created?),
+        }
     }
 }
 
-/// Whether a directory could not be opened because it is none, or a symbolic link.
+fn open_dir(at: impl AsFd, path: impl AsRef<Path>, durability: Durability) -> io::Result<Option<Dir>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match retry_on_intr(|| openat(&at, path.as_ref(), flags, Mode::empty())) {
+        Err(Errno::NOENT) => Ok(None),
+        opened => Ok(Some(Dir { file: File::from(opened?), durability })),
+    }
+}
+
+/// Returns whether an open directory was refused because the name is a symbolic link or no directory.
 pub(super) fn is_foreign(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::NOTDIR | Errno::LOOP | Errno::MLINK))
 }
 
-/// A directory under its lock, its own or that of the one above it.
+/// A directory under its own lock, or under the lock of the directory above it.
 ///
-/// The lock is the kernel's, on the directory itself: there is no lock file that could be unlinked or planted, and it
-/// ends with the process.
+/// The kernel keeps the lock on the directory itself. So there is no lock file that could be unlinked or planted, and the
+/// lock ends with the process.
 pub(super) struct Locked<'above> {
     dir: Dir,
     above: PhantomData<&'above ()>,
 }
 
 impl Locked<'_> {
-    /// Opens a directory that this one's lock guards too, `None` if there is none.
+    /// Opens a directory that this one's lock guards too, and returns `None` if there is none.
     pub(super) fn sub_locked(&self, name: &str) -> io::Result<Option<Locked<'_>>> {
         Ok(self.sub(name)?.map(|dir| Locked { dir, above: PhantomData }))
     }
 
-    /// Opens a directory that this one's lock guards too and makes it first if need be.
+    /// Opens a directory that this one's lock guards too, and makes it first if need be.
     pub(super) fn make_locked(&self, name: &str) -> io::Result<Locked<'_>> {
         self.make(name).map(|dir| Locked { dir, above: PhantomData })
     }
 
-    /// Puts a file under a name, whole or not at all, in place of what stands there.
+    /// Puts a file under a name, whole or not at all, in place of the file that has the name.
     pub(super) fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
         let mut file = self.fresh(NEW)?;
         let mut put = || {
@@ -176,41 +190,37 @@ impl Locked<'_> {
             }
             Ok(renameat(&self.file, NEW, &self.file, name)?)
         };
-        let done: io::Result<()> = put();
-        if done.is_err() {
-            // A full disk gets the space back at once; whatever stays is swept.
+        if let Err(error) = put() {
+            // A full disk gets the space back at once. If this fails too, the sweep removes the file.
             let _ = self.remove(NEW);
+            return Err(error);
         }
-        done?;
         self.sync()
     }
 
-    /// Puts an empty file under a name, unless something stands there.
+    /// Puts an empty file under a name, unless the name is taken.
     pub(super) fn note(&self, name: &str) -> io::Result<()> {
-        match self.file(name)? {
-            Found::Nothing => self.fresh(name).and_then(|_| self.sync()),
-            Found::File(_) | Found::Foreign => Ok(()),
+        match self.create(name) {
+            Err(Errno::EXIST) => Ok(()),
+            created => created.map_err(io::Error::from).and_then(|_| self.sync()),
         }
     }
 
     /// Writes over a few bytes within the first sector of a file.
     pub(super) fn amend(&self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let Found::File(file) = self.find(name, OFlags::WRONLY)? else {
+        let Lookup::File(file) = self.find(name, OFlags::WRONLY)? else {
             return Err(io::ErrorKind::NotFound.into());
         };
         file.write_all_at(bytes, offset)?;
-        match self.durability {
-            Durability::System => file.sync_data(),
-            Durability::Process => Ok(()),
-        }
+        if self.durability == Durability::System { file.sync_data() } else { Ok(()) }
     }
 
-    /// Removes a file and returns whether there was one. It survives a power loss after [`Dir::sync`].
+    /// Removes a file and returns whether there was one. The removal survives a power loss after [`Dir::sync`].
     pub(super) fn remove(&self, name: &str) -> io::Result<bool> {
         self.unlink(name, AtFlags::empty())
     }
 
-    /// Removes a directory in this one if nothing is in it.
+    /// Removes a directory in this one if it is empty.
     pub(super) fn remove_empty(&self, name: &str) -> io::Result<()> {
         match self.unlink(name, AtFlags::REMOVEDIR) {
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),

@@ -1,39 +1,39 @@
 //! The bytes of a session's file, pinned by a test: a header of fixed width, the owner's name, the encoded body.
 //!
-//! | bytes | what |
+//! | bytes | content |
 //! |---|---|
-//! | 0..8 | `session` and the format's number, 1 |
-//! | 8..16 | the start of the SHA-256 of store key, owner and body |
+//! | 0..8 | `session` and the number of the format, 1 |
+//! | 8..16 | the start of the SHA-256 of `StoreKey`, owner and body |
 //! | 16..24 | version; zero for a tombstone |
-//! | 24..32 | length of the owner's name |
+//! | 24..32 | one more than the length of the owner's name; zero without an owner |
 //! | 32..40 | deadline |
-//! | 40..48 | seen |
+//! | 40..48 | the time of the last write or touch |
 //! | 48..56 | the start of the SHA-256 of the bytes before |
 //!
-//! Numbers are big-endian, times in microseconds since the Unix epoch. A touch writes bytes 32..56 in one call; a
-//! reader that runs into the middle of it sees by the digest that it has to look again. The digest of the body finds
-//! what a power loss has torn where nothing was synced, and a file that was copied to another session's name.
+//! Numbers are big-endian, times in microseconds since the Unix epoch. A touch writes bytes 32..56 in one call. A
+//! reader that runs into the middle of a touch sees by the header's digest that it has to look again. The body's digest
+//! finds a file that a power loss has torn, where nothing was synced, and one that was copied to another session's name.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest, Sha256};
 
 use crate::clock::{micros, time};
 use crate::record::{Head, Version};
 use crate::token::StoreKey;
 
-pub(super) const HEADER_LEN: usize = 56;
-pub(super) const TIMES_AT: usize = 32;
+/// The offset of the bytes that a touch writes.
+pub(super) const TIMES_AT: u64 = 32;
 
-const DIGEST_AT: usize = 48;
-const DIGEST_LEN: usize = 8;
-const MAGIC: [u8; 7] = *b"session";
-const FORMAT: u8 = 1;
+const MAGIC: [u8; 8] = *b"session\x01";
 
-/// What stands before the owner and the body.
+type Field = [u8; 8];
+
+/// The part before the owner and the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header {
-    body: [u8; DIGEST_LEN],
+    body: Field,
     version: u64,
     owner_len: u64,
     deadline: u64,
@@ -46,37 +46,31 @@ pub(super) fn encode(key: &StoreKey, head: &Head, body: &[u8]) -> Vec<u8> {
     let header = Header {
         body: digest(&[key.as_bytes(), owner.as_bytes(), body]),
         version: head.version.map_or(0, Version::get),
-        // Zero stands for no owner, so an owner's length is one more than that of its name.
         owner_len: head.owner.as_ref().map_or(0, |owner| owner.len() as u64 + 1),
         deadline: micros(head.deadline),
         seen: micros(head.seen),
     };
-    [&header.encode(), owner.as_bytes(), body].concat()
+    [header.encode().as_flattened(), owner.as_bytes(), body].concat()
 }
 
 impl Header {
-    /// Reads a header; what is wrong with it otherwise.
-    pub(super) fn decode(bytes: &[u8; HEADER_LEN]) -> Result<Self, &'static str> {
-        if bytes[..MAGIC.len()] != MAGIC {
+    /// Reads a header, or says why it cannot be read.
+    pub(super) fn decode(fields: &[Field; 7]) -> Result<Self, &'static str> {
+        let [magic, body, version, owner_len, deadline, seen, seal] = *fields;
+        if magic[..7] != MAGIC[..7] {
             return Err("not a session's file");
         }
-        if bytes[MAGIC.len()] != FORMAT {
+        if magic != MAGIC {
             return Err("unknown file format");
         }
-        if bytes[DIGEST_AT..] != digest(&[&bytes[..DIGEST_AT]]) {
+        if seal != digest(&[fields[..6].as_flattened()]) {
             return Err("damaged header");
         }
-        let number = |at: usize| u64::from_be_bytes(std::array::from_fn(|i| bytes[at + i]));
-        Ok(Self {
-            body: std::array::from_fn(|i| bytes[8 + i]),
-            version: number(16),
-            owner_len: number(24),
-            deadline: number(TIMES_AT),
-            seen: number(TIMES_AT + 8),
-        })
+        let [version, owner_len, deadline, seen] = [version, owner_len, deadline, seen].map(u64::from_be_bytes);
+        Ok(Self { body, version, owner_len, deadline, seen })
     }
 
-    /// Splits what follows the header and checks it.
+    /// Splits the rest of the file into owner and body, and checks both.
     pub(super) fn open<'a>(&self, key: &StoreKey, rest: &'a [u8]) -> Result<(Head, &'a [u8]), &'static str> {
         let owner_len = usize::try_from(self.owner_len.saturating_sub(1)).map_err(|_| "cut off")?;
         let (owner, body) = rest.split_at_checked(owner_len).ok_or("cut off")?;
@@ -88,44 +82,33 @@ impl Header {
         Ok((Head::new(Version::new(self.version), time(self.deadline), time(self.seen), owner), body))
     }
 
-    /// Whether a record follows, not a tombstone.
+    /// Returns whether a record follows, not a tombstone.
     pub(super) fn is_record(&self) -> bool {
         self.version != 0
     }
 
-    /// Whether it has ended at a time in microseconds.
-    pub(super) fn is_expired(&self, now: u64) -> bool {
-        self.deadline <= now
+    pub(super) fn is_expired(&self, now: SystemTime) -> bool {
+        self.deadline <= micros(now)
     }
 
     /// Writes the bytes from [`TIMES_AT`] on, with these times in microseconds.
-    pub(super) fn times(self, deadline: u64, seen: u64) -> [u8; HEADER_LEN - TIMES_AT] {
-        let bytes = Self { deadline, seen, ..self }.encode();
-        std::array::from_fn(|i| bytes[TIMES_AT + i])
+    pub(super) fn times(self, deadline: u64, seen: u64) -> [Field; 3] {
+        let [.., deadline, seen, seal] = Self { deadline, seen, ..self }.encode();
+        [deadline, seen, seal]
     }
 
-    fn encode(&self) -> [u8; HEADER_LEN] {
-        let mut out = [0; HEADER_LEN];
-        out[..MAGIC.len()].copy_from_slice(&MAGIC);
-        out[MAGIC.len()] = FORMAT;
-        out[8..16].copy_from_slice(&self.body);
+    fn encode(&self) -> [Field; 7] {
         let numbers = [self.version, self.owner_len, self.deadline, self.seen];
-        for (field, number) in out[16..DIGEST_AT].chunks_exact_mut(8).zip(numbers) {
-            field.copy_from_slice(&number.to_be_bytes());
-        }
-        let seal = digest(&[&out[..DIGEST_AT]]);
-        out[DIGEST_AT..].copy_from_slice(&seal);
-        out
+        let [version, owner_len, deadline, seen] = numbers.map(u64::to_be_bytes);
+        let fields = [MAGIC, self.body, version, owner_len, deadline, seen];
+        let seal = digest(&[fields.as_flattened()]);
+        [MAGIC, self.body, version, owner_len, deadline, seen, seal]
     }
 }
 
-fn digest(parts: &[&[u8]]) -> [u8; DIGEST_LEN] {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update(part);
-    }
-    let hash = hash.finalize();
-    std::array::from_fn(|i| hash[i])
+fn digest(parts: &[&[u8]]) -> Field {
+    let hash = parts.iter().fold(Sha256::new(), Digest::chain_update).finalize();
+    std::array::from_fn(|index| hash[index])
 }
 
 #[cfg(test)]
@@ -141,9 +124,13 @@ mod tests {
         Head::new(Version::new(0x0102_0304), time(5), time(6), owner.map(Into::into))
     }
 
+    fn header_of(file: &[u8]) -> Result<Header, &'static str> {
+        Header::decode(file.as_chunks().0.first_chunk().unwrap())
+    }
+
     fn read(key: &StoreKey, file: &[u8]) -> Result<(Head, Vec<u8>), &'static str> {
-        let (header, rest) = file.split_first_chunk().ok_or("cut off")?;
-        Header::decode(header)?.open(key, rest).map(|(head, body)| (head, body.to_vec()))
+        let (header, rest) = file.split_at_checked(56).ok_or("cut off")?;
+        header_of(header)?.open(key, rest).map(|(head, body)| (head, body.to_vec()))
     }
 
     #[test]
@@ -184,8 +171,8 @@ mod tests {
     #[test]
     fn times_change_nothing_else() {
         let mut file = encode(&key(), &head(Some("ada")), b"body");
-        let header = Header::decode(file.first_chunk().unwrap()).unwrap();
-        file[TIMES_AT..HEADER_LEN].copy_from_slice(&header.times(50, 60));
+        let header = header_of(&file).unwrap();
+        file[32..56].copy_from_slice(header.times(50, 60).as_flattened());
         let later = Head::new(Version::new(0x0102_0304), time(50), time(60), Some("ada".into()));
         assert_eq!(read(&key(), &file), Ok((later, b"body".to_vec())));
     }

@@ -1,216 +1,186 @@
-//! What is done with one session's file.
+//! The file of one session: what it holds, and how it changes.
 
 use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::dir::{Dir, Found, Locked};
-use super::format::{self, HEADER_LEN, Header, TIMES_AT};
-use super::owners::{self, Owner};
+use super::dir::{Dir, Locked, Lookup};
+use super::format::{self, Header, TIMES_AT};
+use super::tree::{ShardDir, Tree, name};
 use crate::clock::micros;
 use crate::record::{Head, Record, Tombstone, Version};
 use crate::store::{Change, Created, Deleted, Loaded, Updated};
 use crate::token::StoreKey;
 
-/// What stands under a session's name, once that is certain.
-pub(super) enum Standing {
-    Nothing,
+/// The state of a session on disk.
+pub(super) enum OnDisk {
+    Absent,
+    /// A record or a tombstone past its deadline.
+    Expired,
     Live(Arc<Record>, Header),
-    Retired(Tombstone),
-    /// Nothing of ours, or damaged; why.
+    Tombstone(Tombstone),
+    /// A damaged file or one that the store did not write, and why it cannot be read.
     Unreadable(String),
 }
 
-/// What a look without the lock says.
-pub(super) enum Glance {
-    Sure(Standing),
-    /// Expired, thus to be removed; or unreadable, perhaps because a touch was under way. Look again with the lock.
-    Unsure,
-}
-
-/// The name of a session's file in its shard.
-pub(super) fn name(key: &StoreKey) -> String {
-    key.hex().split_off(2)
-}
-
-/// Looks at a session without the lock: what is whole is true, since files appear whole.
-pub(super) fn glance(shard: Option<&Dir>, key: &StoreKey, now: SystemTime) -> io::Result<Glance> {
-    let Some(shard) = shard else { return Ok(Glance::Sure(Standing::Nothing)) };
-    Ok(match look(shard, key, now)? {
-        None | Some(Standing::Unreadable(_)) => Glance::Unsure,
-        Some(standing) => Glance::Sure(standing),
-    })
-}
-
-/// Looks at a session under the lock and removes what has expired.
-pub(super) fn settle(shard: &Locked<'_>, key: &StoreKey, now: SystemTime) -> io::Result<Standing> {
-    match look(shard, key, now)? {
-        Some(standing) => Ok(standing),
-        None => shard.remove(&name(key)).map(|_| Standing::Nothing),
+impl From<OnDisk> for Loaded {
+    fn from(found: OnDisk) -> Self {
+        match found {
+            OnDisk::Live(record, _) => Self::Live(record),
+            OnDisk::Tombstone(tombstone) => Self::Tombstone(tombstone),
+            OnDisk::Absent | OnDisk::Expired | OnDisk::Unreadable(_) => Self::Absent,
+        }
     }
 }
 
-/// Reads the header alone; `None` where there is nothing or nothing readable.
+/// Reads a session without a lock: a whole file tells the truth, since files appear whole.
+pub(super) fn find(tree: &Tree, key: &StoreKey, now: SystemTime) -> io::Result<OnDisk> {
+    tree.find(ShardDir::of(key))?.map_or(Ok(OnDisk::Absent), |shard| look(&shard, key, now))
+}
+
+/// Reads the header alone and returns `None` if there is no readable one.
 pub(super) fn peek(shard: &Dir, name: &str) -> io::Result<Option<Header>> {
     match shard.file(name)? {
-        Found::File(mut file) => Ok(read_header(&mut file)?.and_then(|header| Header::decode(&header).ok())),
-        Found::Nothing | Found::Foreign => Ok(None),
+        Lookup::File(mut file) => Ok(read_header(&mut file)?.ok()),
+        Lookup::Absent | Lookup::Foreign => Ok(None),
     }
 }
 
-pub(super) fn create(
-    (owners, shard): (Option<&Locked<'_>>, &Locked<'_>),
-    key: &StoreKey,
-    record: &Record,
+/// The file of a session under the lock of its shard, at one time.
+pub(super) struct SessionFile<'a> {
+    shard: &'a Locked<'a>,
+    key: &'a StoreKey,
+    name: String,
     now: SystemTime,
-) -> io::Result<Created> {
-    let standing = settle(shard, key, now)?;
-    let sent_again = matches!(&standing, Standing::Live(stored, _) if stored.version() == record.version());
-    let listed = owners.zip(record.owner().map(Owner::of));
-    if let Some((owners, owner)) = listed
-        && let mark = owners::mark(owners, owner)?
-        && mark.refuses(record)
-    {
-        if sent_again {
-            shard.remove(&name(key))?;
-            shard.sync()?;
-        }
-        return Ok(Created::Revoked(mark));
+}
+
+impl<'a> SessionFile<'a> {
+    pub(super) fn new(shard: &'a Locked<'_>, key: &'a StoreKey, now: SystemTime) -> Self {
+        Self { shard, key, name: name(key), now }
     }
-    match standing {
-        _ if sent_again => shard.sync()?,
-        Standing::Nothing => {
-            // The entry goes first: cut off in between, it points nowhere, which listing bears. A record that the
-            // list does not know would escape revocation.
-            if let Some((owners, owner)) = listed {
-                owners::add(owners, owner, key)?;
+
+    /// Reads the session and removes it if it has expired.
+    pub(super) fn settle(&self) -> io::Result<OnDisk> {
+        match look(self.shard, self.key, self.now)? {
+            OnDisk::Expired => self.shard.remove(&self.name).map(|_| OnDisk::Absent),
+            found => Ok(found),
+        }
+    }
+
+    /// Writes a new session, after `enlist` has entered it in its owner's list.
+    ///
+    /// A process that is killed in between leaves an entry without a record, which listing bears. A record that the list
+    /// does not know would escape revocation.
+    pub(super) fn create(&self, record: &Record, enlist: impl FnOnce() -> io::Result<()>) -> io::Result<Created> {
+        match self.settle()? {
+            OnDisk::Absent => {
+                enlist()?;
+                self.write(record)?;
             }
-            write(shard, key, record)?;
+            // The call was sent before, and its answer was lost.
+            OnDisk::Live(stored, _) if stored.version() == record.version() => self.shard.sync()?,
+            _ => return Ok(Created::Taken),
         }
-        Standing::Live(..) | Standing::Retired(_) | Standing::Unreadable(_) => return Ok(Created::Taken),
+        Ok(Created::Stored)
     }
-    Ok(Created::Stored)
-}
 
-/// Also returns whose list the session is to leave.
-pub(super) fn update(
-    shard: &Locked<'_>,
-    key: &StoreKey,
-    from: Version,
-    change: &Change,
-    now: SystemTime,
-) -> io::Result<(Updated, Option<Owner>)> {
-    let Standing::Live(stored, _) = settle(shard, key, now)? else { return Ok((Updated::Gone, None)) };
-    match change {
-        Change::Replace(next, _) if next.version() == stored.version() => shard.sync()?,
-        _ if stored.version() != from => return Ok((Updated::Conflict, None)),
-        Change::Replace(next, deadline) => write(shard, key, &deadline.apply(stored.deadline(), next.clone()))?,
-        Change::Retire(tombstone) => {
-            retire(shard, key, tombstone, now)?;
-            return Ok((Updated::Done, stored.owner().map(Owner::of)));
+    /// Removes the record that an earlier [`create`](Self::create) of it wrote.
+    pub(super) fn withdraw(&self, record: &Record) -> io::Result<()> {
+        match self.settle()? {
+            OnDisk::Live(stored, _) if stored.version() == record.version() => self.remove(),
+            _ => Ok(()),
         }
     }
-    Ok((Updated::Done, None))
-}
 
-pub(super) fn touch(
-    shard: &Locked<'_>,
-    key: &StoreKey,
-    version: Version,
-    deadline: SystemTime,
-    now: SystemTime,
-) -> io::Result<Updated> {
-    let Standing::Live(mut record, header) = settle(shard, key, now)? else { return Ok(Updated::Gone) };
-    if record.version() != version {
-        return Ok(Updated::Conflict);
-    }
-    Arc::make_mut(&mut record).touch(deadline, now);
-    let times = header.times(micros(record.deadline()), micros(record.seen()));
-    shard.amend(&name(key), TIMES_AT as u64, &times)?;
-    Ok(Updated::Done)
-}
-
-/// Also returns whose list the session is to leave.
-pub(super) fn delete(
-    shard: &Locked<'_>,
-    key: &StoreKey,
-    tombstone: &Tombstone,
-    now: SystemTime,
-) -> io::Result<(Deleted, Option<Owner>)> {
-    match settle(shard, key, now)? {
-        Standing::Live(record, _) => {
-            retire(shard, key, tombstone, now)?;
-            Ok((Deleted::Done, record.owner().map(Owner::of)))
+    /// Changes the session. A record that ended is returned too, since its entry is to leave its owner's list.
+    pub(super) fn update(&self, from: Version, change: &Change) -> io::Result<(Updated, Option<Arc<Record>>)> {
+        let OnDisk::Live(stored, _) = self.settle()? else { return Ok((Updated::Gone, None)) };
+        match change {
+            Change::Replace(next, _) if next.version() == stored.version() => self.shard.sync()?,
+            _ if stored.version() != from => return Ok((Updated::Conflict, None)),
+            Change::Replace(next, deadline) => self.write(&deadline.apply(stored.deadline(), next.clone()))?,
+            Change::Retire(tombstone) => {
+                self.retire(tombstone)?;
+                return Ok((Updated::Done, Some(stored)));
+            }
         }
-        Standing::Retired(standing) => Ok((Deleted::Retired(standing), None)),
-        Standing::Nothing | Standing::Unreadable(_) => Ok((Deleted::Absent, None)),
+        Ok((Updated::Done, None))
     }
-}
 
-/// Puts a tombstone in a record's place, or nothing where it would have ended already.
-pub(super) fn retire(shard: &Locked<'_>, key: &StoreKey, tombstone: &Tombstone, now: SystemTime) -> io::Result<()> {
-    if tombstone.until() <= now {
-        shard.remove(&name(key))?;
-        return shard.sync();
+    /// Moves the deadline of the session.
+    pub(super) fn touch(&self, version: Version, deadline: SystemTime) -> io::Result<Updated> {
+        let OnDisk::Live(mut record, header) = self.settle()? else { return Ok(Updated::Gone) };
+        if record.version() != version {
+            return Ok(Updated::Conflict);
+        }
+        Arc::make_mut(&mut record).touch(deadline, self.now);
+        let times = header.times(micros(record.deadline()), micros(record.seen()));
+        self.shard.amend(&self.name, TIMES_AT, times.as_flattened())?;
+        Ok(Updated::Done)
     }
-    let head = Head::new(None, tombstone.until(), now, None);
-    shard.replace(&name(key), &format::encode(key, &head, &tombstone.encode()))
-}
 
-impl From<Standing> for Loaded {
-    fn from(standing: Standing) -> Self {
-        match standing {
-            Standing::Live(record, _) => Self::Live(record),
-            Standing::Retired(tombstone) => Self::Tombstone(tombstone),
-            Standing::Nothing | Standing::Unreadable(_) => Self::Absent,
+    /// Ends the session. A record that ended is returned too, since its entry is to leave its owner's list.
+    pub(super) fn delete(&self, tombstone: &Tombstone) -> io::Result<(Deleted, Option<Arc<Record>>)> {
+        match self.settle()? {
+            OnDisk::Live(record, _) => self.retire(tombstone).map(|()| (Deleted::Done, Some(record))),
+            OnDisk::Tombstone(stored) => Ok((Deleted::Retired(stored), None)),
+            _ => Ok((Deleted::Absent, None)),
         }
     }
+
+    /// Puts a tombstone in the record's place, or nothing if the tombstone has expired.
+    pub(super) fn retire(&self, tombstone: &Tombstone) -> io::Result<()> {
+        if tombstone.until() <= self.now {
+            return self.remove();
+        }
+        let head = Head::new(None, tombstone.until(), self.now, None);
+        self.shard.replace(&self.name, &format::encode(self.key, &head, &tombstone.encode()))
+    }
+
+    fn write(&self, record: &Record) -> io::Result<()> {
+        self.shard.replace(&self.name, &format::encode(self.key, &record.head(), &record.encode()))
+    }
+
+    fn remove(&self) -> io::Result<()> {
+        self.shard.remove(&self.name)?;
+        self.shard.sync()
+    }
 }
 
-fn write(shard: &Locked<'_>, key: &StoreKey, record: &Record) -> io::Result<()> {
-    shard.replace(&name(key), &format::encode(key, &record.head(), &record.encode()))
+fn look(shard: &Dir, key: &StoreKey, now: SystemTime) -> io::Result<OnDisk> {
+    match shard.file(&name(key))? {
+        Lookup::File(mut file) => read(&mut file, key, now),
+        Lookup::Absent => Ok(OnDisk::Absent),
+        Lookup::Foreign => Ok(OnDisk::Unreadable("not a regular file".to_owned())),
+    }
 }
 
-/// `None` for what has expired.
-fn look(shard: &Dir, key: &StoreKey, now: SystemTime) -> io::Result<Option<Standing>> {
-    let unreadable = |why: &str| Ok(Some(Standing::Unreadable(why.to_owned())));
-    let mut file = match shard.file(&name(key))? {
-        Found::File(file) => file,
-        Found::Nothing => return Ok(Some(Standing::Nothing)),
-        Found::Foreign => return unreadable("not a regular file"),
-    };
-    read(&mut file, key, now)
-}
-
-/// `None` for what has expired.
-pub(super) fn read(file: &mut impl io::Read, key: &StoreKey, now: SystemTime) -> io::Result<Option<Standing>> {
-    let unreadable = |why: &str| Ok(Some(Standing::Unreadable(why.to_owned())));
-    let Some(header) = read_header(file)? else { return unreadable("cut off") };
-    let header = match Header::decode(&header) {
-        Ok(header) if header.is_expired(micros(now)) => return Ok(None),
+/// Reads a whole file.
+pub(super) fn read(file: &mut impl io::Read, key: &StoreKey, now: SystemTime) -> io::Result<OnDisk> {
+    let header = match read_header(file)? {
+        Ok(header) if header.is_expired(now) => return Ok(OnDisk::Expired),
         Ok(header) => header,
-        Err(why) => return unreadable(why),
+        Err(why) => return Ok(OnDisk::Unreadable(why.to_owned())),
     };
     let mut rest = Vec::new();
     file.read_to_end(&mut rest)?;
     let loaded = match header.open(key, &rest) {
-        Ok((head, body)) => Loaded::decode(head, body, now),
-        Err(why) => return unreadable(why),
+        Ok((head, body)) => Loaded::decode(head, body, now).map_err(|error| error.to_string()),
+        Err(why) => Err(why.to_owned()),
     };
-    match loaded {
-        Ok(Loaded::Live(record) | Loaded::Outdated(record)) => Ok(Some(Standing::Live(record, header))),
-        Ok(Loaded::Tombstone(tombstone)) => Ok(Some(Standing::Retired(tombstone))),
-        Ok(Loaded::Absent) => Ok(None),
-        Err(error) => unreadable(&error.to_string()),
-    }
+    Ok(match loaded {
+        Ok(Loaded::Live(record) | Loaded::Outdated(record)) => OnDisk::Live(record, header),
+        Ok(Loaded::Tombstone(tombstone)) => OnDisk::Tombstone(tombstone),
+        Ok(Loaded::Absent) => OnDisk::Expired,
+        Err(why) => OnDisk::Unreadable(why),
+    })
 }
 
-/// `None` where there are fewer bytes.
-fn read_header(file: &mut impl io::Read) -> io::Result<Option<[u8; HEADER_LEN]>> {
-    let mut header = [0; HEADER_LEN];
-    match file.read_exact(&mut header) {
-        Ok(()) => Ok(Some(header)),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
-        Err(error) => Err(error),
+/// Reads the header, or says why it cannot be read.
+fn read_header(file: &mut impl io::Read) -> io::Result<Result<Header, &'static str>> {
+    let mut fields = [[0; 8]; 7];
+    match file.read_exact(fields.as_flattened_mut()) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Err("cut off")),
+        done => done.map(|()| Header::decode(&fields)),
     }
 }

@@ -1,44 +1,43 @@
-//! Removing what has expired, in steps that hold up nobody.
+//! The removal of what has expired, in steps that hold up no request.
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
-use super::dir::NEW;
-use super::owners::{self, Owner};
-use super::session;
-use super::turns::{Tree, Turns};
-use crate::clock::micros;
+use super::dir::{Dir, Locked, NEW};
+use super::locks::Locks;
+use super::owners::{self, OwnerDir};
+use super::tree::{self, ShardDir, Tree};
+use super::{owned, session};
 use crate::error::StoreError;
-use crate::token::StoreKey;
 
-/// Files that are removed under one lock.
+/// The number of files that are removed under one lock.
 const STEP: usize = 16;
-/// 256 shards of sessions, then 256 of owners: what a session leaves in its owner's list goes in the same round.
-const PLACES: usize = 512;
 
-/// Where the next call goes on.
+/// The place of the shard with which the next call begins.
+///
+/// Shards of sessions come before those of owners, so an ended session and its entry go in the same round.
 #[derive(Debug, Default)]
 pub(super) struct Cursor(AtomicUsize);
 
 impl Cursor {
-    /// Removes up to `limit` records, tombstones and marks; fewer went only if everything was visited once.
-    pub(super) async fn sweep(&self, turns: &Turns, limit: usize, now: SystemTime) -> Result<usize, StoreError> {
+    /// Removes up to `limit` records, tombstones and marks. Fewer went only if every shard was visited once.
+    pub(super) async fn sweep(&self, locks: &Locks, limit: usize, now: SystemTime) -> Result<usize, StoreError> {
         if limit == 0 {
             return Ok(0);
         }
-        let start = self.0.load(Ordering::Relaxed) % PLACES;
+        let places = ShardDir::all().count();
+        let start = self.0.load(Ordering::Relaxed) % places;
         let mut gone = 0;
-        for place in (start..PLACES).chain(0..start) {
-            // Moved on first, so that one place which always fails does not keep the sweep from all others.
-            self.0.store(place + 1, Ordering::Relaxed);
-            let left = limit - gone;
-            gone += match u8::try_from(place) {
-                Ok(shard) => sessions(turns, shard, left, now).await?,
-                Err(_) => marks(turns, u8::try_from(place - PLACES / 2).unwrap_or_default(), left, now).await?,
+        for shard in ShardDir::all().cycle().skip(start).take(places) {
+            // The cursor moves first, so that a shard which always fails does not keep the sweep from all others.
+            self.0.store(shard.index() + 1, Ordering::Relaxed);
+            gone += match shard {
+                ShardDir::Sessions(byte) => sessions(locks, byte, limit - gone, now).await?,
+                ShardDir::Owners(byte) => marks(locks, byte, limit - gone, now).await?,
             };
             if gone >= limit {
-                self.0.store(place, Ordering::Relaxed);
+                self.0.store(shard.index(), Ordering::Relaxed);
                 break;
             }
         }
@@ -46,65 +45,67 @@ impl Cursor {
     }
 }
 
-async fn sessions(turns: &Turns, shard: u8, limit: usize, now: SystemTime) -> Result<usize, StoreError> {
-    let (expired, stray) = turns.read(move |tree| expired(tree, shard, limit, now)).await?;
-    if stray {
-        turns.in_shard(shard, |shard| shard.remove(NEW)).await?;
-    }
+async fn sessions(locks: &Locks, byte: u8, limit: usize, now: SystemTime) -> Result<usize, StoreError> {
+    let expired = locks.read(move |tree| expired(tree, byte, limit, now)).await?;
     let mut gone = 0;
     for names in expired.chunks(STEP) {
         let names = names.to_vec();
-        gone += turns
-            .in_shard(shard, move |shard| {
-                let mut gone = 0;
-                for name in &names {
-                    let expired = session::peek(shard, name)?.is_some_and(|header| header.is_expired(micros(now)));
-                    gone += usize::from(expired && shard.remove(name)?);
+        let remove = move |[shard]: [&Locked<'static>; 1]| {
+            let mut gone = 0;
+            for name in &names {
+                // The file may have been touched meanwhile. A file that is being written has its name by now, or is a stray one.
+                if is_expired(shard, byte, name, now)? && shard.remove(name)? && name != NEW {
+                    gone += 1;
                 }
-                Ok(gone)
-            })
-            .await?;
+            }
+            Ok(gone)
+        };
+        gone += locks.hold([ShardDir::Sessions(byte)], remove).await?;
     }
     Ok(gone)
 }
 
-/// The names of what has expired in a shard, and whether there is a file that is being written or was.
-fn expired(tree: &Tree, shard: u8, limit: usize, now: SystemTime) -> io::Result<(Vec<String>, bool)> {
-    let (mut expired, mut stray) = (Vec::new(), false);
-    let Some(dir) = tree.shard(shard)? else { return Ok((expired, stray)) };
-    for name in dir.names()? {
-        let name = name?;
-        stray |= name == NEW;
-        let is_ours = owners::digest(&format!("{shard:02x}{name}")).is_some();
-        if is_ours && session::peek(&dir, &name)?.is_some_and(|header| header.is_expired(micros(now))) {
-            expired.push(name);
-            if expired.len() == limit {
-                break;
-            }
-        }
-    }
-    Ok((expired, stray))
+/// Lists the names of the expired files in a shard, and of one that is being written or was left half-written.
+fn expired(tree: &Tree, byte: u8, limit: usize, now: SystemTime) -> io::Result<Vec<String>> {
+    let Some(shard) = tree.find(ShardDir::Sessions(byte))? else { return Ok(Vec::new()) };
+    let expired = |name: String| Ok(is_expired(&shard, byte, &name, now)?.then_some(name));
+    shard.names()?.filter_map(|name| name.and_then(expired).transpose()).take(limit).collect()
 }
 
-async fn marks(turns: &Turns, shard: u8, limit: usize, now: SystemTime) -> Result<usize, StoreError> {
+fn is_expired(shard: &Dir, byte: u8, name: &str, now: SystemTime) -> io::Result<bool> {
+    let is_session = tree::parse_name(byte, name).is_some();
+    Ok(name == NEW || is_session && session::peek(shard, name)?.is_some_and(|header| header.is_expired(now)))
+}
+
+async fn marks(locks: &Locks, byte: u8, limit: usize, now: SystemTime) -> Result<usize, StoreError> {
     let mut gone = 0;
-    for (owner, keys, untidy) in turns.read(move |tree| owners::stale(tree, shard, now)).await? {
+    for OwnerDir { owner, keys, is_untidy } in locks.read(move |tree| stale(tree, byte, now)).await? {
         if gone == limit {
             break;
         }
         for key in keys {
-            prune(turns, owner, key, now).await?;
+            owned::prune(locks, owner, key, None, now).await?;
         }
-        if untidy {
-            gone += usize::from(turns.in_owners(owner, move |owners| owners::tidy(owners, owner, now)).await?);
+        if is_untidy {
+            gone += usize::from(locks.hold([owner.shard()], move |[owners]| owners::tidy(owners, owner, now)).await?);
         }
     }
     Ok(gone)
 }
 
-/// Removes a session's entry in its owner's list if the session does not live.
-pub(super) async fn prune(turns: &Turns, owner: Owner, key: StoreKey, now: SystemTime) -> Result<(), StoreError> {
-    let visit = turns
-        .in_both(owner, key, move |owners, shard| owners::visit((owners, shard), owner, &key, None, now).map(drop));
-    visit.await
+/// Lists the owners of a shard, each with the entries that have no record.
+fn stale(tree: &Tree, byte: u8, now: SystemTime) -> io::Result<Vec<OwnerDir>> {
+    let mut owners = owners::all(tree, byte, now)?;
+    for owner in &mut owners {
+        let mut stale = Vec::new();
+        for key in &owner.keys {
+            let shard = tree.find(ShardDir::of(key))?;
+            let header = shard.map_or(Ok(None), |shard| session::peek(&shard, &tree::name(key)))?;
+            if !header.is_some_and(|header| header.is_record()) {
+                stale.push(*key);
+            }
+        }
+        owner.keys = stale;
+    }
+    Ok(owners)
 }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::RedisStore;
 use super::connect::{RedisSource, Timeouts};
+use super::keyspace::Keyspace;
 use super::script::Scripts;
-use super::{Inner, RedisStore};
 use crate::error::{ConfigError, StoreError};
 
 /// Settings of a [`RedisStore`].
@@ -16,43 +17,53 @@ pub struct RedisStoreBuilder {
     timeouts: Timeouts,
 }
 
-impl RedisStoreBuilder {
-    pub(super) fn new(source: RedisSource) -> Self {
-        let timeouts = Timeouts { connect: Duration::from_secs(2), response: Duration::from_secs(5) };
-        Self { source, prefix: "session:".to_owned(), timeouts }
+impl RedisStore {
+    /// Connects with the default settings, as [`RedisStoreBuilder::build`] does.
+    pub async fn new(source: impl Into<RedisSource>) -> Result<Self, StoreError> {
+        Self::builder(source).build().await
     }
 
-    /// Sets what all keys begin with, `session:` unless set: 1 to 64 ASCII letters, digits and `:._-/`.
+    /// Starts with the default settings.
+    pub fn builder(source: impl Into<RedisSource>) -> RedisStoreBuilder {
+        let timeouts = Timeouts { connect: Duration::from_secs(2), response: Duration::from_secs(5) };
+        RedisStoreBuilder { source: source.into(), prefix: "session:".to_owned(), timeouts }
+    }
+}
+
+impl RedisStoreBuilder {
+    /// Sets the prefix of all Redis keys, `session:` unless set: 1 to 64 ASCII letters, digits and `:._-/`.
     ///
-    /// Applications that share a database need different ones.
+    /// Applications that share a database need different prefixes.
     #[must_use]
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
     }
 
-    /// Sets how long opening a connection may take, 2 seconds unless set. A connection of the program has its own.
+    /// Sets how long opening a connection may take, 2 seconds unless set. A connection of the program keeps its own timeout.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.timeouts.connect = timeout;
         self
     }
 
-    /// Sets how long a command may wait for its reply, 5 seconds unless set. A connection of the program has its own.
+    /// Sets how long a command may wait for its reply, 5 seconds unless set. A connection of the program keeps its own
+    /// timeout.
     ///
-    /// The layer's store timeout bounds the whole of what a request asks of the store; the shorter one counts.
+    /// The layer's store timeout bounds all calls of a request together. The shorter of the two timeouts counts.
     #[must_use]
     pub fn response_timeout(mut self, timeout: Duration) -> Self {
         self.timeouts.response = timeout;
         self
     }
 
-    /// Connects and asks the server for a sign of life; a connection of the program is taken as it is.
+    /// Connects and sends a `PING`. A connection of the program is used without a test.
     ///
     /// # Errors
     ///
-    /// A [`ConfigError`] within ([`StoreError::get_ref`]): [`KeyPrefix`](ConfigError::KeyPrefix),
-    /// [`RedisUrl`](ConfigError::RedisUrl) or [`ZeroBound`](ConfigError::ZeroBound) for a timeout of zero. Otherwise the server could not be reached within the
+    /// A wrong setting is a [`ConfigError`] within the error ([`StoreError::get_ref`]):
+    /// [`KeyPrefix`](ConfigError::KeyPrefix), [`RedisUrl`](ConfigError::RedisUrl), or
+    /// [`ZeroBound`](ConfigError::ZeroBound) for a timeout of zero. Otherwise the server could not be reached within the
     /// timeouts, or refused user or password. The message is one line and holds no secret.
     pub async fn build(self) -> Result<RedisStore, StoreError> {
         let Self { source, prefix, timeouts } = self;
@@ -66,6 +77,6 @@ impl RedisStoreBuilder {
             }
         }
         let (link, place) = source.open(timeouts).await?;
-        Ok(RedisStore(Arc::new(Inner { link, place, prefix, scripts: Scripts::new() })))
+        Ok(RedisStore(Arc::new(Keyspace { link, place, prefix, scripts: Scripts::new() })))
     }
 }

@@ -1,4 +1,4 @@
-//! Where a store's connection comes from.
+//! The sources of a store's connection: URLs, or a connection of the program.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,17 +10,17 @@ use redis::cluster_async::ClusterConnection;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisError};
 
-use super::link::{Failure, Link, Own};
+use super::link::{Link, OwnConnection, RedisFailure};
 use crate::error::{ConfigError, StoreError};
 
-/// How long the network may swallow what was sent until the connection counts as dead.
+/// The time for which sent bytes may stay unacknowledged until the connection counts as dead.
 const SILENCE: Duration = Duration::from_secs(10);
-/// How many commands may wait to be written; who comes later waits for a place.
+/// The number of commands that may wait to be written. Later callers wait for a place.
 const QUEUE: usize = 1024;
 
-/// What a [`RedisStore`](super::RedisStore) is made from: a URL, the URLs of a Cluster's nodes, or a connection.
+/// The source of a [`RedisStore`](super::RedisStore)'s connection: a URL, the URLs of a Cluster's nodes, or a connection.
 ///
-/// | URL | is |
+/// | URL | server |
 /// |---|---|
 /// | `redis://[user:password@]host[:port][/database]` | one server, also as `valkey://` |
 /// | `rediss://…` | the same over TLS, also as `valkeys://` |
@@ -28,22 +28,22 @@ const QUEUE: usize = 1024;
 /// | `redis+cluster://[user:password@]host:port,host:port,…` | some nodes of a Cluster, which name the others |
 /// | `rediss+cluster://…` | the same over TLS |
 ///
-/// The port is 6379 unless given, and what is special in a password is percent-encoded. Several URLs are the nodes of a
-/// Cluster, even if the list has one only. Certificates are checked against those that the system trusts
-/// (`SSL_CERT_FILE` names others); of the process' rustls providers its default counts, ring if there is none.
+/// The port is 6379 unless given. Special characters in a password are percent-encoded. A list of URLs names the nodes of
+/// a Cluster, even if it has only one. Certificates are checked against those that the system trusts (`SSL_CERT_FILE`
+/// names others). TLS uses the process' default rustls provider, or ring if there is none.
 ///
 /// A connection that the program has already is shared with it. [`ConnectionManager`] and [`ClusterConnection`]
-/// reconnect, a [`MultiplexedConnection`] does not: once it is lost, every call is an error. Their timeouts are the
-/// program's affair, and so is that a `ClusterConnection` reads from masters, not from replicas.
-pub struct RedisSource(Source);
+/// reconnect; a [`MultiplexedConnection`] does not, so every call is an error once it is lost. The program sets the
+/// timeouts of its connection, and must let a `ClusterConnection` read from masters, not from replicas.
+pub struct RedisSource(Origin);
 
-enum Source {
+enum Origin {
     Url(String),
     Nodes(Vec<String>),
     Given(Link, &'static str),
 }
 
-/// How to connect, and how long to wait.
+/// The longest waits for a connection and for a reply.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Timeouts {
     pub(super) connect: Duration,
@@ -51,51 +51,50 @@ pub(super) struct Timeouts {
 }
 
 impl RedisSource {
-    /// Opens the connection and returns it with a description that tells no secret.
+    /// Opens the connection and returns it with its place, which holds no secret.
     pub(super) async fn open(self, timeouts: Timeouts) -> Result<(Link, Arc<str>), StoreError> {
         let url = match self.0 {
-            Source::Given(link, what) => return Ok((link, what.into())),
-            Source::Nodes(nodes) => return cluster(&nodes, timeouts).await,
-            Source::Url(url) => url,
+            Origin::Given(link, what) => return Ok((link, what.into())),
+            Origin::Nodes(nodes) => return cluster(&nodes, timeouts).await,
+            Origin::Url(url) => url,
         };
         if let Some(nodes) = cluster_nodes(&url) {
             return cluster(&nodes?, timeouts).await;
         }
         let info = parse(&url)?;
         let place: Arc<str> = info.addr().to_string().into();
-        // Trying again is up to the requests that come, each of which would wait for the pauses in between.
+        // Each later request tries again by itself. Retries here would let requests wait for the pauses between.
         let config = ConnectionManagerConfig::new()
             .set_number_of_retries(0)
             .set_connection_timeout(Some(timeouts.connect))
             .set_response_timeout(Some(timeouts.response))
             .set_pipeline_buffer_size(QUEUE);
         let connect = async {
-            let link = Link::Own(Own::connect(Client::open(info)?, config).await?.into());
+            let link = Link::Own(OwnConnection::connect(Client::open(info)?, config).await?.into());
             link.send(&redis::cmd("PING")).await?;
             Ok(link)
         };
-        connect.await.map_err(|error| unreachable(&place, error)).map(|link| (link, place))
+        connect.await.map_err(|failure| unreachable(&place, &failure)).map(|link| (link, place))
     }
 }
 
 async fn cluster(nodes: &[String], timeouts: Timeouts) -> Result<(Link, Arc<str>), StoreError> {
     let infos = nodes.iter().map(|url| parse(url)).collect::<Result<Vec<_>, _>>()?;
-    let place: Vec<_> = infos.iter().map(|info| info.addr().to_string()).collect();
-    let place: Arc<str> = place.join(",").into();
+    let place = infos.iter().map(|info| info.addr().to_string()).collect::<Vec<_>>().join(",");
     let client = ClusterClientBuilder::new(infos)
         .tcp_settings(tcp_settings())
         .connection_timeout(timeouts.connect)
         .response_timeout(timeouts.response)
         .overall_response_timeout(Some(timeouts.response))
-        // While a master is being replaced; the client's own pauses are longer than a request waits.
+        // Retries bridge the replacement of a master. The client's default pauses are longer than a request waits.
         .retries(4)
         .min_retry_wait(20)
         .max_retry_wait(500)
         .retry_wait_formula(25, 2)
         .build()
         .map_err(|error| url_error(&error))?;
-    let connection = client.get_async_connection().await.map_err(|error| unreachable(&place, error))?;
-    Ok((Link::Cluster(connection), place))
+    let connection = client.get_async_connection().await.map_err(|error| unreachable(&place, &error.into()))?;
+    Ok((Link::Cluster(connection), place.into()))
 }
 
 fn parse(url: &str) -> Result<ConnectionInfo, StoreError> {
@@ -103,21 +102,18 @@ fn parse(url: &str) -> Result<ConnectionInfo, StoreError> {
     if let ConnectionAddr::TcpTls { .. } = info.addr()
         && rustls::crypto::CryptoProvider::get_default().is_none()
     {
-        // Without a default the client would panic. Somebody who is quicker has chosen another, which is as good.
+        // Without a default the client would panic. An error means that another thread has just chosen one, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
     }
     Ok(info.set_tcp_settings(tcp_settings()))
 }
 
-/// The URLs of a Cluster's nodes, `None` if this is not a Cluster's URL.
+/// Returns the URLs of a Cluster's nodes, `None` if this is not a Cluster's URL.
 fn cluster_nodes(url: &str) -> Option<Result<Vec<String>, StoreError>> {
-    const SCHEMES: [(&str, &str); 4] = [
-        ("redis+cluster://", "redis://"),
-        ("rediss+cluster://", "rediss://"),
-        ("valkey+cluster://", "valkey://"),
-        ("valkeys+cluster://", "valkeys://"),
-    ];
-    let (rest, scheme) = SCHEMES.iter().find_map(|(from, to)| url.strip_prefix(from).map(|rest| (rest, to)))?;
+    let (scheme, rest) = url.split_once("+cluster://")?;
+    if !["redis", "rediss", "valkey", "valkeys"].contains(&scheme) {
+        return None;
+    }
     let (user, rest) = rest.rsplit_once('@').map_or(("", rest), |(user, rest)| (user, rest));
     let at = if user.is_empty() { "" } else { "@" };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -125,7 +121,7 @@ fn cluster_nodes(url: &str) -> Option<Result<Vec<String>, StoreError>> {
     if hosts.split(',').any(str::is_empty) {
         return Some(Err(StoreError::new(ConfigError::RedisUrl("expected host:port,host:port,…".to_owned()))));
     }
-    Some(Ok(hosts.split(',').map(|host| format!("{scheme}{user}{at}{host}{tail}")).collect()))
+    Some(Ok(hosts.split(',').map(|host| format!("{scheme}://{user}{at}{host}{tail}")).collect()))
 }
 
 fn tcp_settings() -> TcpSettings {
@@ -137,14 +133,14 @@ fn tcp_settings() -> TcpSettings {
 }
 
 fn url_error(error: &RedisError) -> StoreError {
-    // What follows the client's own words may be a part of the URL.
+    // The text after the client's own words may be a part of the URL.
     let text = error.to_string();
     let reason = text.split(" - ").next().unwrap_or_default().to_owned();
     StoreError::new(ConfigError::RedisUrl(reason))
 }
 
-fn unreachable(place: &str, error: RedisError) -> StoreError {
-    StoreError::new(format!("{} ({place})", Failure::from(error)))
+fn unreachable(place: &str, failure: &RedisFailure) -> StoreError {
+    StoreError::new(format!("{failure} ({place})"))
 }
 
 impl From<&str> for RedisSource {
@@ -155,13 +151,13 @@ impl From<&str> for RedisSource {
 
 impl From<String> for RedisSource {
     fn from(url: String) -> Self {
-        Self(Source::Url(url))
+        Self(Origin::Url(url))
     }
 }
 
 impl From<Vec<String>> for RedisSource {
     fn from(nodes: Vec<String>) -> Self {
-        Self(Source::Nodes(nodes))
+        Self(Origin::Nodes(nodes))
     }
 }
 
@@ -179,19 +175,19 @@ impl<const N: usize> From<[&str; N]> for RedisSource {
 
 impl From<ConnectionManager> for RedisSource {
     fn from(connection: ConnectionManager) -> Self {
-        Self(Source::Given(Link::Manager(connection), "a connection manager of the program"))
+        Self(Origin::Given(Link::Manager(connection), "a connection manager of the program"))
     }
 }
 
 impl From<MultiplexedConnection> for RedisSource {
     fn from(connection: MultiplexedConnection) -> Self {
-        Self(Source::Given(Link::Multiplexed(connection), "a connection of the program"))
+        Self(Origin::Given(Link::Multiplexed(connection), "a connection of the program"))
     }
 }
 
 impl From<ClusterConnection> for RedisSource {
     fn from(connection: ClusterConnection) -> Self {
-        Self(Source::Given(Link::Cluster(connection), "a cluster connection of the program"))
+        Self(Origin::Given(Link::Cluster(connection), "a cluster connection of the program"))
     }
 }
 
@@ -199,9 +195,9 @@ impl fmt::Debug for RedisSource {
     /// Shows no URL, since it may hold a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match &self.0 {
-            Source::Url(_) => "RedisSource(URL)",
-            Source::Nodes(_) => "RedisSource(URLs)",
-            Source::Given(..) => "RedisSource(connection)",
+            Origin::Url(_) => "RedisSource(URL)",
+            Origin::Nodes(_) => "RedisSource(URLs)",
+            Origin::Given(..) => "RedisSource(connection)",
         })
     }
 }

@@ -1,7 +1,7 @@
-//! How commands reach the server: over one connection that all requests share, replaced when it is lost.
+//! The way of commands to the server: one connection that all requests share, replaced when it is lost.
 //!
-//! Replies come in the order of the commands, and the client counts them: a command whose caller is gone keeps its place
-//! in the row, so its reply is dropped and nobody else's is taken for it.
+//! Replies come in the order of the commands, and the client counts them. A command whose caller is gone keeps its place in
+//! the order, so its reply is dropped and never taken for another.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -15,25 +15,25 @@ use crate::error::StoreError;
 /// A connection, shared by all clones.
 #[derive(Clone)]
 pub(super) enum Link {
-    /// Ours, to one server.
-    Own(Arc<Own>),
+    /// The store's, to one server.
+    Own(Arc<OwnConnection>),
     /// The program's, to one server.
     Manager(ConnectionManager),
     /// The program's, which does not reconnect.
     Multiplexed(MultiplexedConnection),
-    /// Ours or the program's.
+    /// The store's or the program's.
     Cluster(ClusterConnection),
 }
 
-/// A connection manager, and what another is made of.
-pub(super) struct Own {
+/// A connection manager, and the means to make another.
+pub(super) struct OwnConnection {
     client: Client,
     config: ConnectionManagerConfig,
-    /// With its number, so that of many who meet the same fault one replaces it.
+    /// The manager and its number. Of many callers that meet the same fault, the number lets one replace the manager.
     manager: RwLock<(u64, ConnectionManager)>,
 }
 
-impl Own {
+impl OwnConnection {
     pub(super) async fn connect(client: Client, config: ConnectionManagerConfig) -> Result<Self, RedisError> {
         let manager = ConnectionManager::new_with_config(client.clone(), config.clone()).await?;
         Ok(Self { client, config, manager: RwLock::new((0, manager)) })
@@ -56,16 +56,16 @@ impl Own {
 impl Link {
     /// Sends a command and returns the reply.
     ///
-    /// Where the connection was lost the command is sent once more, over the next one: so a request finds a server that
-    /// has come back. Sending any of our commands twice is safe.
-    pub(super) async fn send(&self, command: &Cmd) -> Result<Value, RedisError> {
-        match self {
+    /// A command whose connection was lost is sent once more, over the next one, so that a request finds a server that has
+    /// come back. Sending any of the store's commands twice is safe.
+    pub(super) async fn send(&self, command: &Cmd) -> Result<Value, RedisFailure> {
+        let reply = match self {
             Self::Own(own) => {
                 let (number, mut manager) = own.current();
                 match command.query_async(&mut manager).await {
                     Err(error) if is_stale(&error) => own.replace(number)?,
                     Err(error) if is_lost(&error) => {}
-                    answer => return answer,
+                    reply => return Ok(reply?),
                 }
                 command.query_async(&mut own.current().1).await
             }
@@ -73,22 +73,24 @@ impl Link {
                 let mut manager = manager.clone();
                 match command.query_async(&mut manager).await {
                     Err(error) if is_lost(&error) => command.query_async(&mut manager).await,
-                    answer => answer,
+                    reply => reply,
                 }
             }
             Self::Multiplexed(connection) => command.query_async(&mut connection.clone()).await,
             Self::Cluster(connection) => command.query_async(&mut connection.clone()).await,
-        }
+        };
+        Ok(reply?)
     }
 }
 
-/// Whether the manager has begun to open another connection.
+/// Returns whether the manager has begun to open another connection.
 fn is_lost(error: &RedisError) -> bool {
     error.is_unrecoverable_error() || (error.is_io_error() && !error.is_timeout())
 }
 
-/// Whether only a new connection can help, which the manager would not open by itself: it leads to a server that has
-/// become a replica, or was refused when it was opened.
+/// Returns whether only a new connection can help, which the manager would not open by itself.
+///
+/// Such a connection leads to a server that has become a replica, or was refused when it was opened.
 fn is_stale(error: &RedisError) -> bool {
     use ServerErrorKind::{MasterDown, ReadOnly, ResponseError};
     matches!(
@@ -100,50 +102,47 @@ fn is_stale(error: &RedisError) -> bool {
     )
 }
 
-fn is_refused(text: &str) -> bool {
-    ["AuthenticationFailed", "WRONGPASS", "NOAUTH"].iter().any(|code| text.contains(code))
-}
-
-/// Why Redis gave no answer that is of use.
+/// The reason why Redis gave no usable reply.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(super) enum RedisFailure {
     Redis(RedisError),
-    /// The reply is not one to this command.
+    /// The reply does not belong to the command.
     Reply,
-    /// An owner's mark that is none.
+    /// The value under the name of an owner's mark is no mark.
     Mark,
 }
 
-impl From<RedisError> for Failure {
+impl From<RedisError> for RedisFailure {
     fn from(error: RedisError) -> Self {
         Self::Redis(error)
     }
 }
 
-impl From<Failure> for StoreError {
-    fn from(failure: Failure) -> Self {
-        // As text: what the server said may repeat the arguments of a command, keys, values and passwords.
+impl From<RedisFailure> for StoreError {
+    fn from(failure: RedisFailure) -> Self {
+        // As text, since the server's own words may repeat the arguments of a command: keys, values and passwords.
         Self::new(failure.to_string())
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for RedisFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Redis(error) => match (error.kind(), error.code()) {
-                // A Cluster is not reached where none of its servers lets us in, and only the text of that says why.
-                (ErrorKind::Io, _) if is_refused(&error.to_string()) => {
-                    f.write_str("redis refused the user or the password")
-                }
-                (ErrorKind::Io, _) if error.is_timeout() => f.write_str("redis did not answer in time"),
-                (ErrorKind::Io, _) => write!(f, "redis cannot be reached: {error}"),
-                (ErrorKind::AuthenticationFailed, _) => f.write_str("redis refused the user or the password"),
-                (_, Some("NOAUTH")) => f.write_str("redis asks for a password (NOAUTH)"),
-                (_, Some(code)) => write!(f, "redis answered {}", code.escape_debug()),
-                _ => write!(f, "redis: {}", error.category()),
-            },
-            Self::Reply => f.write_str("redis: the reply is not one to this command"),
-            Self::Mark => f.write_str("redis: what stands under the name of a revocation mark is none"),
+        let error = match self {
+            Self::Redis(error) => error,
+            Self::Reply => return f.write_str("redis: the reply does not belong to the command"),
+            Self::Mark => return f.write_str("redis: the value under the name of a revocation mark is no mark"),
+        };
+        let text = error.to_string();
+        // If every server of a Cluster refuses the store, the error is one of I/O, and only its text says why.
+        let is_refused = ["AuthenticationFailed", "WRONGPASS", "NOAUTH"].iter().any(|code| text.contains(code));
+        match (error.kind(), error.code()) {
+            (ErrorKind::AuthenticationFailed, _) => f.write_str("redis refused the user or the password"),
+            (ErrorKind::Io, _) if is_refused => f.write_str("redis refused the user or the password"),
+            (ErrorKind::Io, _) if error.is_timeout() => f.write_str("redis did not answer in time"),
+            (ErrorKind::Io, _) => write!(f, "redis cannot be reached: {text}"),
+            (_, Some("NOAUTH")) => f.write_str("redis asks for a password (NOAUTH)"),
+            (_, Some(code)) => write!(f, "redis answered {}", code.escape_debug()),
+            _ => write!(f, "redis: {}", error.category()),
         }
     }
 }

@@ -1,73 +1,33 @@
-//! Whose sessions are whose: see the parent module for what stands where.
+//! The lists and marks of owners; the parent module documents the order in which they are written and read.
 
-use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use redis::Value;
-use sha2::{Digest as _, Sha256};
 
-use super::Inner;
-use super::link::Failure;
+use super::keyspace::{Keyspace, Member};
+use super::link::RedisFailure;
 use crate::error::StoreError;
 use crate::record::{Record, Tombstone, TombstoneKind};
-use crate::store::format::{self, HANDLE_LEN};
-use crate::store::{Created, Loaded, Revocation, RevocationMark};
+use crate::store::{Created, Loaded, Revocation, RevocationMark, format};
 use crate::token::StoreKey;
 
-/// How many records are read at once.
+/// The number of records that are read at once.
 const BATCH: usize = 64;
 
-/// What stands in an owner's list: 48 bytes, the key and the handle of a session.
-///
-/// The handle tells a session from one that stands under its key later, whose entry must not be struck with its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Entry {
-    pub(super) key: StoreKey,
-    pub(super) handle: [u8; HANDLE_LEN],
-}
-
-impl Entry {
-    fn of(key: StoreKey, record: &Record) -> Self {
-        Self { key, handle: *record.handle().as_bytes() }
-    }
-
-    fn encode(self) -> Vec<u8> {
-        [self.key.as_bytes().as_slice(), &self.handle].concat()
-    }
-
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        let (key, handle) = bytes.split_first_chunk()?;
-        Some(Self { key: StoreKey::from_bytes(*key), handle: handle.try_into().ok()? })
-    }
-}
-
-/// The keys of an owner, of one slot.
-struct Names {
-    list: String,
-    mark: String,
-}
-
-impl Inner {
+impl Keyspace {
     /// Enters a record that was just written in its owner's list, or removes it if the owner's mark refuses it.
-    pub(super) async fn enlist(
-        &self,
-        owner: &str,
-        key: &StoreKey,
-        record: &Record,
-        now: SystemTime,
-    ) -> Result<Created, StoreError> {
-        let names = self.names(owner);
+    pub(super) async fn enlist(&self, key: &StoreKey, record: &Record, now: SystemTime) -> Result<Created, StoreError> {
+        let Some(owner) = record.owner() else { return Ok(Created::Stored) };
         let longest = record.deadline().max(record.absolute_deadline());
-        // The day is for clocks that step back, after which a session outlasts what was foreseen.
+        // The day is for clocks that step back, after which a session lives longer than foreseen.
         let longest = millis(longest, now).saturating_add(RevocationMark::LIFETIME.as_millis()).to_string();
-        let keys = [names.list.as_str(), &names.mark];
-        let arguments = [&Entry::of(*key, record).encode()[..], longest.as_bytes()];
-        let reply = self.scripts.enlist.call(&self.link, &keys, &arguments).await?;
+        let arguments = [&Member::of(*key, record).encode()[..], longest.as_bytes()];
+        let reply = self.scripts.enlist.call(&self.link, &self.names(owner), &arguments).await?;
         match read_mark(reply.bytes())? {
             Some(mark) if mark.refuses(record) => {
-                let nothing = Tombstone::new(TombstoneKind::Revoked, std::time::Duration::ZERO, now);
-                // Whatever its version: who was given the token by other means may have written meanwhile.
+                let nothing = Tombstone::new(TombstoneKind::Revoked, Duration::ZERO, now);
+                // Any version, since a client that got the token by other means may have written meanwhile.
                 self.retire(key, None, &nothing, now).await?;
                 Ok(Created::Revoked(mark))
             }
@@ -76,49 +36,42 @@ impl Inner {
     }
 
     /// Lists an owner's sessions, live or not.
-    pub(super) async fn listed(&self, owner: &str) -> Result<Vec<Entry>, StoreError> {
-        let list = self.names(owner).list;
-        match self.link.send(redis::cmd("ZRANGE").arg(list).arg(0).arg(-1)).await.map_err(Failure::from)? {
-            Value::Array(list) => Ok(entries(&list)),
-            _ => Err(Failure::Reply.into()),
-        }
+    pub(super) async fn listed(&self, owner: &str) -> Result<Vec<Member>, StoreError> {
+        let [list, _] = self.names(owner);
+        Ok(members(&self.link.send(redis::cmd("ZRANGE").arg(list).arg(0).arg(-1)).await?)?)
     }
 
-    /// Reads listed sessions, strikes from the list what does not live, and returns the rest.
+    /// Reads listed sessions, removes those that do not live from the list, and returns the others.
     pub(super) async fn visit(
         &self,
         owner: &str,
-        listed: &[Entry],
+        listed: &[Member],
         now: SystemTime,
-    ) -> Result<Vec<(Entry, Arc<Record>)>, StoreError> {
+    ) -> Result<Vec<(Member, Arc<Record>)>, StoreError> {
         let (mut live, mut stale) = (Vec::new(), Vec::new());
         for batch in listed.chunks(BATCH) {
-            let names: Vec<_> = batch.iter().map(|entry| self.name(&entry.key)).collect();
-            let Value::Array(values) = self.link.send(redis::cmd("MGET").arg(&names)).await.map_err(Failure::from)?
-            else {
-                return Err(Failure::Reply.into());
+            let names: Vec<_> = batch.iter().map(|member| self.name(&member.key)).collect();
+            let values = match self.link.send(redis::cmd("MGET").arg(&names)).await? {
+                Value::Array(values) if values.len() == batch.len() => values,
+                _ => return Err(RedisFailure::Reply.into()),
             };
-            if values.len() != batch.len() {
-                return Err(Failure::Reply.into());
-            }
-            for (entry, value) in batch.iter().zip(&values) {
-                let Value::BulkString(value) = value else {
-                    stale.push(*entry);
-                    continue;
-                };
-                let loaded = match format::decode(&entry.key, value, now) {
-                    Ok(Loaded::Absent) => self.settle(&entry.key, now).await?,
-                    Ok(loaded) => loaded,
-                    // Of a newer format, perhaps, and then whoever can read it needs the entry.
-                    Err(_) => continue,
+            for (member, value) in batch.iter().zip(&values) {
+                let loaded = match value {
+                    Value::BulkString(value) => match format::decode(&member.key, value, now) {
+                        Ok(Loaded::Absent) => self.settle(&member.key, now).await?.unwrap_or(Loaded::Absent),
+                        Ok(loaded) => loaded,
+                        // A process that knows a newer format may read the value, and then needs the entry.
+                        Err(_) => continue,
+                    },
+                    _ => Loaded::Absent,
                 };
                 match loaded {
                     Loaded::Live(record)
-                        if record.owner() == Some(owner) && Entry::of(entry.key, &record) == *entry =>
+                        if record.owner() == Some(owner) && Member::of(member.key, &record) == *member =>
                     {
-                        live.push((*entry, record));
+                        live.push((*member, record));
                     }
-                    _ => stale.push(*entry),
+                    _ => stale.push(*member),
                 }
             }
         }
@@ -126,92 +79,45 @@ impl Inner {
         Ok(live)
     }
 
-    pub(super) async fn revoke(
-        &self,
-        owner: &str,
-        revocation: &Revocation,
-        now: SystemTime,
-    ) -> Result<usize, StoreError> {
-        let mut listed = if revocation.leaves_mark() {
-            self.mark(owner, revocation, now).await?
-        } else {
-            self.listed(owner).await?
-        };
-        let (mut ended, mut visited) = (0, HashSet::new());
-        loop {
-            listed.retain(|entry| visited.insert(*entry));
-            if listed.is_empty() {
-                return Ok(ended);
-            }
-            for (entry, record) in self.visit(owner, &listed, now).await? {
-                if revocation.includes(record.handle()) {
-                    let reply = self.retire(&entry.key, None, &revocation.tombstone(now), now).await?;
-                    ended += usize::from(reply.word() == b"done");
-                }
-            }
-            // A renewal lists its new record before the old one ends: one that ended first shows in the next list.
-            listed = self.listed(owner).await?;
-        }
-    }
-
     /// Adds a revocation to the owner's mark, and returns the list of the owner's sessions as of that moment.
-    async fn mark(&self, owner: &str, revocation: &Revocation, now: SystemTime) -> Result<Vec<Entry>, StoreError> {
+    pub(super) async fn mark(&self, owner: &str, add: &Revocation, now: SystemTime) -> Result<Vec<Member>, StoreError> {
         let names = self.names(owner);
-        let keys = [names.list.as_str(), &names.mark];
-        let mut standing = Vec::new();
+        let mut stored = Vec::new();
         loop {
-            let mut mark = read_mark(&standing)?.unwrap_or_default();
-            mark.add(revocation);
-            let lasting = millis(mark.deadline(), now).to_string();
-            let arguments = [standing.as_slice(), &mark.encode(), lasting.as_bytes()];
-            let reply = self.scripts.mark.call(&self.link, &keys, &arguments).await?;
-            match reply.word() {
-                b"done" => return Ok(entries(&reply.into_list())),
-                // Somebody else's revocation stands there, to which ours is added.
-                b"conflict" => standing = reply.bytes().to_vec(),
-                _ => return Err(Failure::Reply.into()),
+            let mut mark = read_mark(&stored)?.unwrap_or_default();
+            mark.add(add);
+            let lifetime = millis(mark.deadline(), now).to_string();
+            let arguments = [stored.as_slice(), &mark.encode(), lifetime.as_bytes()];
+            let reply = self.scripts.mark.call(&self.link, &names, &arguments).await?;
+            match &*reply.word {
+                b"done" => return Ok(members(&reply.rest)?),
+                // Another revocation has written the mark, to which this one is added.
+                b"conflict" => stored = reply.bytes().to_vec(),
+                _ => return Err(RedisFailure::Reply.into()),
             }
         }
-    }
-
-    /// Removes entries from an owner's list.
-    pub(super) async fn strike(&self, owner: &str, entries: &[Entry]) -> Result<(), StoreError> {
-        if entries.is_empty() {
-            return Ok(());
-        }
-        let entries: Vec<_> = entries.iter().map(|entry| entry.encode()).collect();
-        let list = self.names(owner).list;
-        self.link.send(redis::cmd("ZREM").arg(list).arg(entries)).await.map_err(Failure::from)?;
-        Ok(())
-    }
-
-    fn names(&self, owner: &str) -> Names {
-        let digest = StoreKey::from_bytes(Sha256::digest(owner).into());
-        // What is in braces decides about the slot.
-        let name = |kind| format!("{}{kind}:{{{digest}}}", self.prefix);
-        Names { list: name("owner"), mark: name("mark") }
     }
 }
 
-/// `None` where there is no mark. Bytes of another length are no mark: a sign-in that cannot be checked must not count.
-fn read_mark(bytes: &[u8]) -> Result<Option<RevocationMark>, Failure> {
+/// Reads a mark and returns `None` for no bytes.
+///
+/// Bytes of any other length than a mark's are an error, since a sign-in that cannot be checked must not count.
+fn read_mark(bytes: &[u8]) -> Result<Option<RevocationMark>, RedisFailure> {
     if bytes.is_empty() {
         return Ok(None);
     }
-    RevocationMark::decode(bytes).map(Some).ok_or(Failure::Mark)
+    RevocationMark::decode(bytes).map(Some).ok_or(RedisFailure::Mark)
 }
 
-/// How long it is from `now` to `end`: at least a millisecond, at most a century.
+/// Returns the time from `now` to `end` in milliseconds: at least one, at most a century.
 pub(super) fn millis(end: SystemTime, now: SystemTime) -> u128 {
     const CENTURY: u128 = 100 * 31_557_600_000;
     end.duration_since(now).map_or(1, |left| left.as_micros().div_ceil(1_000).clamp(1, CENTURY))
 }
 
-/// What among a list's members is an entry.
-fn entries(list: &[Value]) -> Vec<Entry> {
-    let entry = |member: &Value| match member {
-        Value::BulkString(bytes) => Entry::decode(bytes),
-        _ => None,
-    };
-    list.iter().filter_map(entry).collect()
+/// Reads an owner's list, and leaves out members that the store did not write.
+fn members(list: &Value) -> Result<Vec<Member>, RedisFailure> {
+    let Value::Array(list) = list else { return Err(RedisFailure::Reply) };
+    let member = |member: &Value| if let Value::BulkString(bytes) = member { Member::decode(bytes) } else { None };
+    Ok(list.iter().filter_map(member).collect())
 }

@@ -1,58 +1,48 @@
-//! The steps that Redis does at once, each a script that works on one key, or on keys of one slot.
+//! The scripts, each an atomic step of Redis on one Redis key, or on Redis keys of one slot.
 //!
-//! A script is called by its hash. Where the server does not have it, after a restart or `SCRIPT FLUSH`, it is sent
-//! whole, once, in place of the call that failed: that loads it on the very node that lacks it.
+//! A script is called by its hash. A server that does not know the hash, after a restart or `SCRIPT FLUSH`, is sent the
+//! whole script, once, in place of the call that failed. This loads the script on the very node that lacks it.
 
 use redis::{ErrorKind, ServerErrorKind, Value};
 
-use super::link::{Failure, Link};
+use super::link::{Link, RedisFailure};
 
-/// A script, and the name it is known by.
+/// A script and its hash.
 pub(super) struct Script {
     code: &'static str,
     hash: String,
 }
 
-/// The scripts of the store.
-pub(super) struct Scripts {
-    pub(super) create: Script,
-    pub(super) replace: Script,
-    pub(super) retire: Script,
-    pub(super) touch: Script,
-    pub(super) settle: Script,
-    pub(super) enlist: Script,
-    pub(super) mark: Script,
-}
+macro_rules! scripts {
+    ($($name:ident: $($file:literal)+,)+) => {
+        /// The scripts of the store.
+        pub(super) struct Scripts {
+            $(pub(super) $name: Script,)+
+        }
 
-macro_rules! on_session {
-    ($file:literal) => {
-        Script::new(concat!(include_str!("lua/session.lua"), include_str!($file)))
+        impl Scripts {
+            pub(super) fn new() -> Self {
+                Self { $($name: Script::new(concat!($(include_str!($file)),+)),)+ }
+            }
+        }
     };
 }
 
-impl Scripts {
-    pub(super) fn new() -> Self {
-        Self {
-            create: on_session!("lua/create.lua"),
-            replace: Script::new(concat!(
-                include_str!("lua/at_once.lua"),
-                include_str!("lua/session.lua"),
-                include_str!("lua/replace.lua")
-            )),
-            retire: on_session!("lua/retire.lua"),
-            touch: on_session!("lua/touch.lua"),
-            settle: on_session!("lua/settle.lua"),
-            enlist: Script::new(include_str!("lua/enlist.lua")),
-            mark: Script::new(include_str!("lua/mark.lua")),
-        }
-    }
+scripts! {
+    create: "lua/session.lua" "lua/create.lua",
+    replace: "lua/at_once.lua" "lua/session.lua" "lua/replace.lua",
+    retire: "lua/session.lua" "lua/retire.lua",
+    touch: "lua/session.lua" "lua/touch.lua",
+    settle: "lua/session.lua" "lua/settle.lua",
+    enlist: "lua/enlist.lua",
+    mark: "lua/mark.lua",
 }
 
-/// What a script answered: a word, and what goes with it.
+/// The reply of a script: a word, and what goes with it.
 #[derive(Debug)]
-pub(super) struct Reply {
-    word: Vec<u8>,
-    rest: Option<Value>,
+pub(super) struct ScriptReply {
+    pub(super) word: Vec<u8>,
+    pub(super) rest: Value,
 }
 
 impl Script {
@@ -64,69 +54,48 @@ impl Script {
     ///
     /// # Errors
     ///
-    /// Redis could not be asked, or the answer is that to another call.
-    pub(super) async fn call(&self, link: &Link, keys: &[&str], arguments: &[&[u8]]) -> Result<Reply, Failure> {
-        let answer = match link.send(&command("EVALSHA", &self.hash, keys, arguments)).await {
-            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                link.send(&command("EVAL", self.code, keys, arguments)).await
-            }
-            answer => answer,
+    /// Redis could not be asked, or the reply is that to another call.
+    pub(super) async fn call(
+        &self,
+        link: &Link,
+        keys: &[String],
+        arguments: &[&[u8]],
+    ) -> Result<ScriptReply, RedisFailure> {
+        let command = |verb, script: &str| {
+            let mut command = redis::cmd(verb);
+            command.arg(script).arg(keys.len()).arg(keys).arg(arguments);
+            command
         };
-        Reply::read(answer?, keys.first().copied().unwrap_or_default()).ok_or(Failure::Reply)
+        let reply = match link.send(&command("EVALSHA", &self.hash)).await {
+            Err(RedisFailure::Redis(error)) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                link.send(&command("EVAL", self.code)).await
+            }
+            reply => reply,
+        };
+        ScriptReply::read(reply?, &keys[0]).ok_or(RedisFailure::Reply)
     }
 }
 
-fn command(verb: &str, script: &str, keys: &[&str], arguments: &[&[u8]]) -> redis::Cmd {
-    let len = keys.iter().map(|key| key.len()).chain(arguments.iter().map(|argument| argument.len())).sum::<usize>();
-    // The room is for the verb and the number of keys, too.
-    let mut command = redis::Cmd::with_capacity(3 + keys.len() + arguments.len(), 16 + script.len() + len);
-    command.arg(verb).arg(script).arg(keys.len()).arg(keys).arg(arguments);
-    command
-}
-
-impl Reply {
-    /// `None` unless it is an answer of a script that was called with this key.
-    fn read(answer: Value, key: &str) -> Option<Self> {
-        let (tag, word, rest) = match answer {
-            Value::BulkString(tag) => (tag, b"done".to_vec(), None),
+impl ScriptReply {
+    /// Reads a reply and returns `None` unless a script that was called with this Redis key gave it.
+    fn read(reply: Value, key: &str) -> Option<Self> {
+        let (tag, word, rest) = match reply {
+            Value::BulkString(tag) => (tag, b"done".to_vec(), Value::Nil),
             Value::Array(parts) => {
                 let mut parts = parts.into_iter();
-                match (parts.next()?, parts.next()?) {
-                    (Value::BulkString(tag), Value::BulkString(word)) => (tag, word, parts.next()),
-                    _ => return None,
-                }
+                let (Value::BulkString(tag), Value::BulkString(word)) = (parts.next()?, parts.next()?) else {
+                    return None;
+                };
+                (tag, word, parts.next().unwrap_or(Value::Nil))
             }
             _ => return None,
         };
         (!tag.is_empty() && key.as_bytes().ends_with(&tag)).then_some(Self { word, rest })
     }
 
-    pub(super) fn word(&self) -> &[u8] {
-        &self.word
-    }
-
-    /// The bytes that go with the word, empty if there are none.
+    /// Returns the bytes that go with the word, empty if there are none.
     pub(super) fn bytes(&self) -> &[u8] {
-        match &self.rest {
-            Some(Value::BulkString(bytes)) => bytes,
-            _ => &[],
-        }
-    }
-
-    /// Whether bytes go with the word, and which.
-    pub(super) fn into_bytes(self) -> Option<Vec<u8>> {
-        match self.rest {
-            Some(Value::BulkString(bytes)) => Some(bytes),
-            _ => None,
-        }
-    }
-
-    /// The list that goes with the word.
-    pub(super) fn into_list(self) -> Vec<Value> {
-        match self.rest {
-            Some(Value::Array(list)) => list,
-            _ => Vec::new(),
-        }
+        if let Value::BulkString(bytes) = &self.rest { bytes } else { &[] }
     }
 }
 
@@ -138,11 +107,11 @@ mod tests {
     fn an_answer_to_another_key_is_none() {
         let bytes = |text: &str| Value::BulkString(text.into());
         let answer = |tag: &str| Value::Array(vec![bytes(tag), bytes("done"), bytes("ada")]);
-        let reply = Reply::read(answer("89abcdef"), "session:0123456789abcdef").unwrap();
-        assert_eq!((reply.word(), reply.bytes()), (&b"done"[..], &b"ada"[..]));
+        let reply = ScriptReply::read(answer("89abcdef"), "session:0123456789abcdef").unwrap();
+        assert_eq!((&*reply.word, reply.bytes()), (&b"done"[..], &b"ada"[..]));
         for strange in [answer("89abcdee"), answer(""), Value::Nil, Value::Okay, Value::Array(vec![bytes("89abcdef")])]
         {
-            assert!(Reply::read(strange.clone(), "session:0123456789abcdef").is_none(), "{strange:?}");
+            assert!(ScriptReply::read(strange.clone(), "session:0123456789abcdef").is_none(), "{strange:?}");
         }
     }
 }

@@ -68,9 +68,8 @@ pub(super) struct Statements {
 }
 
 impl Statements {
-    /// Writes the statements on the table of that name.
-    pub(super) fn new(name: &str, dialect: &Dialect) -> Result<Self, ConfigError> {
-        check_name(name)?;
+    /// Writes the statements on the table of a name that was [checked](check_name).
+    pub(super) fn new(name: &str, dialect: &Dialect) -> Self {
         let table = format!("{quote}{name}{quote}", quote = dialect.quote);
         let fill = |text: &str| text.replace("{table}", &table).replace("{name}", name);
         let statement = |text: &str| Arc::from(placeholders(&fill(text), dialect.numbers_arguments));
@@ -84,7 +83,7 @@ impl Statements {
              seen = CASE WHEN seen < ? THEN ? ELSE seen END";
         const LIVE_AT_VERSION: &str = "WHERE id = ? AND kind = 1 AND version = ? AND deadline > ?";
         let owned = |which: &str| statement(&format!("{RETIRE} WHERE owner = ? AND kind = 1 AND handle {which} ?"));
-        Ok(Self {
+        Self {
             schema: fill(dialect.schema).into(),
             // Names every column, so that a table of another format is an error.
             probe: statement(
@@ -115,7 +114,7 @@ impl Statements {
             expire_owned: statement("DELETE FROM {table} WHERE owner = ? AND deadline <= ?"),
             sweep: statement(dialect.sweep),
             table: name.into(),
-        })
+        }
     }
 }
 
@@ -162,7 +161,7 @@ mod tests {
     fn touch_writes_no_body() {
         use crate::store::sql::driver::Engine as _;
 
-        let statements = Statements::new("t", &sqlx::Sqlite::DIALECT).unwrap();
+        let statements = Statements::new("t", &sqlx::Sqlite::DIALECT);
         assert!(!statements.touch.contains("body"), "{}", statements.touch);
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::Mutex;
 
-use super::dialect::{Statements, kind};
+use super::dialect::{Statements, check_name, kind};
 use super::driver::{Arg, SqlPool};
 use super::table::{is_expired, read};
 use crate::error::{ConfigError, StoreError};
@@ -36,7 +36,7 @@ impl<Pool: SqlPool> SqlStore<Pool> {
     ///
     /// Sends nothing yet. The store keeps a clone of the pool, so the program may go on using its own.
     pub fn new(pool: Pool) -> Self {
-        Self::builder(pool).build().expect("the default name is a valid one")
+        Self::with_table(pool, DEFAULT_TABLE)
     }
 
     /// Starts a store with settings of its own on the program's pool.
@@ -66,6 +66,11 @@ impl<Pool: SqlPool> SqlStore<Pool> {
     pub fn pool(&self) -> &Pool {
         &self.pool
     }
+
+    fn with_table(pool: Pool, name: &str) -> Self {
+        let writing = (!Pool::DIALECT.is_remote).then(Arc::default);
+        Self { pool, statements: Arc::new(Statements::new(name, &Pool::DIALECT)), writing }
+    }
 }
 
 /// Settings of a [`SqlStore`].
@@ -92,9 +97,8 @@ impl<Pool: SqlPool> SqlStoreBuilder<Pool> {
     ///
     /// [`ConfigError::TableName`] for any other name.
     pub fn build(self) -> Result<SqlStore<Pool>, ConfigError> {
-        let statements = Arc::new(Statements::new(&self.table, &Pool::DIALECT)?);
-        let writing = (!Pool::DIALECT.is_remote).then(Arc::default);
-        Ok(SqlStore { pool: self.pool, statements, writing })
+        check_name(&self.table)?;
+        Ok(SqlStore::with_table(self.pool, &self.table))
     }
 }
 

@@ -306,7 +306,7 @@ async fn a_value_of_another_type_is_an_error_that_names_the_key_and_not_the_valu
             shop(session).update(|shop| shop.visits = 1).unwrap_err(),
         ] {
             assert!(error.is_decode());
-            assert_eq!(error.to_string(), "the session's `visits` is not what `typed::Shop` has there");
+            assert_eq!(error.to_string(), "the session's `visits` does not fit `program::typed::Shop`");
             assert_eq!(error.source().unwrap().to_string(), "expected u64 at line 1 column 8");
         }
         assert_eq!(session.get::<String>("visits").unwrap().as_deref(), Some("secret"), "it stays");

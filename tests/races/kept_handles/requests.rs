@@ -209,7 +209,7 @@ impl Rig {
         text += &format!("calls: {:?}\n", self.store.calls.lock().unwrap());
         text += &format!("sessions: {}\n", self.store.inner.len());
         for line in events.lines() {
-            // Both ways have a span, which `tests/spans.rs` is about: here it is what happens in it.
+            // `events/spans.rs` is about the span: here it is what happens in it.
             let line = match line.split_once("session.commit").and_then(|(_, span)| span.split_once('}')) {
                 Some((_, event)) => event,
                 None => line.trim_start(),

@@ -1,4 +1,4 @@
-//! What each method does on one store.
+//! The effect of each method on one store.
 
 use std::time::Duration;
 
@@ -113,7 +113,7 @@ async fn delete_leaves_a_tombstone_once() {
     assert_eq!(files(dir.path()), Vec::<String>::new());
 }
 
-/// Asks a store in each way about a session that ended at 3600; none may find it.
+/// Asks a store by each method about a session that ended at 3600. No method may find it.
 #[tokio::test]
 async fn the_expired_is_absent_for_every_method_and_a_clock_that_steps_back_revives_nothing() {
     type Ask = fn(Asked) -> std::pin::Pin<Box<dyn Future<Output = ()>>>;

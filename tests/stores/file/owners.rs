@@ -1,4 +1,4 @@
-//! Whose sessions are whose.
+//! The lists and marks of owners.
 
 use std::fs;
 use std::time::Duration;
@@ -51,7 +51,7 @@ async fn an_entry_without_a_record_is_ignored_and_removed() {
     fs::remove_file(path_of(&dir, &token(1))).unwrap();
     assert_eq!(handles(&store, "ada", 0).await, []);
     assert_eq!(index(&dir), Vec::<String>::new());
-    // As after a create that was killed between the two, and sent again.
+    // Simulates a create that was killed after it had written the entry, and is sent again.
     put(&store, &token(1), &owned(1, "ada", 0)).await;
     assert_eq!(fs::read(path_of(&dir, &token(1))).unwrap(), file);
     assert_eq!(handles(&store, "ada", 0).await, [handle(1)]);
@@ -120,7 +120,7 @@ async fn a_create_sent_again_after_a_revocation_stores_nothing() {
     revoke(&store, Revoke::All, Duration::ZERO, at(10)).await;
     assert!(matches!(store.create(&token(1), &record, at(10)).await.unwrap(), Created::Revoked(_)));
     assert_eq!(store.load(&token(1), at(10)).await.unwrap(), Loaded::Absent);
-    // As if the revocation had been killed once its mark stood.
+    // Simulates a revocation that was killed after it had written its mark.
     fs::write(path_of(&dir, &token(1)), bytes).unwrap();
     assert!(matches!(store.create(&token(1), &record, at(10)).await.unwrap(), Created::Revoked(_)));
     assert_eq!(store.load(&token(1), at(10)).await.unwrap(), Loaded::Absent);

@@ -100,8 +100,8 @@ async fn one_of_many_creates_wins() {
     assert_eq!(winners, 1);
 }
 
-/// Polls each kind of call once, twice and so on, drops it, and looks whether the old or the new is there and all
-/// goes on.
+/// Polls each kind of call once, twice and so on, and drops it. The old state or the new one must be there, and later
+/// calls must succeed.
 #[tokio::test]
 async fn a_dropped_call_leaves_old_or_new_and_no_lock() {
     for durability in [Durability::Process, Durability::System] {

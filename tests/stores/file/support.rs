@@ -1,4 +1,4 @@
-//! Records, tokens and a look at the files.
+//! Records and tokens, and lists of the files.
 
 use std::future::{Future, poll_fn};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use tower_session_layer::{Durability, FileStore, SessionHandle, SessionStore, Se
 
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 
-/// The time at which tests begin, and so many seconds later.
+/// The time that is so many seconds after the start of the tests.
 pub(crate) fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600 + seconds)
 }
@@ -24,7 +24,7 @@ pub(crate) fn store() -> (TempDir, FileStore) {
     (dir, store)
 }
 
-/// Opens a store with locks and queues of its own, as another process would.
+/// Opens a store with locks and queues of its own, as another process does.
 pub(crate) fn open(dir: &Path) -> FileStore {
     FileStore::builder(dir).durability(Durability::Process).build().unwrap()
 }
@@ -37,12 +37,12 @@ pub(crate) fn version(n: u64) -> Version {
     Version::new(n).unwrap()
 }
 
-/// A record of a version that ends in an hour and holds `{"n": value}`.
+/// A record of this version that ends in an hour and holds `{"n": value}`.
 pub(crate) fn record(n: u64, value: &str) -> Arc<Record> {
     build(n, None, 0, value)
 }
 
-/// A record of `ada`, or whoever, who signed in so many seconds after the start. Its handle is made of its version.
+/// A record of an owner who signed in so many seconds after the start. Its handle is made of its version.
 pub(crate) fn owned(n: u64, owner: &str, signed_in: u64) -> Arc<Record> {
     build(n, Some(owner), signed_in, "1")
 }
@@ -94,14 +94,14 @@ pub(crate) async fn live(store: &FileStore, token: &SessionToken, now: SystemTim
     }
 }
 
-/// Writes `value` at `to` where `from` is live.
+/// Replaces the record at version `from` by one at version `to` that holds `value`.
 pub(crate) async fn replace(store: &FileStore, token: &SessionToken, from: u64, to: u64, value: &str) -> Updated {
     let change =
         tower_session_layer::store::Change::Replace(record(to, value), tower_session_layer::store::Deadline::Keep);
     store.update(token, version(from), &change, at(1)).await.unwrap()
 }
 
-/// Revokes sessions of Ada's, by a clock that has never stepped back.
+/// Revokes sessions of `ada`, by a clock that has never stepped back.
 pub(crate) async fn revoke(store: &FileStore, which: Revoke, lasting: Duration, now: SystemTime) -> usize {
     store.revoke("ada", &Revocation::new(which, now, lasting), now).await.unwrap()
 }
@@ -153,5 +153,5 @@ pub(crate) async fn dropped_after<T>(polls: usize, future: impl Future<Output = 
     .await
 }
 
-/// A store and the time at which it is asked.
+/// A store and the time that a call brings.
 pub(crate) type Asked = (FileStore, SystemTime);

@@ -1,4 +1,4 @@
-//! Removing what has expired.
+//! The removal of what has expired.
 
 use std::fs;
 
@@ -125,7 +125,7 @@ async fn a_sweep_looks_again_under_the_lock() {
     let lock = fs::File::open(path.parent().unwrap()).unwrap();
     lock.try_lock().unwrap();
     let mut sweep = Box::pin(store.sweep(100, at(3600)));
-    // Shards are visited in order; the sweep waits here until the lock is free.
+    // The sweep visits shards in order, and waits at this one until its lock is free.
     assert!(dropped_after(2000, sweep.as_mut()).await.is_none());
     fs::write(&path, touched).unwrap();
     lock.unlock().unwrap();

@@ -1,7 +1,7 @@
 -- ARGV[2]: the whole value.
 local value = ARGV[2]
 if state == 'none' then
-    -- An empty string of somebody else's looks like nothing, hence NX.
+    -- NX, since an empty string, which the store did not write, looks like nothing.
     if redis.call('SET', key, value, 'PX', lifetime(string.sub(value, 17, 24)), 'NX') then
         return answer('done')
     end

@@ -1,8 +1,8 @@
 -- Enters a session in its owner's list and returns the owner's mark.
 --
--- KEYS: the list, the mark. ARGV[1]: the session. ARGV[2]: for how long the session can live at most, in milliseconds.
--- Entries are scored by Redis' own time, by which the sessions themselves vanish, so that no layer's clock, however
--- wrong, strikes a session that lives from the list.
+-- KEYS: the list, the mark. ARGV[1]: the session. ARGV[2]: the longest time for which the session can live, in
+-- milliseconds. Entries are scored by Redis' own time, by which the sessions themselves vanish, so that no layer's
+-- clock, however wrong, removes a live session from the list.
 local list, longest = KEYS[1], tonumber(ARGV[2])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -1,4 +1,4 @@
--- Further down where the first look was not enough.
+-- The rest of replacing, where the comparison in at_once.lua was not enough; the arguments are described there.
 local value = ARGV[3]
 local from = string.sub(ARGV[2], 9, 16)
 if state ~= 'live' then

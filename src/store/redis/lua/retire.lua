@@ -6,7 +6,7 @@ elseif state ~= 'live' then
 elseif ARGV[2] ~= '' and version ~= ARGV[2] then
     return answer('conflict')
 end
--- One more than the length of the owner's name, which follows the handle; zero where there is none.
+-- One more than the length of the owner's name, which follows the handle; zero without an owner.
 local _, owner = struct.unpack('>I4I4', string.sub(header, 33, 40))
 local entry = owner > 0 and redis.call('GETRANGE', key, 48, 62 + owner)
 local ends = string.sub(ARGV[3], 17, 24)
@@ -15,7 +15,4 @@ if at_most(ends, now) then
 else
     redis.call('SET', key, ARGV[3], 'PX', lifetime(ends))
 end
-if entry then
-    return answer('done', entry)
-end
-return answer('done')
+return answer('done', entry)

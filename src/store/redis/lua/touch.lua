@@ -1,4 +1,4 @@
--- ARGV[2]: the version. ARGV[3]: the new deadline.
+-- ARGV[2]: the version to touch. ARGV[3]: the new deadline.
 if state ~= 'live' then
     return answer('gone')
 elseif version ~= ARGV[2] then

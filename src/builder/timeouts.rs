@@ -1,0 +1,69 @@
+//! The options that say when a session or a token ends.
+
+use std::time::{Duration, SystemTime};
+
+use super::{DAY, HOUR, SessionLayerBuilder};
+use crate::store::SessionStore;
+
+impl<S: SessionStore> SessionLayerBuilder<S> {
+    /// Sets the time without use after which a session ends; 7 days by default, or the absolute timeout if that is
+    /// shorter.
+    ///
+    /// Use of a session moves its deadline only if that gains at least a tenth of this time, so that most requests
+    /// write nothing.
+    pub fn idle_timeout(mut self, idle: Duration) -> Self {
+        self.idle = Some(idle);
+        self
+    }
+
+    /// Sets the time after which a session ends even if it is in use; 30 days by default. Nothing extends it, not even
+    /// a renewal.
+    pub fn absolute_timeout(mut self, absolute: Duration) -> Self {
+        self.absolute = absolute;
+        self
+    }
+
+    /// Ends the sessions of all clients that began before this time, as is needed after a breach; none by default.
+    ///
+    /// These sessions are absent as if they had expired. A server-side store keeps their records until their deadlines.
+    /// Use [`Owners::revoke_all`](crate::Owners::revoke_all) to end the sessions of one person.
+    pub fn not_before(mut self, time: SystemTime) -> Self {
+        self.not_before = time;
+        self
+    }
+
+    /// Replaces the token of a live session when the token reaches this age, so that a copied token is not of use for
+    /// longer; off by default. The OWASP Session Management Cheat Sheet advises it ("renewal timeout").
+    ///
+    /// The first request that accesses the session after that time gets the new token with its response. For 60 seconds
+    /// the old token leads on to the session, for requests that were sent at the same time and for responses that got
+    /// lost. Each response to the old token has the new cookie. After these 60 seconds the old token is as dead as
+    /// after [`Session::renew`](crate::Session::renew). A renewal or a sign-in ends the old token at once.
+    ///
+    /// Values, owner, CSRF token and both timeouts stay. If the store fails to replace a token, a warning is logged and
+    /// the next request tries again. Each replacement costs two writes, and each request with the old token costs one
+    /// read and one write more.
+    ///
+    /// [`build`](Self::build) refuses an age of less than 60 seconds or of more than the absolute timeout, and a
+    /// client-side store.
+    pub fn renew_after(mut self, age: Duration) -> Self {
+        self.renewal = Some(age);
+        self
+    }
+
+    /// Sets the timeouts of NIST SP 800-63B-4 for authenticator assurance level 1: 30 days, and no shorter idle
+    /// timeout.
+    pub fn nist_aal1(self) -> Self {
+        self.idle_timeout(30 * DAY).absolute_timeout(30 * DAY)
+    }
+
+    /// Sets the timeouts of NIST SP 800-63B-4 for authenticator assurance level 2: 24 hours, idle 1 hour.
+    pub fn nist_aal2(self) -> Self {
+        self.idle_timeout(HOUR).absolute_timeout(DAY)
+    }
+
+    /// Sets the timeouts of NIST SP 800-63B-4 for authenticator assurance level 3: 12 hours, idle 15 minutes.
+    pub fn nist_aal3(self) -> Self {
+        self.idle_timeout(HOUR / 4).absolute_timeout(12 * HOUR)
+    }
+}

@@ -1,0 +1,146 @@
+//! The contract of a store in its shortest form: two maps. Every store is compared with it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::fixture::sorted;
+use super::operation::{StoreAnswer, StoreOperation};
+use crate::record::{Record, Tombstone, TombstoneKind, Version};
+use crate::store::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, RevocationMark, Updated};
+use crate::token::{SessionToken, StoreKey};
+
+#[derive(Debug, Default)]
+pub(super) struct Model {
+    pub(super) sessions: HashMap<StoreKey, Loaded>,
+    pub(super) marks: HashMap<String, RevocationMark>,
+}
+
+impl Model {
+    pub(super) fn answer(&mut self, operation: &StoreOperation, now: SystemTime) -> StoreAnswer {
+        use StoreOperation::{Create, Delete, Load, Owned, Revoke, Sweep, Touch, Update};
+        match operation {
+            Load(token) => StoreAnswer::Loaded(self.load(token, now)),
+            Create(token, record) => StoreAnswer::Created(self.create(token, record, now)),
+            Update(token, from, change) => StoreAnswer::Updated(self.update(token, *from, change, now)),
+            Touch(token, version, deadline) => StoreAnswer::Updated(self.touch(token, *version, *deadline, now)),
+            Delete(token, tombstone) => StoreAnswer::Deleted(self.delete(token, *tombstone, now)),
+            Owned(owner) => StoreAnswer::Owned(self.owned(owner, now)),
+            Revoke(owner, which, tombstone) => {
+                StoreAnswer::Count(self.revoke(owner, &Revocation::new(*which, now, *tombstone), now))
+            }
+            Sweep(limit) => StoreAnswer::Count(self.sweep(*limit, now)),
+        }
+    }
+
+    pub(super) fn load(&mut self, token: &SessionToken, now: SystemTime) -> Loaded {
+        self.at(token, now).clone()
+    }
+
+    pub(super) fn create(&mut self, fresh: &SessionToken, record: &Record, now: SystemTime) -> Created {
+        match self.at(fresh, now) {
+            Loaded::Absent => {}
+            Loaded::Live(stored) if stored.version() == record.version() => return Created::Stored,
+            _ => return Created::Taken,
+        }
+        let mark = record.owner().and_then(|owner| self.marks.get(owner));
+        if let Some(mark) = mark.filter(|mark| mark.refuses(record)) {
+            return Created::Revoked(*mark);
+        }
+        self.sessions.insert(fresh.key(), Loaded::Live(record.clone().into()));
+        Created::Stored
+    }
+
+    pub(super) fn update(&mut self, token: &SessionToken, from: Version, change: &Change, now: SystemTime) -> Updated {
+        let state = self.at(token, now);
+        let Loaded::Live(stored) = state else { return Updated::Gone };
+        match change {
+            Change::Replace(next, _) if stored.version() == next.version() => {}
+            _ if stored.version() != from => return Updated::Conflict,
+            Change::Replace(next, deadline) => *stored = deadline.apply(stored.deadline(), next.clone()),
+            Change::Retire(stone) => *state = Loaded::Tombstone(stone.clone()),
+        }
+        Updated::Done
+    }
+
+    pub(super) fn touch(
+        &mut self,
+        token: &SessionToken,
+        version: Version,
+        deadline: SystemTime,
+        now: SystemTime,
+    ) -> Updated {
+        match self.at(token, now) {
+            Loaded::Live(stored) if stored.version() == version => {
+                Arc::make_mut(stored).touch(deadline, now);
+                Updated::Done
+            }
+            Loaded::Live(_) => Updated::Conflict,
+            _ => Updated::Gone,
+        }
+    }
+
+    pub(super) fn delete(&mut self, token: &SessionToken, tombstone: Duration, now: SystemTime) -> Deleted {
+        match self.at(token, now) {
+            Loaded::Absent => Deleted::Absent,
+            Loaded::Tombstone(stone) => Deleted::Retired(stone.clone()),
+            state => {
+                *state = Loaded::Tombstone(Tombstone::new(TombstoneKind::Destroyed, tombstone, now));
+                Deleted::Done
+            }
+        }
+    }
+
+    pub(super) fn owned(&mut self, owner: &str, now: SystemTime) -> Vec<OwnedSession> {
+        self.sessions.retain(|_, state| !is_expired(state, now));
+        let records = self.sessions.values().filter_map(|state| record_of(state, owner));
+        sorted(records.map(OwnedSession::from).collect())
+    }
+
+    pub(super) fn revoke(&mut self, owner: &str, revocation: &Revocation, now: SystemTime) -> usize {
+        if revocation.leaves_mark() {
+            self.marks.entry(owner.to_owned()).or_default().add(revocation);
+        }
+        self.sessions.retain(|_, state| !is_expired(state, now));
+        let is_meant =
+            |state: &&mut Loaded| record_of(state, owner).is_some_and(|record| revocation.includes(record.handle()));
+        let meant = self.sessions.values_mut().filter(is_meant);
+        meant.map(|state| *state = Loaded::Tombstone(revocation.tombstone(now))).count()
+    }
+
+    pub(super) fn sweep(&mut self, limit: usize, now: SystemTime) -> usize {
+        let mut swept = 0;
+        let mut keep = |is_expired: bool| {
+            let goes = is_expired && swept < limit;
+            swept += usize::from(goes);
+            !goes
+        };
+        self.sessions.retain(|_, state| keep(is_expired(state, now)));
+        self.marks.retain(|_, mark| keep(mark.is_expired(now)));
+        swept
+    }
+
+    /// Returns the state of a session at `now`. A session that has expired becomes absent.
+    fn at(&mut self, token: &SessionToken, now: SystemTime) -> &mut Loaded {
+        let state = self.sessions.entry(token.key()).or_insert(Loaded::Absent);
+        if is_expired(state, now) {
+            *state = Loaded::Absent;
+        }
+        state
+    }
+}
+
+pub(super) fn is_expired(state: &Loaded, now: SystemTime) -> bool {
+    match state {
+        Loaded::Live(record) | Loaded::Outdated(record) => record.is_expired(now),
+        Loaded::Tombstone(stone) => stone.until() <= now,
+        Loaded::Absent => false,
+    }
+}
+
+fn record_of<'a>(state: &'a Loaded, owner: &str) -> Option<&'a Record> {
+    match state {
+        Loaded::Live(record) if record.owner() == Some(owner) => Some(record),
+        _ => None,
+    }
+}

@@ -1,0 +1,91 @@
+//! Calls that are polled step by step, or run on several tasks at once.
+
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// Polls a call up to `times` times and drops it. Returns its output if it was ready by then.
+pub(super) async fn polled<F: Future>(times: usize, call: F) -> Option<F::Output> {
+    let mut call = pin!(call);
+    let mut left = times;
+    std::future::poll_fn(|cx| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        match call.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending if left == 0 => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// Suspends `slow` after `polls` polls, lets `quick` overtake it, and finishes both.
+///
+/// Returns both outputs, and whether `slow` needed no more than `polls` polls.
+pub(super) async fn overtake<A, B>(
+    polls: usize,
+    slow: impl Future<Output = A>,
+    quick: impl Future<Output = B>,
+) -> (A, B, bool) {
+    // `slow` may hold a lock that `quick` waits for, so it gets a poll now and then.
+    const PATIENCE: usize = 16;
+    let (mut slow, mut quick) = (pin!(slow), pin!(quick));
+    let (mut first, mut second) = (None, None);
+    let (mut ahead, mut patience) = (polls, PATIENCE);
+    let mut was_ahead = false;
+    std::future::poll_fn(|cx| {
+        if ahead > 0 && first.is_none() {
+            ahead -= 1;
+            poll_into(slow.as_mut(), &mut first, cx);
+            was_ahead = first.is_some();
+            if first.is_none() && ahead > 0 {
+                return Poll::Pending;
+            }
+        }
+        poll_into(quick.as_mut(), &mut second, cx);
+        if second.is_some() || patience == 0 {
+            poll_into(slow.as_mut(), &mut first, cx);
+            patience = PATIENCE;
+        } else if first.is_none() {
+            patience -= 1;
+            cx.waker().wake_by_ref();
+        }
+        if first.is_some() && second.is_some() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    let (first, second) = (first.expect("polled to its end"), second.expect("polled to its end"));
+    (first, second, was_ahead)
+}
+
+fn poll_into<F: Future>(call: Pin<&mut F>, output: &mut Option<F::Output>, cx: &mut Context<'_>) {
+    if output.is_none()
+        && let Poll::Ready(ready) = call.poll(cx)
+    {
+        *output = Some(ready);
+    }
+}
+
+/// Runs each call on a task of its own, all begun at one moment, and returns their outputs in order.
+pub(super) async fn together<T: Send + 'static>(
+    calls: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
+) -> Vec<T> {
+    let calls: Vec<_> = calls.into_iter().collect();
+    let start = Arc::new(tokio::sync::Barrier::new(calls.len()));
+    let begun = calls.into_iter().map(|call| {
+        let start = Arc::clone(&start);
+        tokio::spawn(async move {
+            start.wait().await;
+            call.await
+        })
+    });
+    let tasks: Vec<_> = begun.collect();
+    let mut outputs = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        let output = task.await.map_err(tokio::task::JoinError::into_panic);
+        outputs.push(output.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+    }
+    outputs
+}

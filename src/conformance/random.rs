@@ -1,0 +1,173 @@
+//! A long random history, compared with the model answer by answer.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::fixture::{Fixture, INSTANT, MINUTE, at};
+use super::model::Model;
+use super::operation::{StoreAnswer, StoreOperation};
+use crate::clock::micros;
+use crate::record::{Record, Tombstone, TombstoneKind, Version};
+use crate::store::{Change, Created, Deadline, Loaded, Revoke};
+use crate::token::SessionToken;
+
+pub(super) async fn answers_are_those_of_the_model(fixture: Arc<Fixture>) {
+    let steps = if fixture.store().is_immediate() { 5_000 } else { 1_000 };
+    let mut history = History::new(&fixture);
+    let mut last = VecDeque::new();
+    for step in 0..steps {
+        for call in history.calls() {
+            let got = call.run(&fixture, history.now).await;
+            let expected = history.model.answer(&call, history.now);
+            let shown = history.now.duration_since(at(0)).unwrap_or_default();
+            last.push_back(format!("{shown:?}: {call:?} -> {got:?}"));
+            last.drain(..last.len().saturating_sub(12));
+            assert!(
+                history.is_right(&call, &got, &expected),
+                "broken: step {step} of a random history is answered as by the model\n  expected: {expected:?}\n       \
+                 got: {got:?}\n  after:\n    {}",
+                last.make_contiguous().join("\n    ")
+            );
+        }
+    }
+}
+
+/// The state of the history, from which its next calls are chosen.
+struct History<'a> {
+    fixture: &'a Fixture,
+    model: Model,
+    now: SystemTime,
+    tokens: [SessionToken; 6],
+    owners: [String; 2],
+    /// The last writes, some of which are sent again.
+    sent: VecDeque<StoreOperation>,
+    /// The owners who have a revocation mark.
+    revoked: HashSet<String>,
+}
+
+impl<'a> History<'a> {
+    fn new(fixture: &'a Fixture) -> Self {
+        let tokens = std::array::from_fn(|_| fixture.token());
+        let owners = std::array::from_fn(|_| fixture.owner());
+        let (model, sent, revoked) = (Model::default(), VecDeque::new(), HashSet::new());
+        Self { fixture, model, now: at(0), tokens, owners, sent, revoked }
+    }
+
+    fn calls(&mut self) -> Vec<StoreOperation> {
+        use StoreOperation::{Create, Delete, Load, Owned, Sweep, Touch, Update};
+        let fixture = self.fixture;
+        // The clock always moves, since each revocation and sign-in of a process has a time of its own.
+        self.now += fixture.one_of([INSTANT, INSTANT, Duration::from_millis(1), Duration::from_secs(1), MINUTE / 4]);
+        let token = self.tokens[fixture.below(self.tokens.len())].clone();
+        let live = match self.model.load(&token, self.now) {
+            Loaded::Live(record) => Some(record),
+            _ => None,
+        };
+        let record = live.clone().unwrap_or_else(|| self.record().into());
+        let version = if fixture.below(5) > 0 { record.version() } else { fixture.version() };
+        let call = match fixture.below(21) {
+            0..3 => Create(token, self.record()),
+            3..7 => {
+                let deadline = fixture.one_of([Deadline::Keep, Deadline::Extend, Deadline::Set]);
+                Update(token, version, Change::Replace(self.next(&record).into(), deadline))
+            }
+            7 => {
+                let kind = fixture.one_of([TombstoneKind::Emptied, TombstoneKind::Destroyed]);
+                Update(token, version, Change::Retire(Tombstone::new(kind, self.lifetime(), self.now)))
+            }
+            8 | 9 => Touch(token, version, self.now + self.lifetime()),
+            10 => Delete(token, fixture.one_of([Duration::ZERO, MINUTE])),
+            11 | 20 => self.revocation(),
+            12 => Sweep(fixture.below(4)),
+            13 | 14 => Owned(self.owner()),
+            15 if live.is_some() => return self.renewal(&token, version, &record),
+            16 | 17 if !self.sent.is_empty() => self.sent[fixture.below(self.sent.len())].clone(),
+            _ => Load(token),
+        };
+        if matches!(call, Create(..) | Update(_, _, Change::Replace(..))) {
+            self.sent.push_back(call.clone());
+            self.sent.drain(..self.sent.len().saturating_sub(4));
+        }
+        vec![call]
+    }
+
+    fn owner(&self) -> String {
+        self.owners[self.fixture.below(self.owners.len())].clone()
+    }
+
+    fn record(&self) -> Record {
+        // Some sign-ins began before the last revocation.
+        let signed_in = self.now - self.fixture.one_of([Duration::ZERO, Duration::from_secs(2), MINUTE]);
+        let record = match self.owners.get(self.fixture.below(self.owners.len() + 1)) {
+            Some(owner) => self.fixture.owned_record(owner, signed_in),
+            None => self.fixture.record(),
+        };
+        let seen = micros(self.now);
+        Record { created: seen, seen, deadline: micros(self.now + self.lifetime()), ..record }
+    }
+
+    fn next(&self, record: &Record) -> Record {
+        Record { deadline: micros(self.now + self.lifetime()), ..self.fixture.next(record, self.now) }
+    }
+
+    fn lifetime(&self) -> Duration {
+        self.fixture.one_of([Duration::from_secs(1), MINUTE, 10 * MINUTE])
+    }
+
+    fn revocation(&mut self) -> StoreOperation {
+        let mut owner = self.owner();
+        let mut listed = Vec::new();
+        for owner in &self.owners {
+            listed.extend(self.model.owned(owner, self.now).into_iter().map(|session| (owner, session.handle)));
+        }
+        let which = match (self.fixture.below(5), listed.len()) {
+            (0, _) | (_, 0) => Revoke::All,
+            (kind, count) => {
+                let (whose, handle) = listed[self.fixture.below(count)];
+                // Sometimes the handle is that of another owner's session.
+                if self.fixture.below(4) > 0 {
+                    owner.clone_from(whose);
+                }
+                if kind < 3 { Revoke::Others(handle) } else { Revoke::One(handle) }
+            }
+        };
+        if !matches!(which, Revoke::One(_)) {
+            self.revoked.insert(owner.clone());
+        }
+        StoreOperation::Revoke(owner, which, self.fixture.one_of([Duration::ZERO, MINUTE]))
+    }
+
+    /// Returns the two calls of a renewal: the new record, and the old one's tombstone.
+    ///
+    /// No other call comes between them, since the contract says nothing of lists and revocations while one handle has
+    /// two live records.
+    fn renewal(&mut self, token: &SessionToken, version: Version, record: &Record) -> Vec<StoreOperation> {
+        let fresh = self.fixture.token();
+        let next = self.next(record);
+        let stone = Tombstone::new(TombstoneKind::Renewed, MINUTE, self.now);
+        let stone = stone.with_successor(token, &fresh, self.fixture.bytes());
+        let retire = StoreOperation::Update(token.clone(), version, Change::Retire(stone));
+        if version != record.version() {
+            return vec![retire];
+        }
+        // The new token takes the place of another one, so that the old one is still asked about.
+        let place = self.tokens.iter().position(|known| known != token).unwrap_or_default();
+        self.tokens[place] = fresh.clone();
+        vec![StoreOperation::Create(fresh, next), retire]
+    }
+
+    fn is_right(&self, call: &StoreOperation, got: &StoreAnswer, expected: &StoreAnswer) -> bool {
+        match (call, got, expected) {
+            // A create that finds both a taken token and a mark that refuses it may answer with either.
+            (
+                StoreOperation::Create(_, record),
+                StoreAnswer::Created(Created::Revoked(_)),
+                StoreAnswer::Created(Created::Taken),
+            ) => record.owner().is_some_and(|owner| self.revoked.contains(owner)),
+            // A sweep may find less than there is.
+            (StoreOperation::Sweep(_), ..) => true,
+            _ => got == expected,
+        }
+    }
+}

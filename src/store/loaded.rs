@@ -1,0 +1,39 @@
+//! The answer to a load, out of the bytes that a store keeps.
+
+use std::time::SystemTime;
+
+use super::Loaded;
+use crate::record::{DecodeError, Head, Record, Tombstone};
+
+impl Loaded {
+    /// Reads the bytes that [`Record::encode`] or [`Tombstone::encode`] wrote. A record or tombstone that ends at or
+    /// before `now` is absent.
+    ///
+    /// # Errors
+    ///
+    /// The bytes are neither a record nor a tombstone. A store reports that with a warning and answers
+    /// [`Loaded::Absent`].
+    pub fn decode(head: Head, body: &[u8], now: SystemTime) -> Result<Self, DecodeError> {
+        if head.deadline <= now {
+            return Ok(Self::Absent);
+        }
+        match head.version {
+            Some(_) => Record::decode(head, body).map(|record| Self::Live(record.into())),
+            None => Tombstone::decode(head.deadline, body).map(Self::Tombstone),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::time;
+
+    #[test]
+    fn what_ended_is_absent_at_its_deadline() {
+        let record = Record { deadline: 3, ..Record::blank() };
+        let (head, body) = (record.head(), record.encode());
+        assert!(matches!(Loaded::decode(head.clone(), &body, time(2)), Ok(Loaded::Live(_))));
+        assert!(matches!(Loaded::decode(head, &body, time(3)), Ok(Loaded::Absent)));
+    }
+}
