@@ -26,7 +26,9 @@ pub(super) use apply;
 
 pub(super) fn memory(settings: &Settings) -> Result<ConfiguredStore, ConfigError> {
     let (max_sessions, max_bytes) = (settings.memory_max_sessions, settings.memory_max_bytes.map(fitting));
-    apply!(crate::MemoryStore::builder(); max_sessions: max_sessions, max_bytes: max_bytes).build().map(ConfiguredStore::new)
+    apply!(crate::MemoryStore::builder(); max_sessions: max_sessions, max_bytes: max_bytes)
+        .build()
+        .map(ConfiguredStore::new)
 }
 
 /// Returns the largest `usize` for a size that does not fit into one.

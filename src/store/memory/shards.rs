@@ -25,7 +25,7 @@ struct Hint {
 }
 
 pub(super) struct Shards {
-    shards: Box<[Shard]>,
+    tables: Box<[Shard]>,
     // Apart from the shards, so that the search for one to evict from reads little memory.
     hints: Box<[Hint]>,
     slots: AtomicUsize,
@@ -38,7 +38,7 @@ impl Shards {
     pub(super) fn new(count: usize) -> Self {
         let hint = || Hint { soonest: AtomicU64::new(u64::MAX), slots: <[AtomicUsize; 3]>::default() };
         Self {
-            shards: (0..count).map(|_| Shard::default()).collect(),
+            tables: (0..count).map(|_| Shard::default()).collect(),
             hints: (0..count).map(|_| hint()).collect(),
             slots: AtomicUsize::default(),
             tombstones: AtomicUsize::default(),
@@ -48,7 +48,7 @@ impl Shards {
 
     /// Returns the number of shards.
     pub(super) fn count(&self) -> usize {
-        self.shards.len()
+        self.tables.len()
     }
 
     /// Returns the number of sessions and tombstones.
@@ -78,7 +78,7 @@ impl Shards {
     }
 
     pub(super) fn read_at(&self, at: usize) -> RwLockReadGuard<'_, Slots> {
-        self.shards[at].0.read().unwrap_or_else(PoisonError::into_inner)
+        self.tables[at].0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn write(&self, key: Key) -> Writer<'_> {
@@ -86,7 +86,7 @@ impl Shards {
     }
 
     fn write_at(&self, at: usize) -> Writer<'_> {
-        let slots = self.shards[at].0.write().unwrap_or_else(PoisonError::into_inner);
+        let slots = self.tables[at].0.write().unwrap_or_else(PoisonError::into_inner);
         Writer { all: self, at, slots, taken: None, replaced: None }
     }
 
@@ -167,7 +167,7 @@ impl Writer<'_> {
         }
     }
 
-    /// As [`remove_expired`](Self::remove_expired), but only a session of this owner, whose list is locked.
+    /// Removes an expired session of this owner, whose list is locked, and leaves those of other owners alone.
     pub(super) fn remove_expired_of(&mut self, key: Key, owner: &str, now: u64) {
         if self.get(key).is_some_and(|slot| slot.owned_by(owner).is_some()) {
             self.remove_expired(key, now);

@@ -16,10 +16,6 @@ async fn modes_are_narrow_under_an_open_umask() {
     }
     let dir = tempfile::tempdir().unwrap();
     let base = dir.path().join("sessions");
-<<<<<<< HEAD:tests/stores/file/hostile.rs
-=======
-    // The umask is the whole process's, and harmless to the other tests.
->>>>>>> b-files:tests/file_store/hostile.rs
     rustix::process::umask(rustix::fs::Mode::empty());
     let store = FileStore::new(&base).unwrap();
     put(&store, &token(1), &owned(1, "ada", 0)).await;
