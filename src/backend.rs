@@ -13,7 +13,7 @@ use self::load::{Admission, load};
 use self::panics::{reported, watched};
 use self::sweeper::Sweeper;
 use crate::clock::Clock;
-use crate::commit::{ends_another, settle, settle_quickly, waited};
+use crate::commit::{Quick, ends_another, settle, settle_quickly, waited};
 use crate::cookie::Candidates;
 use crate::error::{Error, StoreError};
 use crate::event::{Events, Operation};
@@ -62,16 +62,18 @@ impl<S: SessionStore> StorePort for Backend<S> {
         self.sweeper.start(&self.store, &self.admission.events);
         let operation = if occasion == Occasion::Reload { Operation::Load } else { Operation::Commit };
         if self.is_immediate {
+            let mut met = None;
             if is_alone {
                 let (shared, mut state) = (&session.cell().shared, session.cell().lock());
                 let quickly = || settle_quickly(&self.store, shared, &mut state, occasion);
-                if let Some(answer) = reported(&self.admission.events, operation, quickly) {
-                    return Answer::Ready(answer);
+                match reported(&self.admission.events, operation, quickly) {
+                    Quick::Settled(answer) => return Answer::Ready(answer),
+                    Quick::Open(answer) => met = answer,
                 }
             }
             // The boxed future below waits for a commit of the same session on another thread.
             if let Ok(_held) = session.cell().commit_lock.try_lock() {
-                let settling = settle(&self.store, session.cell(), occasion, is_alone);
+                let settling = settle(&self.store, session.cell(), occasion, is_alone, met);
                 let answer = reported(&self.admission.events, operation, || poll_once(settling));
                 return Answer::Ready(answer.unwrap_or_else(|| Err(waited().into())));
             }
@@ -83,7 +85,7 @@ impl<S: SessionStore> StorePort for Backend<S> {
         let committing = async move {
             let cell = session.cell();
             let _held = cell.commit_lock.lock().await;
-            watched(&cell.shared.events, operation, settle(&store, cell, occasion, is_alone)).await
+            watched(&cell.shared.events, operation, settle(&store, cell, occasion, is_alone, None)).await
         };
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) if must_finish => {

@@ -19,7 +19,7 @@ use crate::session::{CookieAction, Intent, Live, Occasion, Outgoing, ResponseHea
 use crate::token::SessionToken;
 
 pub(crate) use self::execute::{settle, waited};
-pub(crate) use self::quick::settle_quickly;
+pub(crate) use self::quick::{Quick, settle_quickly};
 pub(crate) use self::successor::Successor;
 
 /// The request to the store.

@@ -21,12 +21,14 @@ const MAX_TRIES: usize = 8;
 
 /// Commits a session, or reloads it.
 ///
-/// The caller holds the session's commit lock. `is_alone` says that no handler holds a clone of the session any more.
+/// The caller holds the session's commit lock. `is_alone` says that no handler holds a clone of the session any more, and
+/// `met` is the answer to the first write, if that was sent already.
 pub(crate) async fn settle<S: SessionStore>(
     store: &Arc<S>,
     cell: &SessionCell,
     occasion: Occasion,
     is_alone: bool,
+    met: Option<Updated>,
 ) -> Result<(), Error> {
     let shared = &*cell.shared;
     let now = micros(shared.clock.now());
@@ -38,7 +40,7 @@ pub(crate) async fn settle<S: SessionStore>(
     let traced = span.get();
     let deadline = StoreDeadline::new(shared);
     let commit =
-        Commit { store, shared, deadline, job, conflicts: 0, attempt: None, resumed: CookieAction::Leave, span };
+        Commit { store, shared, deadline, job, met, conflicts: 0, attempt: None, resumed: CookieAction::Leave, span };
     match traced {
         None => commit.carry_out(cell, occasion).await,
         Some(traced) => Box::pin(commit.carry_out(cell, occasion)).instrument(traced).await,
@@ -55,6 +57,8 @@ pub(super) struct Commit<'a, S> {
     pub(super) shared: &'a Shared,
     pub(super) deadline: StoreDeadline,
     pub(super) job: Job,
+    /// The answer to the first write, if that was sent already.
+    pub(super) met: Option<Updated>,
     /// The number of writes that met another request's.
     pub(super) conflicts: usize,
     /// The write that the store was asked for and has not answered.
@@ -196,7 +200,9 @@ impl<S: SessionStore> Commit<'_, S> {
 
     /// Stores the draft under a fresh token; `None` if its owner's sessions were revoked meanwhile.
     pub(super) async fn insert(&mut self) -> Result<Option<SessionToken>, Error> {
-        for _ in 0..MAX_TRIES {
+        // The token that was tried already, and taken, is one of them.
+        let tried = usize::from(self.met.take().is_some());
+        for _ in tried..MAX_TRIES {
             let fresh = self.shared.random.token()?;
             self.attempt(&fresh, true);
             let asked = self.wait(self.store.create(&fresh, &self.job.draft, self.now())).await;

@@ -16,16 +16,21 @@ use crate::session::{CookieAction, Live, Occasion, ResponseHead, Shared, State, 
 use crate::store::{Change, Created, Deadline, SessionStore, Updated};
 use crate::token::SessionToken;
 
+/// The result of the shortcut.
+pub(crate) enum Quick {
+    Settled(Result<(), Error>),
+    /// The commit is left to [`settle`](super::settle): the change is not simple, somebody traces commits, or the store did
+    /// not take the write and gave this answer.
+    Open(Option<Updated>),
+}
+
 /// Commits at the end of a request, if no handler holds the session any more and the change is simple.
-///
-/// `None` leaves everything as it was, for [`settle`](super::settle) to do: the change is not simple, the store did not take
-/// it, or somebody traces commits.
 pub(crate) fn settle_quickly<S: SessionStore>(
     store: &Arc<S>,
     shared: &Shared,
     state: &mut State,
     occasion: Occasion,
-) -> Option<Result<(), Error>> {
+) -> Quick {
     let is_simple = match occasion {
         Occasion::Response { is_server_error, is_not_modified } => {
             !is_not_modified && (!is_server_error || shared.save_on_server_error) && !shared.is_sealed()
@@ -33,11 +38,11 @@ pub(crate) fn settle_quickly<S: SessionStore>(
         Occasion::Explicit | Occasion::Reload | Occasion::Failed => false,
     };
     if !is_simple || tracing::level_enabled!(tracing::Level::DEBUG) {
-        return None;
+        return Quick::Open(None);
     }
     let now = shared.clock.now();
     let at = micros(now);
-    let mut next = Next::take(state, shared, at)?;
+    let Some(mut next) = Next::take(state, shared, at) else { return Quick::Open(None) };
     let begins = next.from.is_none();
     let mut is_news = begins;
     match next.send(&**store, now) {
@@ -46,9 +51,9 @@ pub(crate) fn settle_quickly<S: SessionStore>(
             next.token = token;
             is_news = true;
         }
-        Ok(Updated::Conflict | Updated::Gone) => {
+        Ok(answer) => {
             state.work = Some(next.work);
-            return None;
+            return Quick::Open(Some(answer));
         }
         Err(error) => {
             let error = Error::from(error).naming(&next.work.draft);
@@ -60,7 +65,7 @@ pub(crate) fn settle_quickly<S: SessionStore>(
             if let Ok(job) = Job::take(state, shared, occasion, true, at) {
                 job.give_back(state);
             }
-            return Some(Err(error));
+            return Quick::Settled(Err(error));
         }
     }
     if begins {
@@ -73,7 +78,7 @@ pub(crate) fn settle_quickly<S: SessionStore>(
         state.cookie = CookieAction::set(&live, Some(at));
     }
     state.stored = Stored::Live(live);
-    Some(Ok(()))
+    Quick::Settled(Ok(()))
 }
 
 /// A simple change, ready to be stored.

@@ -73,8 +73,12 @@ impl<'a, S: SessionStore> Commit<'a, S> {
                 }
             };
             let Live { token, record: from, .. } = &writing.live;
-            let asked = self.wait(self.store.update(token, from.version, &change, self.now())).await;
-            let updated = asked.map_err(|error| error.naming(&self.job.draft))?;
+            let updated = if let Some(met) = self.met.take() {
+                met
+            } else {
+                let asked = self.wait(self.store.update(token, from.version, &change, self.now())).await;
+                asked.map_err(|error| error.naming(&self.job.draft))?
+            };
             self.attempt = None;
             if updated != Updated::Conflict {
                 // Hearing of the outcome may take its time, and holds nobody up.

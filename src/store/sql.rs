@@ -37,6 +37,8 @@
 mod store;
 // The steps that the calls have in common.
 mod table;
+// The arguments of a statement, and the row that it returns.
+mod row;
 // Sign-ins and revocations.
 mod owners;
 // The statements, and the differences between the databases.
@@ -73,8 +75,7 @@ pub(crate) use self::dialect::check_name;
 pub mod bytes {
     use std::time::SystemTime;
 
-    use super::driver::Row;
-    use super::table::{is_expired, read, signed};
+    use super::row::{Row, signed};
     use crate::store::Loaded;
 
     pub fn decode(
@@ -87,6 +88,6 @@ pub mod bytes {
     ) -> Loaded {
         let (deadline, seen) = (signed(deadline), signed(seen));
         let row = Row { id: vec![7; 32], kind, version, deadline, seen, owner, body };
-        if is_expired(&row, now) { Loaded::Absent } else { read(row, now) }
+        if row.is_expired(now) { Loaded::Absent } else { row.read(now) }
     }
 }

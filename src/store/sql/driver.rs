@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use sqlx::database::Database;
 use sqlx::pool::PoolConnection;
@@ -10,43 +9,7 @@ use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Connection as _, Encode, Executor, FromRow, IntoArguments, Pool, Type};
 
 use super::dialect::Dialect;
-use super::table::signed;
-use crate::record::Version;
-
-/// An argument of a statement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Arg<'a> {
-    Int(i64),
-    Bytes(&'a [u8]),
-    Null,
-}
-
-impl Arg<'static> {
-    pub(super) fn time(time: SystemTime) -> Self {
-        Self::Int(signed(time))
-    }
-
-    pub(super) fn version(version: Version) -> Self {
-        Self::Int(version.get().cast_signed())
-    }
-}
-
-/// The columns of every `SELECT`.
-pub(super) struct Row {
-    pub(super) id: Vec<u8>,
-    pub(super) kind: i64,
-    pub(super) version: i64,
-    pub(super) deadline: i64,
-    pub(super) seen: i64,
-    pub(super) owner: Option<Vec<u8>>,
-    pub(super) body: Vec<u8>,
-}
-
-impl Row {
-    pub(super) fn is_at(&self, version: Version) -> bool {
-        Arg::Int(self.version) == Arg::version(version)
-    }
-}
+use super::row::{Arg, Row};
 
 type Columns = (Vec<u8>, i64, i64, i64, i64, Option<Vec<u8>>, Vec<u8>);
 

@@ -12,7 +12,8 @@ use std::time::SystemTime;
 use sha2::{Digest as _, Sha256};
 
 use super::dialect::kind;
-use super::driver::{Arg, SqlPool};
+use super::driver::SqlPool;
+use super::row::Arg;
 use super::store::SqlStore;
 use crate::error::StoreError;
 use crate::record::Record;

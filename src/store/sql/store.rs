@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Mutex;
 
 use super::dialect::{Statements, check_name, kind};
-use super::driver::{Arg, SqlPool};
-use super::table::{is_expired, read};
+use super::driver::SqlPool;
+use super::row::Arg;
 use crate::error::{ConfigError, StoreError};
 use crate::record::{Record, Tombstone, TombstoneKind, Version};
 use crate::store::{
@@ -109,7 +109,7 @@ impl<Pool: SqlPool> SessionStore for SqlStore<Pool> {
 
     async fn load(&self, token: &SessionToken, now: SystemTime) -> Result<Loaded, StoreError> {
         let row = self.find(&self.statements.find, token.key(), now).await?;
-        Ok(row.map_or(Loaded::Absent, |row| read(row, now)))
+        Ok(row.map_or(Loaded::Absent, |row| row.read(now)))
     }
 
     async fn create(&self, fresh: &SessionToken, record: &Arc<Record>, now: SystemTime) -> Result<Created, StoreError> {
@@ -184,13 +184,13 @@ impl<Pool: SqlPool> SessionStore for SqlStore<Pool> {
     async fn owned(&self, owner: &str, now: SystemTime) -> Result<Vec<OwnedSession>, StoreError> {
         let rows = loop {
             let rows = self.rows(&self.statements.owned, &[Arg::Bytes(owner.as_bytes())]).await?;
-            let expired = rows.iter().filter(|row| is_expired(row, now)).count() as u64;
+            let expired = rows.iter().filter(|row| row.is_expired(now)).count() as u64;
             // Fewer are deleted where a deadline moved meanwhile: then the rows are read again.
             if expired == 0 || self.expire_owned(owner, now).await? >= expired {
                 break rows;
             }
         };
-        let live = rows.into_iter().filter(|row| !is_expired(row, now)).filter_map(|row| match read(row, now) {
+        let live = rows.into_iter().filter(|row| !row.is_expired(now)).filter_map(|row| match row.read(now) {
             Loaded::Live(record) => Some(OwnedSession::from(&*record)),
             _ => None,
         });

@@ -5,18 +5,17 @@
 //! changing waits for it and evaluates its condition again. Where the level makes that an error instead, the statement
 //! has changed nothing and is sent again.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::dialect::kind;
-use super::driver::{Arg, Row, SqlPool};
+use super::driver::SqlPool;
 use super::failure::{SqlFailure, store_error};
+use super::row::{Arg, Row};
 use super::store::SqlStore;
-use crate::clock::{micros, time};
 use crate::error::StoreError;
-use crate::record::{Head, Record, Version};
-use crate::store::{Loaded, Updated, log};
+use crate::record::Record;
+use crate::store::Updated;
 use crate::token::StoreKey;
 
 /// The number of times that a statement which loses against others is sent, over about four seconds.
@@ -61,7 +60,7 @@ impl<Pool: SqlPool> SqlStore<Pool> {
         let id = Arg::Bytes(key.as_bytes());
         loop {
             let row = self.rows(select, &[id]).await?.pop();
-            if !row.as_ref().is_some_and(|row| is_expired(row, now)) {
+            if !row.as_ref().is_some_and(|row| row.is_expired(now)) {
                 return Ok(row);
             }
             // The row stays if its deadline moved after the `SELECT`.
@@ -143,33 +142,4 @@ impl<Pool: SqlPool> SqlStore<Pool> {
     pub(super) fn error(&self, error: &sqlx::Error) -> StoreError {
         store_error(error, Pool::DIALECT.name, &self.statements.table)
     }
-}
-
-/// Reads a row that has not expired.
-pub(super) fn read(row: Row, now: SystemTime) -> Loaded {
-    let unreadable = |why: &dyn fmt::Display| {
-        let key = StoreKey::from_bytes(row.id.as_slice().try_into().unwrap_or_default());
-        log::unreadable(&key, tracing::field::display(why))
-    };
-    let version = match row.kind {
-        kind::LIVE => Version::new(row.version.cast_unsigned()),
-        kind::TOMBSTONE => None,
-        kind::ARRIVING | kind::MARK => return Loaded::Absent,
-        _ => return unreadable(&"the row is of an unknown kind"),
-    };
-    let owner = match row.owner.map(String::from_utf8).transpose() {
-        Ok(owner) => owner.map(Arc::from),
-        Err(_) => return unreadable(&"the owner is not UTF-8"),
-    };
-    let head = Head::new(version, time(row.deadline.cast_unsigned()), time(row.seen.cast_unsigned()), owner);
-    Loaded::decode(head, &row.body, now).unwrap_or_else(|error| unreadable(&error))
-}
-
-pub(super) fn is_expired(row: &Row, now: SystemTime) -> bool {
-    row.deadline <= signed(now)
-}
-
-/// Converts a time to what a column holds: microseconds since the Unix epoch.
-pub(super) fn signed(time: SystemTime) -> i64 {
-    micros(time).cast_signed()
 }

@@ -1,0 +1,75 @@
+//! The arguments of a statement, and the row that it returns.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::dialect::kind;
+use crate::clock::{micros, time};
+use crate::record::{Head, Version};
+use crate::store::{Loaded, log};
+use crate::token::StoreKey;
+
+/// An argument of a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Arg<'a> {
+    Int(i64),
+    Bytes(&'a [u8]),
+    Null,
+}
+
+impl Arg<'static> {
+    pub(super) fn time(time: SystemTime) -> Self {
+        Self::Int(signed(time))
+    }
+
+    pub(super) fn version(version: Version) -> Self {
+        Self::Int(version.get().cast_signed())
+    }
+}
+
+/// The columns of every `SELECT`.
+pub(super) struct Row {
+    pub(super) id: Vec<u8>,
+    pub(super) kind: i64,
+    pub(super) version: i64,
+    pub(super) deadline: i64,
+    pub(super) seen: i64,
+    pub(super) owner: Option<Vec<u8>>,
+    pub(super) body: Vec<u8>,
+}
+
+impl Row {
+    pub(super) fn is_at(&self, version: Version) -> bool {
+        Arg::Int(self.version) == Arg::version(version)
+    }
+
+    pub(super) fn is_expired(&self, now: SystemTime) -> bool {
+        self.deadline <= signed(now)
+    }
+
+    /// Reads a row that has not expired.
+    pub(super) fn read(self, now: SystemTime) -> Loaded {
+        let unreadable = |why: &dyn fmt::Display| {
+            let key = StoreKey::from_bytes(self.id.as_slice().try_into().unwrap_or_default());
+            log::unreadable(&key, tracing::field::display(why))
+        };
+        let version = match self.kind {
+            kind::LIVE => Version::new(self.version.cast_unsigned()),
+            kind::TOMBSTONE => None,
+            kind::ARRIVING | kind::MARK => return Loaded::Absent,
+            _ => return unreadable(&"the row is of an unknown kind"),
+        };
+        let owner = match self.owner.map(String::from_utf8).transpose() {
+            Ok(owner) => owner.map(Arc::from),
+            Err(_) => return unreadable(&"the owner is not UTF-8"),
+        };
+        let head = Head::new(version, time(self.deadline.cast_unsigned()), time(self.seen.cast_unsigned()), owner);
+        Loaded::decode(head, &self.body, now).unwrap_or_else(|error| unreadable(&error))
+    }
+}
+
+/// Converts a time to what a column holds: microseconds since the Unix epoch.
+pub(super) fn signed(time: SystemTime) -> i64 {
+    micros(time).cast_signed()
+}
