@@ -122,11 +122,8 @@ async fn a_field_that_is_removed_reads_as_its_older_value_until_that_is_removed_
             with(before.clone(), move |session| {
                 let typed = TypedSession::<Renamed>::from(session);
                 let unset = |renamed: &mut Renamed| renamed.country = None;
-                if updates {
-                    typed.update(unset).map(drop).unwrap()
-                } else {
-                    typed.edit(unset).unwrap()
-                }
+                let outcome = if updates { typed.update(unset).map(drop) } else { typed.edit(unset) };
+                outcome.unwrap();
                 assert_eq!(session.keys(), ["land"]);
                 assert_eq!(typed.get().unwrap().country.as_deref(), Some("US"));
                 session.remove("land").unwrap();
