@@ -227,7 +227,7 @@
 //! A change costs one call more than in a store that compares where it writes, and an owner's sessions are read one by one.
 //!
 //! **The long way** suits a database that does better: implement [`SessionStore`], whose page is the contract. Store the
-//! bytes of [`Record::encode`] and, beside them, version, deadline, last use and owner ([`Head`]): a touch and a comparison
+//! bytes of [`Record::encode`] and, beside them, version, deadline, last use and owner ([`RecordHead`]): a touch and a comparison
 //! of versions then parse nothing. Make `update` one guarded statement: *replace where key and version match and the
 //! deadline has not passed*. `examples/table_store.rs` is a complete store.
 //!
@@ -253,7 +253,7 @@ pub mod moving {}
 pub mod demands {}
 
 #[cfg(doc)]
-use crate::store::{Change, Head, Record};
+use crate::store::{Change, Record, RecordHead};
 #[cfg(doc)]
 use crate::{
     KeyValue, KeyValueStore, ManualClock, Owners, Session, SessionKey, SessionLayer, SessionStore, TypedSession,

@@ -63,7 +63,7 @@ pub use crate::cookie::SessionCookie;
 pub use crate::error::StoreError;
 #[doc(no_inline)]
 pub use crate::record::SessionHandle;
-pub use crate::record::{DecodeError, Head, Record, Tombstone, TombstoneKind, Version};
+pub use crate::record::{DecodeError, Record, RecordHead, Tombstone, TombstoneKind, Version};
 #[doc(no_inline)]
 pub use crate::token::{SessionToken, StoreKey, TokenShape};
 

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 
 use super::SessionConfig;
-use super::kind::{Kind, OrOff};
+use super::kind::{OrOff, SettingKind};
 use super::settings::{KEYS, variable};
 
 /// The options that only a program can set.
