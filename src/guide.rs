@@ -116,7 +116,9 @@
 //! ```
 //!
 //! A struct may change from one release to the next. Sessions that began before read a new field as its default, and keep
-//! a removed field unread. `#[serde(alias = "…")]` reads a renamed field under its old name.
+//! a removed field unread. `#[serde(alias = "…")]` reads a renamed field under its old name, where the value stays until the
+//! program moves it: `take` under the old name, `insert` under the new one. While both releases run, each writes its own name,
+//! and the newer release reads its own name first.
 //!
 //! # Signing in and out
 //!

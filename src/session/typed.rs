@@ -1,6 +1,9 @@
 //! A struct of the program as the session.
 
+// From the session's values to the struct, and from a changed struct to the session's changes.
 mod fields;
+// The session's values as serde reads them.
+mod source;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -8,38 +11,42 @@ use std::sync::Arc;
 
 use serde_core::{Deserialize, Serialize};
 
-use self::fields::{Edited, again, edit, read};
+use self::fields::{Edited, edit, read};
 use super::changes::Op;
 use super::request::Session;
 use super::view::SessionView;
 use crate::error::Error;
 use crate::record::Values;
 
-/// A session that is a struct of the program: each field is a key, with the field's name as serde writes it.
+/// A session that is a struct of the program. Each field is a key, named as serde writes the field.
 ///
-/// Changes merge field by field, as those of keys do: two requests that change different fields at the same time both
-/// land, and a field that a request leaves as it was is neither written nor overwritten. A request that changes no field
-/// writes nothing. Keys that are no field of the struct stay as they are, so that [`SessionKey`](crate::SessionKey)s, or a
-/// second struct with fields of its own, can stand beside it.
+/// Changes merge field by field, as changes of keys do: two requests that change different fields at the same time both
+/// land. A field that a request leaves as it was is neither written nor overwritten. A request that changes no field writes
+/// nothing. Keys that are no field of the struct stay as they are, so [`SessionKey`](crate::SessionKey)s, or a second
+/// struct with fields of its own, can stand beside the struct.
 ///
-/// With the feature `axum` it is an extractor; elsewhere it is made of a [`Session`].
+/// With the feature `axum` a `TypedSession` is an extractor. Without axum it is made from a [`Session`].
 ///
 /// # The struct
 ///
-/// A field that the session does not hold yet takes its serde default. Give the struct `#[serde(default)]`, or a session
-/// that has just begun is an error. What serde's attributes say holds:
+/// A field that the session does not hold yet takes its serde default. Give the struct `#[serde(default)]`, since a session
+/// that has just begun holds no field. serde's attributes have these effects:
 ///
-/// - `skip_serializing_if`: a field that is no longer written is removed.
-/// - `rename`: the key has that name. `alias`: an older name is read where the newer is not there, and goes when the field
-///   changes; a field that is removed goes under all its names, those too under which an older release wrote it meanwhile.
-/// - `flatten`: the fields of the inner struct are keys themselves; a flattened map holds every key that is no field.
-/// - `deny_unknown_fields` has no effect, since other keys are not shown to the struct.
+/// - `skip_serializing_if`: a field that serde no longer writes is removed from the session.
+/// - `rename`: the key has the new name.
+/// - `alias`: a value under an older name is read while there is none under the field's own name. Of several older names the
+///   first in byte order is read. Changes are written under the field's own name. The older value stays in the session until
+///   the program removes it with [`Session::remove`]; a field that is removed before its older value reads as the older value
+///   again.
+/// - `flatten`: the fields of the inner struct are keys themselves. A flattened map holds every key that is no field.
+/// - `deny_unknown_fields` has no effect, since the struct does not see other keys.
 ///
-/// What JSON cannot give back, as a float that is not a number, makes the whole struct unreadable until its key is removed. A
-/// field counts as changed when its JSON differs, so that a `HashSet` that was built anew may be written without need.
+/// A value that JSON cannot represent, such as a float that is not a number, makes the whole struct unreadable until the
+/// value's key is removed. A field counts as changed if its JSON differs, so a `HashSet` that was built anew may be written
+/// without need.
 ///
-/// A struct or map within a field is one value: of two requests that change different parts of it with
-/// [`edit`](Self::edit) at the same time, the later one wins, and with [`update`](Self::update) both land.
+/// A struct or map within a field is one value. If two requests change different parts of one value at the same time, the
+/// later one wins with [`edit`](Self::edit), and both land with [`update`](Self::update).
 ///
 /// # Examples
 ///
@@ -57,7 +64,7 @@ use crate::record::Values;
 /// }
 ///
 /// async fn home(session: TypedSession<Shop>) -> Result<String, Error> {
-///     let shop = session.update(|shop| shop.visits += 1)?; // runs again if another request was faster
+///     let shop = session.update(|shop| shop.visits += 1)?; // runs again on a conflict
 ///     Ok(format!("visit {} from {}", shop.visits, shop.country.unwrap_or_default()))
 /// }
 ///
@@ -90,7 +97,7 @@ pub struct TypedSession<T> {
 }
 
 impl<T> TypedSession<T> {
-    /// Returns the session, to sign in, renew, destroy or commit it, or for its other keys.
+    /// Returns the session, to sign in, renew, destroy or commit it, or to work with its other keys.
     pub fn session(&self) -> &Session {
         &self.session
     }
@@ -103,8 +110,8 @@ impl<T> TypedSession<T> {
     ///
     /// # Errors
     ///
-    /// A value is not of its field's type, or one is missing that has no default ([`Error::is_decode`]). What is stored
-    /// stays; [`session`](Self::session) can remove it.
+    /// A value does not have its field's type, or a field without a default is missing ([`Error::is_decode`]). The stored
+    /// value stays; [`session`](Self::session) can remove it.
     pub fn get(&self) -> Result<T, Error>
     where
         T: for<'de> Deserialize<'de>,
@@ -114,41 +121,36 @@ impl<T> TypedSession<T> {
 
     /// Changes the struct, and returns what the closure returns.
     ///
-    /// The closure runs once. Each field that differs then is set as by [`Session::insert`], or removed: of two requests that
-    /// set the same field at the same time, the later one wins. Where the new value depends on what is there, as in a
-    /// counter or a cart, use [`update`](Self::update).
+    /// The closure runs once. Then each field that differs is set as by [`Session::insert`], or removed. If two requests set
+    /// the same field at the same time, the later one wins. Use [`update`](Self::update) for a new value that depends on the
+    /// present one, such as a counter or a cart.
     ///
     /// # Errors
     ///
-    /// As for [`get`](Self::get); or the struct cannot be written ([`Error::is_encode`]), as one that is no map to serde, the
-    /// session would become too large ([`Error::is_too_large`]), or it is unavailable. Nothing was changed.
+    /// Returns an error as [`get`](Self::get) does. It is also an error if the struct cannot be written ([`Error::is_encode`]),
+    /// for example because serde does not write it as a map, if the session would become too large
+    /// ([`Error::is_too_large`]), or if the session is unavailable. After an error nothing has changed.
     pub fn edit<R>(&self, change: impl FnOnce(&mut T) -> R) -> Result<R, Error>
     where
         T: Serialize + for<'de> Deserialize<'de>,
     {
-        let Edited { ops, removed, result, .. } = edit(&self.values(), change)?;
+        let Edited { ops, result, .. } = edit(&self.values(), change)?;
         let limit = self.session.cell().shared.max_record_len;
-        self.session.cell().write(|work| {
-            if removed.is_empty() {
-                return work.apply_all(ops, limit);
-            }
-            let edit = ops.clone();
-            let edit = move |values: &Values| Ok(again::<T>(edit.clone(), &removed, values));
-            work.apply_as(&ops, Op::Edit(Arc::new(edit)), limit)
-        })?;
+        self.session.cell().write(|work| work.apply_all(ops, limit))?;
         Ok(result)
     }
 
-    /// Changes the struct by what it is, and returns it as this request now sees it.
+    /// Changes the struct based on its present fields, and returns the struct as this request now sees it.
     ///
-    /// The closure runs now, and again on the newer struct for each conflict with another request, so that it lands as often
-    /// as it was called; what this handler sees may differ from what lands. Each time, the fields that differ are set or
-    /// removed and the others stay. The closure must not have effects of its own. It never runs under a lock.
+    /// The closure runs now. It runs again on the newer struct for each conflict with another request, so that it lands as
+    /// often as `update` was called. The struct that this request sees may differ from the struct that lands. After each run
+    /// the fields that differ are set or removed, and the others stay. The closure must not have effects of its own. It never
+    /// runs under a lock.
     ///
     /// # Errors
     ///
-    /// As for [`edit`](Self::edit); or the closure has itself changed this session, through another handle, which
-    /// stays changed. If the newer session is no `T`, the commit fails (500).
+    /// Returns an error as [`edit`](Self::edit) does. It is also an error if the closure changes this session through another
+    /// [`Session`]; that change stays. If the newer session is no `T`, the commit fails (500).
     pub fn update<F>(&self, change: F) -> Result<T, Error>
     where
         T: Serialize + for<'de> Deserialize<'de>,
@@ -165,7 +167,7 @@ impl<T> TypedSession<T> {
             |record| record.map(|record| record.values.clone()).unwrap_or_default(),
             |before| edit(before),
             |work, before, Edited { ops, fields, .. }| {
-                // Another handle of this request may have changed something meanwhile.
+                // Another clone of this `Session` may have changed a value meanwhile.
                 if !work.draft.values.same(before) {
                     return Ok(None);
                 }
@@ -181,7 +183,7 @@ impl SessionView {
     ///
     /// # Errors
     ///
-    /// A value is not of its field's type, or one is missing that has no default ([`Error::is_decode`]).
+    /// A value does not have its field's type, or a field without a default is missing ([`Error::is_decode`]).
     pub fn typed<T: for<'de> Deserialize<'de>>(&self) -> Result<T, Error> {
         read(self.values())
     }
