@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime as Time};
 
 use tower_session_layer::store::{
-    Change, Created, Deleted, Head, Loaded, OwnedSession, Record, Revocation, RevocationMark, SessionStore,
+    Change, Created, Deleted, Loaded, OwnedSession, Record, RecordHead, Revocation, RevocationMark, SessionStore,
     SessionToken, StoreError, StoreKey, TokenShape, Tombstone, TombstoneKind, Updated, Version,
 };
 
@@ -26,7 +26,7 @@ struct Tables {
 /// A row. The columns that statements compare and change stand beside the encoded session.
 #[derive(Debug)]
 struct Row {
-    head: Head,
+    head: RecordHead,
     body: Vec<u8>,
 }
 
@@ -36,7 +36,7 @@ impl Row {
     }
 
     fn tombstone(stone: &Tombstone, now: Time) -> Self {
-        Self { head: Head::new(None, stone.until(), now, None), body: stone.encode() }
+        Self { head: RecordHead::new(None, stone.until(), now, None), body: stone.encode() }
     }
 
     fn read(&self, now: Time) -> Loaded {

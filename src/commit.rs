@@ -15,7 +15,9 @@ use std::sync::Arc;
 
 use crate::error::{Error, Kind};
 use crate::record::Record;
-use crate::session::{CookieAction, Intent, Live, Occasion, Outgoing, ResponseHead, Session, Shared, State, Stored};
+use crate::session::{
+    CookieAction, Intent, Live, Occasion, Outgoing, ResponseHead, Session, SessionState, Shared, Stored,
+};
 use crate::token::SessionToken;
 
 pub(crate) use self::execute::{settle, waited};
@@ -82,7 +84,13 @@ struct Job {
 impl Job {
     /// Takes the work out of the session. If there is no other clone (`is_alone`), the last commit takes the draft
     /// without a copy, since nobody else can read it any more.
-    fn take(state: &mut State, shared: &Shared, occasion: Occasion, is_alone: bool, now: u64) -> Result<Self, Error> {
+    fn take(
+        state: &mut SessionState,
+        shared: &Shared,
+        occasion: Occasion,
+        is_alone: bool,
+        now: u64,
+    ) -> Result<Self, Error> {
         if occasion == Occasion::Explicit && std::mem::take(&mut state.dropped) {
             return Err(if state.stored.is_over() { Kind::Gone } else { Kind::Dropped }.into());
         }
@@ -177,7 +185,7 @@ impl Job {
 
     /// Puts uncommitted changes back into the session for another try. At the end of a request there is no other try,
     /// so they are dropped.
-    fn give_back(self, state: &mut State) {
+    fn give_back(self, state: &mut SessionState) {
         let is_live = |stored: &Stored| matches!(stored, Stored::Live(_));
         if is_live(&state.stored) && (self.intent.destroy || !is_live(&self.stored)) {
             // The client is to forget the token even if the store could not be told.
@@ -252,7 +260,7 @@ pub(crate) fn finish_at_once(session: &mut Session, loaded_at: u64) -> Option<Ou
 }
 
 #[inline]
-fn is_idle(shared: &Shared, state: &State, loaded_at: u64) -> bool {
+fn is_idle(shared: &Shared, state: &SessionState, loaded_at: u64) -> bool {
     match (&state.work, &state.stored) {
         (Some(_), _) => false,
         (None, Stored::Live(live)) if state.accessed => {

@@ -117,7 +117,8 @@
 //!
 //! A struct may change from one release to the next. In a session that began under an older release, a new field has
 //! its default, and a removed field stays stored but is not read. `#[serde(alias = "…")]` reads a renamed field under
-//! its old name.
+//! its old name. The value stays under that name until the program moves it: `take` under the old name, `insert` under
+//! the new one. While both releases run, each writes its own name, and the newer release reads its own name first.
 //!
 //! # Signing in and out
 //!
@@ -230,7 +231,7 @@
 //!
 //! **The long way** suits a database that compares and writes in one statement. Implement [`SessionStore`]; its page is
 //! the contract. Store the bytes of [`Record::encode`] and, beside them, version, deadline, last use and owner
-//! ([`Head`]), so that a touch or a comparison of versions parses nothing. Make `update` one guarded statement:
+//! ([`RecordHead`]), so that a touch or a comparison of versions parses nothing. Make `update` one guarded statement:
 //! *replace where key and version match and the deadline has not passed*. `examples/table_store.rs` is a complete
 //! store.
 //!
@@ -256,7 +257,7 @@ pub mod moving {}
 pub mod demands {}
 
 #[cfg(doc)]
-use crate::store::{Change, Head, Record};
+use crate::store::{Change, Record, RecordHead};
 #[cfg(doc)]
 use crate::{
     KeyValue, KeyValueStore, ManualClock, Owners, Session, SessionKey, SessionLayer, SessionStore, TypedSession,

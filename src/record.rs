@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 #[cfg(feature = "cookie")]
 pub(crate) use self::encoding::RENEWED_LEN;
-pub use self::encoding::{DecodeError, Head};
+pub use self::encoding::{DecodeError, RecordHead};
 pub use self::handle::SessionHandle;
 pub(crate) use self::tombstone::{GRACE, TOMBSTONE};
 pub use self::tombstone::{Tombstone, TombstoneKind};
@@ -56,7 +56,7 @@ impl Version {
 /// A session as a store keeps it.
 ///
 /// A clone copies a few shared pointers. `Debug` shows no value. [`encode`](Self::encode) writes everything but the
-/// [`Head`]. A store keeps the head beside the bytes, so that it need not parse them to move a deadline or to compare
+/// [`RecordHead`]. A store keeps the head beside the bytes, so that it need not parse them to move a deadline or to compare
 /// versions.
 ///
 /// # Examples
@@ -104,7 +104,7 @@ pub struct Record {
     /// The CSRF secret, made with the session and replaced by a renewal.
     pub(crate) csrf: [u8; CSRF_LEN],
     /// True if the program has taken the CSRF secret. Such a session is kept even if it is empty otherwise.
-    pub(crate) pinned: bool,
+    pub(crate) csrf_handed_out: bool,
     /// Seconds from the beginning of the session until its token was last replaced, rounded up; 0 if the layer does not
     /// replace tokens by age.
     pub(crate) renewed: u32,
@@ -129,7 +129,7 @@ impl Record {
             handle: SessionHandle::NONE,
             owner: None,
             csrf: [0; CSRF_LEN],
-            pinned: false,
+            csrf_handed_out: false,
             renewed: 0,
             flash: Values::default(),
             values: Values::default(),
@@ -208,8 +208,13 @@ impl Record {
     }
 
     /// Returns the head, which a store keeps beside the encoded bytes.
-    pub fn head(&self) -> Head {
-        Head { version: Some(self.version), deadline: self.deadline(), seen: self.seen(), owner: self.owner.clone() }
+    pub fn head(&self) -> RecordHead {
+        RecordHead {
+            version: Some(self.version),
+            deadline: self.deadline(),
+            seen: self.seen(),
+            owner: self.owner.clone(),
+        }
     }
 
     /// Returns the idle timeout that applies, in microseconds: the session's own, or else `default`.
@@ -220,7 +225,7 @@ impl Record {
     /// Returns whether the session has nothing to keep: no value, flash value or owner, and no CSRF secret that the
     /// program has taken.
     pub(crate) fn is_empty(&self) -> bool {
-        self.values.is_empty() && self.flash.is_empty() && self.owner.is_none() && !self.pinned
+        self.values.is_empty() && self.flash.is_empty() && self.owner.is_none() && !self.csrf_handed_out
     }
 
     /// Returns the key with the largest value.

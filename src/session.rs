@@ -52,7 +52,7 @@ pub use self::request::{LazySession, Session};
 pub(crate) use self::request::{Scope, SessionCell, Shared, StorePort};
 pub use self::settings::CacheHeaders;
 pub(crate) use self::settings::{Carrier, SignInTimes, TokenHeader};
-pub(crate) use self::state::{CookieAction, Live, Outgoing, ResponseHead, State, Stored, Work};
+pub(crate) use self::state::{CookieAction, Live, Outgoing, ResponseHead, SessionState, Stored, Work};
 pub use self::typed::TypedSession;
 pub use self::view::SessionView;
 use crate::clock::{micros, span};

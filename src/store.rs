@@ -10,6 +10,9 @@ mod loaded;
 // Any store as a trait object.
 #[cfg(any(feature = "config", feature = "conformance", feature = "cookie"))]
 pub(crate) mod object;
+// A store around another one that adds nothing to its calls.
+#[cfg(any(feature = "config", feature = "postgres", feature = "mysql", feature = "sqlite"))]
+pub(crate) mod forward;
 // The revocation of an owner's sessions, and the mark that it leaves.
 mod revocation;
 
@@ -63,7 +66,7 @@ pub use crate::cookie::SessionCookie;
 pub use crate::error::StoreError;
 #[doc(no_inline)]
 pub use crate::record::SessionHandle;
-pub use crate::record::{DecodeError, Head, Record, Tombstone, TombstoneKind, Version};
+pub use crate::record::{DecodeError, Record, RecordHead, Tombstone, TombstoneKind, Version};
 #[doc(no_inline)]
 pub use crate::token::{SessionToken, StoreKey, TokenShape};
 

@@ -26,12 +26,12 @@ const MESSAGE: &str = "message";
 
 pub(crate) fn routes() -> Router {
     Router::new()
-        .route("/country", get(country).post(choose_country).delete(forget_country))
+        .route("/country", get(country).post(choose_country).delete(destroy))
         .route("/session", get(show).delete(destroy))
         .route("/session/{key}", put(insert).delete(remove))
         .route("/cart", post(add))
         .route("/login", post(login))
-        .route("/logout", post(logout))
+        .route("/logout", post(destroy))
         .route("/devices", get(devices).delete(revoke_others))
         .route("/flash", get(read_flash).post(leave_flash))
         .fallback(nothing)
@@ -62,11 +62,6 @@ async fn choose_country(session: Session, Body(choice): Body<Choice>) -> Answer<
     Ok(Json(choice))
 }
 
-async fn forget_country(session: Session) -> Answer<StatusCode> {
-    COUNTRY.remove(&session)?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
 #[derive(Serialize)]
 struct Shown {
     values: BTreeMap<String, Box<RawValue>>,
@@ -90,6 +85,7 @@ async fn show(view: SessionView) -> Answer<Json<Shown>> {
     }))
 }
 
+/// Destroys the whole session: the cart and the sign-in too.
 async fn destroy(session: Session) -> Answer<StatusCode> {
     session.destroy()?;
     Ok(StatusCode::NO_CONTENT)
@@ -142,11 +138,6 @@ async fn login(session: Session, Body(Login { user }): Body<Login>) -> Answer<Js
     }
     session.sign_in(&user)?;
     Ok(Json(SignedIn { owner: user }))
-}
-
-async fn logout(session: Session) -> Answer<StatusCode> {
-    session.destroy()?;
-    Ok(StatusCode::NO_CONTENT)
 }
 
 #[derive(Serialize)]
@@ -278,5 +269,43 @@ impl From<StringRejection> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         (self.status, Json(BTreeMap::from([("error", self.error)]))).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use http::header::{CONTENT_TYPE, COOKIE, SET_COOKIE};
+    use http_body_util::BodyExt as _;
+    use tower::ServiceExt as _;
+    use tower_session_layer::{MemoryStore, SessionLayer};
+
+    use super::*;
+    use crate::web;
+
+    /// Returns the status, the cookie that is set and the body of the response.
+    async fn send(shop: &Router, request: (&str, &str), cookie: &str, body: &'static str) -> (u16, String, String) {
+        let (method, path) = request;
+        let request = Request::builder().method(method).uri(path).header(COOKIE, cookie);
+        let request = request.header(CONTENT_TYPE, "application/json").body(Body::from(body)).unwrap();
+        let response = shop.clone().oneshot(request).await.unwrap();
+        let status = response.status().as_u16();
+        let cookie = response.headers().get(SET_COOKIE).map_or("", |cookie| cookie.to_str().unwrap()).to_owned();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, cookie, String::from_utf8(body.into()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn deleting_the_country_destroys_the_whole_session() {
+        let shop = web::app(SessionLayer::new(MemoryStore::new()));
+        let (_, cookie, _) = send(&shop, ("POST", "/api/country"), "", r#"{"countryCode": "US"}"#).await;
+        let cookie = cookie.split(';').next().unwrap();
+        assert_eq!(send(&shop, ("POST", "/api/cart"), cookie, r#"{"sku": "mug", "quantity": 2}"#).await.0, 200);
+        let (status, removal, _) = send(&shop, ("DELETE", "/api/country"), cookie, "").await;
+        assert_eq!(status, 204);
+        assert!(removal.starts_with("__Host-sid=;") && removal.contains("Max-Age=0"), "{removal}");
+        assert_eq!(send(&shop, ("GET", "/api/country"), cookie, "").await.2, "{}");
+        let (_, _, session) = send(&shop, ("GET", "/api/session"), cookie, "").await;
+        assert!(session.starts_with(r#"{"values":{},"new":true"#), "{session}");
     }
 }

@@ -12,7 +12,7 @@ use crate::clock::micros;
 use crate::error::{Error, StoreError};
 use crate::event::Operation;
 use crate::record::Version;
-use crate::session::{CookieAction, Live, Occasion, ResponseHead, Shared, State, Stored, Work, poll_once};
+use crate::session::{CookieAction, Live, Occasion, ResponseHead, SessionState, Shared, Stored, Work, poll_once};
 use crate::store::{Change, Created, Deadline, SessionStore, Updated};
 use crate::token::SessionToken;
 
@@ -28,7 +28,7 @@ pub(crate) enum Quick {
 pub(crate) fn settle_quickly<S: SessionStore>(
     store: &Arc<S>,
     shared: &Shared,
-    state: &mut State,
+    state: &mut SessionState,
     occasion: Occasion,
 ) -> Quick {
     let is_simple = match occasion {
@@ -92,7 +92,7 @@ struct Next {
 
 impl Next {
     /// Takes the work out of the session, if the change is simple.
-    fn take(state: &mut State, shared: &Shared, now: u64) -> Option<Self> {
+    fn take(state: &mut SessionState, shared: &Shared, now: u64) -> Option<Self> {
         let work = state.work.as_mut().filter(|work| !work.is_stale && work.intent.is_simple())?;
         // Nobody else holds the draft, so it need not be copied.
         let record = Arc::get_mut(&mut work.draft).filter(|record| !record.is_empty())?;

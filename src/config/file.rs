@@ -12,18 +12,18 @@ use super::settings::KEYS;
 impl<'de> Deserialize<'de> for SessionConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut config = Self::default();
-        deserializer.deserialize_map(Table { config: &mut config, prefix: "" })?;
+        deserializer.deserialize_map(SettingTable { config: &mut config, prefix: "" })?;
         Ok(config)
     }
 }
 
 /// A table of the file. Its prefix is its name and a dot; the prefix of the root is empty.
-struct Table<'a> {
+struct SettingTable<'a> {
     config: &'a mut SessionConfig,
     prefix: &'a str,
 }
 
-impl<'de> Visitor<'de> for Table<'_> {
+impl<'de> Visitor<'de> for SettingTable<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -35,7 +35,7 @@ impl<'de> Visitor<'de> for Table<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let mut seen = Vec::new();
-        while let Some(key) = map.next_key_seed(Key { prefix: self.prefix, seen: &seen })? {
+        while let Some(key) = map.next_key_seed(SettingKey { prefix: self.prefix, seen: &seen })? {
             map.next_value_seed(KeyValue { config: self.config, key: &format!("{}{key}", self.prefix) })?;
             seen.push(key);
         }
@@ -49,12 +49,12 @@ impl<'de> Visitor<'de> for Table<'_> {
 }
 
 /// A key within a table.
-struct Key<'a> {
+struct SettingKey<'a> {
     prefix: &'a str,
     seen: &'a [String],
 }
 
-impl<'de> DeserializeSeed<'de> for Key<'_> {
+impl<'de> DeserializeSeed<'de> for SettingKey<'_> {
     type Value = String;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
@@ -95,7 +95,7 @@ impl<'de> DeserializeSeed<'de> for KeyValue<'_> {
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         let Self { config, key } = self;
         if !KEYS.contains(&key) {
-            return deserializer.deserialize_map(Table { config, prefix: &format!("{key}.") });
+            return deserializer.deserialize_map(SettingTable { config, prefix: &format!("{key}.") });
         }
         let value = Value::deserialize(deserializer)?;
         config.set(key, value).map_err(|refused| D::Error::custom(format_args!("{key}: {refused}")))

@@ -18,7 +18,7 @@ use crate::builder::OnStoreFailure;
 use crate::session::CacheHeaders;
 
 /// A kind of value, read from a file or from an environment variable, whose value is always a text.
-pub(super) trait Kind: Sized {
+pub(super) trait SettingKind: Sized {
     /// `true` if no message may repeat a value of this kind.
     const IS_SECRET: bool;
 
@@ -29,7 +29,7 @@ pub(super) trait Kind: Sized {
 }
 
 /// Reads the value of a key. Its error is a sentence that begins with "expected".
-pub(super) fn read<'de, D: Deserializer<'de>, T: Kind>(deserializer: D) -> Result<Option<T>, D::Error> {
+pub(super) fn read<'de, D: Deserializer<'de>, T: SettingKind>(deserializer: D) -> Result<Option<T>, D::Error> {
     let value = Value::deserialize(deserializer)?;
     T::read(&value).map(Some).ok_or_else(|| {
         let got = if T::IS_SECRET { String::new() } else { got(&value) };
@@ -63,10 +63,10 @@ fn text(value: &Value) -> Option<Cow<'_, str>> {
     }
 }
 
-/// Implements [`Kind`] by a description and a function.
+/// Implements [`SettingKind`] by a description and a function.
 macro_rules! kinds {
     (IS_SECRET = $is_secret:literal; $($kind:ty: $expected:literal, $read:expr;)+) => {
-        $(impl Kind for $kind {
+        $(impl SettingKind for $kind {
             const IS_SECRET: bool = $is_secret;
 
             fn expected() -> String {
@@ -137,7 +137,7 @@ impl<T: Copy> OrOff<T> {
     }
 }
 
-impl<T: Kind> Kind for OrOff<T> {
+impl<T: SettingKind> SettingKind for OrOff<T> {
     const IS_SECRET: bool = T::IS_SECRET;
 
     fn expected() -> String {

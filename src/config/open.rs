@@ -80,19 +80,28 @@ fn wrapped(config: &SessionConfig, kept: ConfiguredStore) -> Result<ConfiguredSt
         return Err(setting(config.by("cached.max_bytes"), reason));
     }
     let is_sealed = settings.sealed == Some(true);
-    let kept = if is_sealed { ConfiguredStore::new(Sealed::new(kept)?) } else { kept };
     match settings.cached_max_staleness.and_then(OrOff::on) {
+        None if is_sealed => Ok(ConfiguredStore::new(Sealed::new(kept)?)),
         None => Ok(kept),
         #[cfg(feature = "cached")]
-        Some(max_staleness) => {
-            let builder = crate::CachedStore::builder(kept).max_staleness(max_staleness);
-            apply!(builder; max_bytes: settings.cached_max_bytes).build().map(ConfiguredStore::new)
-        }
+        Some(max_staleness) if is_sealed => cached(settings, max_staleness, Sealed::new(kept)?),
+        #[cfg(feature = "cached")]
+        Some(max_staleness) => cached(settings, max_staleness, kept),
         #[cfg(not(feature = "cached"))]
         Some(max_staleness) => {
             Err(ConfigError::FeatureOff { what: format!("cached.max_staleness {max_staleness:?}"), feature: "cached" })
         }
     }
+}
+
+#[cfg(feature = "cached")]
+fn cached(
+    settings: &Settings,
+    max_staleness: std::time::Duration,
+    store: impl crate::SessionStore + Clone,
+) -> Result<ConfiguredStore, ConfigError> {
+    let builder = crate::CachedStore::builder(store).max_staleness(max_staleness);
+    apply!(builder; max_bytes: settings.cached_max_bytes).build().map(ConfiguredStore::new)
 }
 
 #[cfg(feature = "cookie")]

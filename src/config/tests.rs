@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 
 use super::SessionConfig;
-use super::kind::{Kind, OrOff};
+use super::kind::{OrOff, SettingKind};
 use super::settings::{KEYS, variable};
 
 /// The options that only a program can set.
@@ -40,6 +40,8 @@ fn options<'a>(source: &'a str, begin: &str) -> Vec<&'a str> {
 fn every_option_of_a_builder_is_a_key() {
     let builders = [
         ("", include_str!("../builder.rs"), "impl<S: SessionStore> SessionLayerBuilder<S> {"),
+        ("", include_str!("../builder/token.rs"), "impl<S: SessionStore> SessionLayerBuilder<S> {"),
+        ("", include_str!("../builder/timeouts.rs"), "impl<S: SessionStore> SessionLayerBuilder<S> {"),
         ("", include_str!("../cookie/builder.rs"), "impl SessionCookieBuilder {"),
         ("cookie.", include_str!("../store/cookie/builder.rs"), "impl CookieStoreBuilder {"),
         ("memory.", include_str!("../store/memory.rs"), "impl MemoryStoreBuilder {"),

@@ -178,7 +178,7 @@ impl Fixture {
             handle: self.handle(),
             owner: None,
             csrf: self.bytes(),
-            pinned: false,
+            csrf_handed_out: false,
             flash: Values::default(),
             values: values([("counter", "0"), ("mark", &self.number().to_string())]),
         }
@@ -344,7 +344,7 @@ fn differences(got: &Record, expected: &Record) -> String {
         };
     }
     let fields = differing! {
-        created seen deadline absolute idle signed_in renewed version handle owner csrf pinned flash values
+        created seen deadline absolute idle signed_in renewed version handle owner csrf csrf_handed_out flash values
     };
     let differ: Vec<_> = fields.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name).collect();
     format!("\n   differs: {}", differ.join(", "))

@@ -39,7 +39,7 @@ fn samples(fixture: &Fixture) -> Vec<(&'static str, Record)> {
         idle: micros(at(0)),
         renewed: u32::MAX,
         csrf: [0xff; CSRF_LEN],
-        pinned: true,
+        csrf_handed_out: true,
         flash: values([("notice", "\"hi\""), ("mark", "1")]),
         values: values(kinds),
         ..fixture.owned_record("ада 'd;\"a\\ %_*\u{1f}", at(0) - MINUTE)

@@ -21,14 +21,14 @@ pub(super) const FIXED_LEN: usize = 1 + 4 * 8 + 16 + CSRF_LEN + 1 + RENEWED_LEN 
 pub(crate) const RENEWED_LEN: usize = 4;
 
 /// The flag of a session whose CSRF secret the program has taken.
-const PINNED: u8 = 1;
+const CSRF_HANDED_OUT: u8 = 1;
 /// The flag of a record in which the age at the last renewal follows.
 const RENEWED: u8 = 2;
 
 /// The part of a record that a store keeps beside the encoded bytes, in columns, fields or a header of fixed width.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Head {
+pub struct RecordHead {
     /// The version; `None` for a tombstone.
     pub version: Option<Version>,
     /// The time at which the record or tombstone ends.
@@ -39,7 +39,7 @@ pub struct Head {
     pub owner: Option<Arc<str>>,
 }
 
-impl Head {
+impl RecordHead {
     /// Creates a head of the parts that a store keeps.
     pub fn new(version: Option<Version>, deadline: SystemTime, seen: SystemTime, owner: Option<Arc<str>>) -> Self {
         Self { version, deadline, seen, owner }
@@ -63,7 +63,7 @@ impl fmt::Display for DecodeError {
 impl std::error::Error for DecodeError {}
 
 impl Record {
-    /// Writes everything but the [`Head`] as bytes: big-endian, times and durations in microseconds.
+    /// Writes everything but the [`RecordHead`] as bytes: big-endian, times and durations in microseconds.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.encoded_len());
         out.push(FORMAT);
@@ -73,7 +73,7 @@ impl Record {
         out.extend_from_slice(self.handle.as_bytes());
         out.extend_from_slice(&self.csrf);
         let has_renewed = self.renewed > 0;
-        out.push(if self.pinned { PINNED } else { 0 } | if has_renewed { RENEWED } else { 0 });
+        out.push(if self.csrf_handed_out { CSRF_HANDED_OUT } else { 0 } | if has_renewed { RENEWED } else { 0 });
         if has_renewed {
             out.extend_from_slice(&self.renewed.to_be_bytes());
         }
@@ -95,7 +95,7 @@ impl Record {
     ///
     /// The bytes are not exactly a record of this format. No input causes a panic, or an allocation of more than a few
     /// times its own size.
-    pub fn decode(head: Head, body: &[u8]) -> Result<Self, DecodeError> {
+    pub fn decode(head: RecordHead, body: &[u8]) -> Result<Self, DecodeError> {
         let mut rest = body;
         let [format] = take(&mut rest).ok_or(DecodeError::CUT_OFF)?;
         if format != FORMAT {
@@ -106,7 +106,7 @@ impl Record {
         let handle = SessionHandle::from_bytes(take(&mut rest).ok_or(DecodeError::CUT_OFF)?);
         let csrf = take(&mut rest).ok_or(DecodeError::CUT_OFF)?;
         let [flags] = take(&mut rest).ok_or(DecodeError::CUT_OFF)?;
-        if flags & !(PINNED | RENEWED) != 0 {
+        if flags & !(CSRF_HANDED_OUT | RENEWED) != 0 {
             return Err(DecodeError("impossible flag"));
         }
         let renewed =
@@ -129,7 +129,7 @@ impl Record {
             handle,
             owner: head.owner,
             csrf,
-            pinned: flags & PINNED != 0,
+            csrf_handed_out: flags & CSRF_HANDED_OUT != 0,
             renewed,
             flash,
             values,
@@ -189,7 +189,7 @@ mod tests {
             handle: SessionHandle::from_bytes([8; 16]),
             owner: Some("ada".into()),
             csrf: [9; CSRF_LEN],
-            pinned: true,
+            csrf_handed_out: true,
             flash: Values::from_sorted(vec![Entry::new("note", "\"hi\"")]),
             values: Values::from_sorted(vec![Entry::new("a", "1"), Entry::new("é", "{}")]),
         }

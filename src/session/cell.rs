@@ -4,7 +4,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::reentry::CellId;
 use super::request::SessionCell;
-use super::state::{CookieAction, ResponseHead, State, Stored, Work};
+use super::state::{CookieAction, ResponseHead, SessionState, Stored, Work};
 use crate::error::Error;
 use crate::record::Record;
 
@@ -12,12 +12,12 @@ impl SessionCell {
     /// Locks the state. The lock is never held while user code runs or across an await. So a poisoned lock still guards
     /// a whole state.
     #[inline]
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, SessionState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads the session as the handler sees it; `None` if there is none yet. Counts as access.
-    pub(crate) fn read<R>(&self, look: impl FnOnce(Option<&Record>, &State) -> R) -> R {
+    pub(crate) fn read<R>(&self, look: impl FnOnce(Option<&Record>, &SessionState) -> R) -> R {
         let mut state = self.lock();
         state.accessed = true;
         look(state.current(), &state)

@@ -80,7 +80,7 @@ impl Op {
                 if to.csrf == [0; CSRF_LEN] {
                     to.csrf = *secret;
                 }
-                !std::mem::replace(&mut to.pinned, true)
+                !std::mem::replace(&mut to.csrf_handed_out, true)
             }
         })
     }
@@ -101,7 +101,7 @@ impl SignIn {
             // Another person's session begins, and must show nothing of the session before (CVE-2014-0482). The zero in
             // `created` makes the commit give it a lifetime of its own.
             (to.values, to.flash) = (Values::default(), Values::default());
-            (to.created, to.renewed, to.idle, to.pinned) = (0, 0, 0, false);
+            (to.created, to.renewed, to.idle, to.csrf_handed_out) = (0, 0, 0, false);
         }
         to.owner = Some(Arc::clone(&self.owner));
         to.signed_in = self.signed_in;

@@ -9,7 +9,7 @@ use http::header::{HeaderMap, HeaderValue};
 
 use super::port::{Answer, Boxed, Occasion, Opened};
 use super::settings::{CacheHeaders, Carrier, SignInTimes, TokenHeader};
-use super::state::{ResponseHead, State, Stored};
+use super::state::{ResponseHead, SessionState, Stored};
 use crate::clock::{Clock, micros};
 use crate::cookie::{Candidates, SessionCookie, header_candidates};
 use crate::error::{Error, StoreError};
@@ -50,7 +50,7 @@ pub(crate) struct SessionCell {
     /// The session of the layer around this one.
     pub(crate) outer: Option<Scope>,
     pub(crate) carrier: Carrier,
-    pub(super) state: Mutex<State>,
+    pub(super) state: Mutex<SessionState>,
     /// Serialises the commits of this session: two at once would run an `update` twice.
     pub(crate) commit_lock: tokio::sync::Mutex<()>,
 }
@@ -167,7 +167,7 @@ impl Session {
             shared,
             outer,
             carrier,
-            state: Mutex::new(State::new(stored)),
+            state: Mutex::new(SessionState::new(stored)),
             commit_lock: tokio::sync::Mutex::const_new(()),
         }))
     }
@@ -185,7 +185,7 @@ impl Session {
 
     /// Works on the state, without a lock if this is the only clone.
     #[inline]
-    pub(crate) fn with_state<R>(&mut self, work: impl FnOnce(&Shared, &mut State) -> R) -> R {
+    pub(crate) fn with_state<R>(&mut self, work: impl FnOnce(&Shared, &mut SessionState) -> R) -> R {
         match Arc::get_mut(&mut self.0) {
             Some(cell) => {
                 let state = cell.state.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);

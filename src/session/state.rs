@@ -7,7 +7,7 @@ use crate::error::{Error, Kind};
 use crate::record::{CSRF_LEN, Record};
 use crate::token::SessionToken;
 
-pub(crate) struct State {
+pub(crate) struct SessionState {
     pub(crate) stored: Stored,
     /// True if the handler accessed the session: then the response varies with the cookie.
     pub(crate) accessed: bool,
@@ -100,7 +100,7 @@ pub(crate) struct Outgoing {
     pub(crate) accessed: bool,
 }
 
-impl State {
+impl SessionState {
     #[inline]
     pub(super) fn new(stored: Stored) -> Self {
         let cookie = CookieAction::Leave;
@@ -125,7 +125,7 @@ impl State {
     /// person who was signed out elsewhere.
     pub(crate) fn csrf(&self) -> Option<[u8; CSRF_LEN]> {
         let renews = self.work.as_ref().is_some_and(|work| work.intent.renew.is_some());
-        match (self.current().filter(|record| record.pinned), &self.stored) {
+        match (self.current().filter(|record| record.csrf_handed_out), &self.stored) {
             (Some(record), _) => Some(record.csrf),
             (None, Stored::Dead(token)) if !renews => Some(token.derive(b"tower-session-layer csrf of the dead v1")),
             (None, _) => None,

@@ -1,6 +1,9 @@
 //! A struct of the program as the session.
 
+// From the session's values to the struct, and from a changed struct to the session's changes.
 mod fields;
+// The session's values as serde reads them.
+mod source;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -8,41 +11,43 @@ use std::sync::Arc;
 
 use serde_core::{Deserialize, Serialize};
 
-use self::fields::{Edited, again, edit, read};
+use self::fields::{Edited, edit, read};
 use super::changes::Op;
 use super::request::Session;
 use super::view::SessionView;
 use crate::error::Error;
 use crate::record::Values;
 
-/// A session that is a struct of the program: each field is a key, named as serde writes the field.
+/// A session that is a struct of the program. Each field is a key, named as serde writes the field.
 ///
 /// Changes merge field by field, as changes of keys do. If two requests change different fields at the same time, both
 /// changes land. A field that a request leaves as it was is neither written nor overwritten. A request that changes no
 /// field writes nothing. Keys that are not fields of the struct stay as they are, so a program can also use
 /// [`SessionKey`](crate::SessionKey)s, or a second struct with other fields.
 ///
-/// With the feature `axum` it is an extractor. Elsewhere, make it from a [`Session`].
+/// With the feature `axum` a `TypedSession` is an extractor. Without axum it is made from a [`Session`].
 ///
 /// # The struct
 ///
-/// A field that the session does not hold yet takes its serde default. Give the struct `#[serde(default)]`: without it,
-/// reading a new session is an error. Serde's attributes apply:
+/// A field that the session does not hold yet takes its serde default. Give the struct `#[serde(default)]`, since a
+/// session that has just begun holds no field. serde's attributes have these effects:
 ///
-/// - `skip_serializing_if`: a field that is no longer written is removed.
-/// - `rename`: the key has that name. `alias`: if there is no value under the field's name, the value under an older
-///   name is read. A change of the field removes the values under its older names. A removal of the field removes the
-///   values under all its names, even one that an older release has written meanwhile.
-/// - `flatten`: the fields of the inner struct are keys themselves; a flattened map holds every key that is not a
+/// - `skip_serializing_if`: a field that serde no longer writes is removed from the session.
+/// - `rename`: the key has the new name.
+/// - `alias`: a value under an older name is read while there is none under the field's own name. Of several older
+///   names the first in byte order is read. Changes are written under the field's own name. The older value stays in
+///   the session until the program removes it with [`Session::remove`]. If the field is removed first, it reads as the
+///   older value again.
+/// - `flatten`: the fields of the inner struct are keys themselves. A flattened map holds every key that is not a
 ///   field.
-/// - `deny_unknown_fields` has no effect, since other keys are not shown to the struct.
+/// - `deny_unknown_fields` has no effect, since the struct does not see other keys.
 ///
-/// A value that cannot be read back from JSON, such as a float that is not a number, makes the whole struct unreadable
-/// until its key is removed. A field counts as changed if its JSON differs, so a `HashSet` that was built anew may be
-/// written needlessly.
+/// A value that JSON cannot represent, such as a float that is not a number, makes the whole struct unreadable until
+/// the value's key is removed. A field counts as changed if its JSON differs, so a `HashSet` that was built anew may be
+/// written without need.
 ///
-/// A struct or map within a field is one value. If two requests change different parts of it at the same time, with
-/// [`edit`](Self::edit) the later change replaces the earlier one, and with [`update`](Self::update) both land.
+/// A struct or map within a field is one value. If two requests change different parts of one value at the same time,
+/// the later one wins with [`edit`](Self::edit), and both land with [`update`](Self::update).
 ///
 /// # Examples
 ///
@@ -60,7 +65,7 @@ use crate::record::Values;
 /// }
 ///
 /// async fn home(session: TypedSession<Shop>) -> Result<String, Error> {
-///     let shop = session.update(|shop| shop.visits += 1)?; // runs again if another request was faster
+///     let shop = session.update(|shop| shop.visits += 1)?; // runs again on a conflict
 ///     Ok(format!("visit {} from {}", shop.visits, shop.country.unwrap_or_default()))
 /// }
 ///
@@ -93,7 +98,7 @@ pub struct TypedSession<T> {
 }
 
 impl<T> TypedSession<T> {
-    /// Returns the session, to sign in, renew, destroy or commit it, or for its other keys.
+    /// Returns the session, to sign in, renew, destroy or commit it, or to work with its other keys.
     pub fn session(&self) -> &Session {
         &self.session
     }
@@ -106,8 +111,8 @@ impl<T> TypedSession<T> {
     ///
     /// # Errors
     ///
-    /// A value is not of its field's type, or a field without a default has no value ([`Error::is_decode`]). The stored
-    /// value stays; [`session`](Self::session) can remove it.
+    /// A value does not have its field's type, or a field without a default is missing ([`Error::is_decode`]). The
+    /// stored value stays; [`session`](Self::session) can remove it.
     pub fn get(&self) -> Result<T, Error>
     where
         T: for<'de> Deserialize<'de>,
@@ -117,43 +122,37 @@ impl<T> TypedSession<T> {
 
     /// Changes the struct, and returns what the closure returns.
     ///
-    /// The closure runs once. Each field that it changes is set as by [`Session::insert`], or removed. If two requests
-    /// set the same field at the same time, the later one wins. If the new value depends on the present one, as in a
-    /// counter or a cart, use [`update`](Self::update).
+    /// The closure runs once. Then each field that differs is set as by [`Session::insert`], or removed. If two
+    /// requests set the same field at the same time, the later one wins. Use [`update`](Self::update) for a new value
+    /// that depends on the present one, such as a counter or a cart.
     ///
     /// # Errors
     ///
-    /// The same as for [`get`](Self::get). Also: the struct cannot be written, for example because serde does not write
-    /// it as a map ([`Error::is_encode`]), the session would become too large ([`Error::is_too_large`]), or it is
-    /// unavailable. After an error nothing is changed.
+    /// Returns an error as [`get`](Self::get) does. It is also an error if the struct cannot be written
+    /// ([`Error::is_encode`]), for example because serde does not write it as a map, if the session would become too
+    /// large ([`Error::is_too_large`]), or if the session is unavailable. After an error nothing has changed.
     pub fn edit<R>(&self, change: impl FnOnce(&mut T) -> R) -> Result<R, Error>
     where
         T: Serialize + for<'de> Deserialize<'de>,
     {
-        let Edited { ops, removed, result, .. } = edit(&self.values(), change)?;
+        let Edited { ops, result, .. } = edit(&self.values(), change)?;
         let limit = self.session.cell().shared.max_record_len;
-        self.session.cell().write(|work| {
-            if removed.is_empty() {
-                return work.apply_all(ops, limit);
-            }
-            let edit = ops.clone();
-            let edit = move |values: &Values| Ok(again::<T>(edit.clone(), &removed, values));
-            work.apply_as(&ops, Op::Edit(Arc::new(edit)), limit)
-        })?;
+        self.session.cell().write(|work| work.apply_all(ops, limit))?;
         Ok(result)
     }
 
-    /// Computes the struct's fields from their present values, and returns the struct as this request now sees it.
+    /// Changes the struct based on its present fields, and returns the struct as this request now sees it.
     ///
     /// The closure runs now. It runs again, on the newer struct, for each conflict with another request. So each call
-    /// of `update` counts once, and the stored struct may differ from the one that this handler sees. Each run sets or
-    /// removes the fields that it changes; the other fields stay. The closure must have no side effects. It never runs
-    /// under a lock.
+    /// of `update` counts once, and the stored struct may differ from the one that this request sees. After each run
+    /// the fields that differ are set or removed, and the others stay. The closure must have no side effects. It never
+    /// runs under a lock.
     ///
     /// # Errors
     ///
-    /// The same as for [`edit`](Self::edit). Also: the closure itself has changed this session through another clone;
-    /// that change stays. If a newer session cannot be read as a `T`, the commit fails (500).
+    /// Returns an error as [`edit`](Self::edit) does. It is also an error if the closure changes this session through
+    /// another clone of the [`Session`]; that change stays. If the newer session cannot be read as a `T`, the commit
+    /// fails (500).
     pub fn update<F>(&self, change: F) -> Result<T, Error>
     where
         T: Serialize + for<'de> Deserialize<'de>,
@@ -170,7 +169,7 @@ impl<T> TypedSession<T> {
             |record| record.map(|record| record.values.clone()).unwrap_or_default(),
             |before| edit(before),
             |work, before, Edited { ops, fields, .. }| {
-                // Another clone of the session may have changed something meanwhile.
+                // Another clone of this `Session` may have changed a value meanwhile.
                 if !work.draft.values.same(before) {
                     return Ok(None);
                 }
@@ -182,11 +181,11 @@ impl<T> TypedSession<T> {
 }
 
 impl SessionView {
-    /// Returns the snapshot's values as a struct of the program, as [`TypedSession::get`] does.
+    /// Returns the values as a struct of the program, as [`TypedSession::get`] does.
     ///
     /// # Errors
     ///
-    /// A value is not of its field's type, or one is missing that has no default ([`Error::is_decode`]).
+    /// A value does not have its field's type, or a field without a default is missing ([`Error::is_decode`]).
     pub fn typed<T: for<'de> Deserialize<'de>>(&self) -> Result<T, Error> {
         read(self.values())
     }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use serde_core::Deserialize;
 
 use super::json::decode;
-use super::state::{State, Stored};
+use super::state::{SessionState, Stored};
 use crate::clock::time;
 use crate::error::Error;
 use crate::record::{Record, SessionHandle, Values};
@@ -52,7 +52,7 @@ pub struct SessionView {
 }
 
 impl SessionView {
-    pub(super) fn new(record: Record, state: &State) -> Self {
+    pub(super) fn new(record: Record, state: &SessionState) -> Self {
         Self {
             record,
             is_new: !matches!(state.stored, Stored::Live(_)),

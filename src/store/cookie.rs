@@ -306,7 +306,7 @@ mod tests {
             handle: SessionHandle::from_bytes([8; 16]),
             owner: None,
             csrf: [0; 24],
-            pinned: false,
+            csrf_handed_out: false,
             flash: Values::default(),
             values: Values::from_sorted(vec![Entry::new("text", &format!("\"{}\"", "x".repeat(len)))]),
         }

@@ -258,10 +258,10 @@ impl fmt::Debug for FileStore {
 pub mod bytes {
     use std::time::SystemTime;
 
-    use crate::store::{Head, Loaded};
+    use crate::store::{Loaded, RecordHead};
     use crate::token::StoreKey;
 
-    pub fn encode(key: &StoreKey, head: &Head, body: &[u8]) -> Vec<u8> {
+    pub fn encode(key: &StoreKey, head: &RecordHead, body: &[u8]) -> Vec<u8> {
         super::format::encode(key, head, body)
     }
 

@@ -21,7 +21,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::clock::{micros, time};
 use crate::error::StoreError;
-use crate::record::{Head, Record, Tombstone, Version};
+use crate::record::{Record, RecordHead, Tombstone, Version};
 use crate::store::Loaded;
 use crate::token::StoreKey;
 
@@ -55,7 +55,7 @@ pub(super) fn record(key: &StoreKey, record: &Record) -> Vec<u8> {
 
 /// Writes a tombstone.
 pub(super) fn tombstone(key: &StoreKey, tombstone: &Tombstone, now: SystemTime) -> Vec<u8> {
-    encode(key, &Head::new(None, tombstone.until(), now, None), &[0; HANDLE_LEN], &tombstone.encode())
+    encode(key, &RecordHead::new(None, tombstone.until(), now, None), &[0; HANDLE_LEN], &tombstone.encode())
 }
 
 /// Writes a time in the form that the scripts of Redis compare.
@@ -64,7 +64,7 @@ pub(super) fn instant(time: SystemTime) -> [u8; 8] {
     micros(time).to_be_bytes()
 }
 
-fn encode(key: &StoreKey, head: &Head, handle: &[u8; HANDLE_LEN], body: &[u8]) -> Vec<u8> {
+fn encode(key: &StoreKey, head: &RecordHead, handle: &[u8; HANDLE_LEN], body: &[u8]) -> Vec<u8> {
     let owner = head.owner.as_deref().unwrap_or_default().as_bytes();
     let owner_len = head.owner.as_ref().map_or(0, |owner| owner.len() as u64 + 1).to_be_bytes();
     let numbers = [head.version.map_or(0, Version::get), micros(head.deadline), micros(head.seen)];
@@ -100,7 +100,7 @@ pub(super) fn decode(key: &StoreKey, bytes: &[u8], now: SystemTime) -> Result<Lo
         return Err("damaged, or of another session".to_owned());
     }
     let owner = str::from_utf8(owner).map_err(|_| "the owner's name is not UTF-8")?;
-    let head = Head::new(Version::new(version), time(deadline), time(seen), has_owner.then(|| Arc::from(owner)));
+    let head = RecordHead::new(Version::new(version), time(deadline), time(seen), has_owner.then(|| Arc::from(owner)));
     let loaded = Loaded::decode(head, body, now).map_err(|error| error.to_string())?;
     let expected = match &loaded {
         Loaded::Live(record) => *record.handle().as_bytes(),

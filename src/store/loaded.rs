@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::Loaded;
-use crate::record::{DecodeError, Head, Record, Tombstone};
+use crate::record::{DecodeError, Record, RecordHead, Tombstone};
 
 impl Loaded {
     /// Reads the bytes that [`Record::encode`] or [`Tombstone::encode`] wrote. A record or tombstone that ends at or
@@ -13,7 +13,7 @@ impl Loaded {
     ///
     /// The bytes are neither a record nor a tombstone. A store reports that with a warning and answers
     /// [`Loaded::Absent`].
-    pub fn decode(head: Head, body: &[u8], now: SystemTime) -> Result<Self, DecodeError> {
+    pub fn decode(head: RecordHead, body: &[u8], now: SystemTime) -> Result<Self, DecodeError> {
         if head.deadline <= now {
             return Ok(Self::Absent);
         }

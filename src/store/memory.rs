@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use self::evict::Evictor;
-use self::key::Key;
+use self::key::TokenKey;
 use self::slot::longest_record;
 use self::table::Table;
 use super::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
@@ -189,14 +189,14 @@ impl SessionStore for MemoryStore {
     }
 
     async fn load(&self, token: &SessionToken, now: SystemTime) -> Result<Loaded, StoreError> {
-        Ok(Key::of(token).map_or(Loaded::Absent, |(key, token)| self.table.load(key, token, micros(now))))
+        Ok(TokenKey::of(token).map_or(Loaded::Absent, |(key, token)| self.table.load(key, token, micros(now))))
     }
 
     /// # Errors
     ///
     /// [`StoreError::too_large`] for a record that takes more than the whole store may hold.
     async fn create(&self, fresh: &SessionToken, record: &Arc<Record>, now: SystemTime) -> Result<Created, StoreError> {
-        let (key, token) = Key::of(fresh).ok_or_else(|| StoreError::new("expected a random token"))?;
+        let (key, token) = TokenKey::of(fresh).ok_or_else(|| StoreError::new("expected a random token"))?;
         self.evictor.admit(record)?;
         let created = self.table.create(key, token, record, now);
         self.evictor.make_room(&self.table, key, micros(now));
@@ -216,7 +216,7 @@ impl SessionStore for MemoryStore {
         if let Change::Replace(record, _) = change {
             self.evictor.admit(record)?;
         }
-        let Some((key, token)) = Key::of(token) else { return Ok(Updated::Gone) };
+        let Some((key, token)) = TokenKey::of(token) else { return Ok(Updated::Gone) };
         let now = micros(now);
         let updated = self.table.update(key, token, from, change, now);
         self.evictor.make_room(&self.table, key, now);
@@ -231,11 +231,11 @@ impl SessionStore for MemoryStore {
         now: SystemTime,
     ) -> Result<Updated, StoreError> {
         let step = |(key, token)| self.table.touch(key, token, version, deadline, now);
-        Ok(Key::of(token).map_or(Updated::Gone, step))
+        Ok(TokenKey::of(token).map_or(Updated::Gone, step))
     }
 
     async fn delete(&self, token: &SessionToken, tombstone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
-        Ok(Key::of(token).map_or(Deleted::Absent, |(key, token)| self.table.delete(key, token, tombstone, now)))
+        Ok(TokenKey::of(token).map_or(Deleted::Absent, |(key, token)| self.table.delete(key, token, tombstone, now)))
     }
 
     async fn owned(&self, owner: &str, now: SystemTime) -> Result<Vec<OwnedSession>, StoreError> {

@@ -31,8 +31,8 @@
 //!
 //! Deadlines go by the clock of the program, never by that of the database.
 
-#![allow(private_bounds, reason = "`SqlPool` is sealed: the pools of sqlx are all there is")]
-
+// A store as programs name it.
+mod engine;
 // The store: its settings, and each call as statements.
 mod store;
 // The steps that the calls have in common.
@@ -64,7 +64,6 @@ pub use self::mysql::{MySqlStore, MySqlStoreBuilder};
 pub use self::postgres::{PostgresStore, PostgresStoreBuilder};
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{SqliteStore, SqliteStoreBuilder};
-pub use self::store::{SqlStore, SqlStoreBuilder};
 
 #[cfg(feature = "config")]
 pub(crate) use self::dialect::check_name;

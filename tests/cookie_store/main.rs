@@ -17,8 +17,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderMap;
 use tower_session_layer::store::{
-    Change, Created, Deadline, Deleted, Head, Loaded, Record, Revocation, Revoke, Tombstone, TombstoneKind, Updated,
-    Version,
+    Change, Created, Deadline, Deleted, Loaded, Record, RecordHead, Revocation, Revoke, Tombstone, TombstoneKind,
+    Updated, Version,
 };
 use tower_session_layer::{
     ConfigError, CookieKey, CookieStore, SessionCookie, SessionStore, SessionToken, StoreError, TokenShape,
@@ -68,7 +68,7 @@ fn record_of(number: u64, json: &str) -> Record {
     body.extend(u32::try_from(json.len()).unwrap().to_be_bytes());
     body.extend(b"user");
     body.extend(json.as_bytes());
-    let head = Head::new(Some(version(number)), start() + 60 * MINUTE, start(), Some("ada".into()));
+    let head = RecordHead::new(Some(version(number)), start() + 60 * MINUTE, start(), Some("ada".into()));
     Record::decode(head, &body).unwrap()
 }
 

@@ -23,7 +23,7 @@ pub(crate) const MUTATORS: [(&str, Mutator); 15] = [
     ("flash", |session| session.flash("a", 1)),
     ("sign_in", |session| session.sign_in("ada")),
     ("csrf_token", |session| session.csrf_token().map(|_| ())),
-    ("typed key", |session| SessionKey::<u8>::new("a").insert(session, &1)),
+    ("typed key", |session| SessionKey::<u8>::new("a").insert(session, 1)),
     ("typed key's update", |session| SessionKey::<u8>::new("a").update(session, |_| Some(1))),
     ("renew and insert", |session| session.renew().and_then(|()| session.insert("a", 1))),
     ("insert and renew", |session| session.insert("a", 1).and_then(|()| session.renew())),

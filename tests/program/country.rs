@@ -30,7 +30,7 @@ async fn read(view: SessionView) -> Result<Json<Value>, Error> {
 }
 
 async fn write(session: Session, Json(body): Json<Value>) -> Result<Json<Value>, Error> {
-    COUNTRY.insert(&session, &body["countryCode"].as_str().unwrap_or_default().to_owned())?;
+    COUNTRY.insert(&session, body["countryCode"].as_str().unwrap_or_default().to_owned())?;
     Ok(Json(body))
 }
 

@@ -154,7 +154,7 @@ async fn a_typed_key_does_what_the_session_does() {
         let setup = Setup::new(backend);
         let token = begin(&setup.layer, |session| {
             assert_eq!((VISITS.name(), VISITS.get(session)?), ("visits", None));
-            VISITS.insert(session, &1)?;
+            VISITS.insert(session, 1)?;
             VISITS.update(session, |visits| visits.map(|visits| visits + 1))
         });
         let token = token.await;

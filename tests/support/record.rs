@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use tower_session_layer::store::{Head, Record, Version};
+use tower_session_layer::store::{Record, RecordHead, Version};
 
 /// A record whose one value, `k`, is this JSON.
 pub fn record(version: u64, owner: Option<&str>, json: &str, (now, deadline): (SystemTime, SystemTime)) -> Record {
@@ -17,7 +17,7 @@ pub fn record(version: u64, owner: Option<&str>, json: &str, (now, deadline): (S
     body.extend(u32::try_from(json.len()).unwrap().to_be_bytes());
     body.extend(b"k");
     body.extend(json.as_bytes());
-    let head = Head::new(Version::new(version), deadline, now, owner.map(Into::into));
+    let head = RecordHead::new(Version::new(version), deadline, now, owner.map(Into::into));
     Record::decode(head, &body).unwrap()
 }
 

@@ -13,7 +13,7 @@ use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, XNonce};
 use crate::clock::{micros, time};
 use crate::conformance::{Profile, check};
 use crate::error::StoreError;
-use crate::record::{Head, Record, SessionHandle, Version};
+use crate::record::{Record, RecordHead, SessionHandle, Version};
 use crate::store::{Change, Created, Deadline, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::token::{SessionToken, TokenShape};
 
@@ -127,7 +127,7 @@ impl FaultySealedStore {
         let number = |index: usize| u64::from_be_bytes(numbers[8 * index..8 * index + 8].try_into().unwrap());
         let (owner, body) = rest.split_at_checked(usize::try_from(number(3)).ok()?)?;
         let owner = std::str::from_utf8(owner).ok().filter(|owner| !owner.is_empty()).map(Into::into);
-        let head = Head::new(Version::new(number(0)), time(number(1)), time(number(2)), owner);
+        let head = RecordHead::new(Version::new(number(0)), time(number(1)), time(number(2)), owner);
         let record = Record::decode(head, body).ok()?;
         let mut expired = self.expired.lock().unwrap();
         if record.is_expired(now) {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::clock::{micros, time};
-use crate::record::{DecodeError, Head, RENEWED_LEN, Record, Version};
+use crate::record::{DecodeError, RENEWED_LEN, Record, RecordHead, Version};
 
 /// Padding hides what a length would tell: `"a"` or `"abcdefgh"`.
 pub(super) const BLOCK: usize = 32;
@@ -55,7 +55,7 @@ pub(super) fn read(plaintext: &[u8]) -> Result<Record, DecodeError> {
     }
     let owner = str::from_utf8(owner).map_err(|_| FRAME)?;
     let owner = (owner_mark > 0).then(|| Arc::from(owner));
-    let head = Head::new(Version::new(version), time(deadline), time(seen), owner);
+    let head = RecordHead::new(Version::new(version), time(deadline), time(seen), owner);
     Record::decode(head, body)
 }
 

@@ -20,7 +20,7 @@ use std::time::SystemTime;
 use sha2::{Digest, Sha256};
 
 use crate::clock::{micros, time};
-use crate::record::{Head, Version};
+use crate::record::{RecordHead, Version};
 use crate::token::StoreKey;
 
 /// The offset of the bytes that a touch writes.
@@ -41,7 +41,7 @@ pub(super) struct Header {
 }
 
 /// Writes a whole file.
-pub(super) fn encode(key: &StoreKey, head: &Head, body: &[u8]) -> Vec<u8> {
+pub(super) fn encode(key: &StoreKey, head: &RecordHead, body: &[u8]) -> Vec<u8> {
     let owner = head.owner.as_deref().unwrap_or_default();
     let header = Header {
         body: digest(&[key.as_bytes(), owner.as_bytes(), body]),
@@ -71,7 +71,7 @@ impl Header {
     }
 
     /// Splits the rest of the file into owner and body, and checks both.
-    pub(super) fn open<'a>(&self, key: &StoreKey, rest: &'a [u8]) -> Result<(Head, &'a [u8]), &'static str> {
+    pub(super) fn open<'a>(&self, key: &StoreKey, rest: &'a [u8]) -> Result<(RecordHead, &'a [u8]), &'static str> {
         let owner_len = usize::try_from(self.owner_len.saturating_sub(1)).map_err(|_| "cut off")?;
         let (owner, body) = rest.split_at_checked(owner_len).ok_or("cut off")?;
         if self.body != digest(&[key.as_bytes(), owner, body]) {
@@ -79,7 +79,7 @@ impl Header {
         }
         let owner = str::from_utf8(owner).map_err(|_| "not UTF-8")?;
         let owner = (self.owner_len > 0).then(|| Arc::from(owner));
-        Ok((Head::new(Version::new(self.version), time(self.deadline), time(self.seen), owner), body))
+        Ok((RecordHead::new(Version::new(self.version), time(self.deadline), time(self.seen), owner), body))
     }
 
     /// Returns whether a record follows, not a tombstone.
@@ -120,15 +120,15 @@ mod tests {
         SessionToken::from_random([7; 24]).key()
     }
 
-    fn head(owner: Option<&str>) -> Head {
-        Head::new(Version::new(0x0102_0304), time(5), time(6), owner.map(Into::into))
+    fn head(owner: Option<&str>) -> RecordHead {
+        RecordHead::new(Version::new(0x0102_0304), time(5), time(6), owner.map(Into::into))
     }
 
     fn header_of(file: &[u8]) -> Result<Header, &'static str> {
         Header::decode(file.as_chunks().0.first_chunk().unwrap())
     }
 
-    fn read(key: &StoreKey, file: &[u8]) -> Result<(Head, Vec<u8>), &'static str> {
+    fn read(key: &StoreKey, file: &[u8]) -> Result<(RecordHead, Vec<u8>), &'static str> {
         let (header, rest) = file.split_at_checked(56).ok_or("cut off")?;
         header_of(header)?.open(key, rest).map(|(head, body)| (head, body.to_vec()))
     }
@@ -173,7 +173,7 @@ mod tests {
         let mut file = encode(&key(), &head(Some("ada")), b"body");
         let header = header_of(&file).unwrap();
         file[32..56].copy_from_slice(header.times(50, 60).as_flattened());
-        let later = Head::new(Version::new(0x0102_0304), time(50), time(60), Some("ada".into()));
+        let later = RecordHead::new(Version::new(0x0102_0304), time(50), time(60), Some("ada".into()));
         assert_eq!(read(&key(), &file), Ok((later, b"body".to_vec())));
     }
 }

@@ -8,7 +8,7 @@ use super::dir::{Dir, Locked, Lookup};
 use super::format::{self, Header, TIMES_AT};
 use super::tree::{ShardDir, Tree, name};
 use crate::clock::micros;
-use crate::record::{Head, Record, Tombstone, Version};
+use crate::record::{Record, RecordHead, Tombstone, Version};
 use crate::store::{Change, Created, Deleted, Loaded, Updated};
 use crate::token::StoreKey;
 
@@ -133,7 +133,7 @@ impl<'a> SessionFile<'a> {
         if tombstone.until() <= self.now {
             return self.remove();
         }
-        let head = Head::new(None, tombstone.until(), self.now, None);
+        let head = RecordHead::new(None, tombstone.until(), self.now, None);
         self.shard.replace(&self.name, &format::encode(self.key, &head, &tombstone.encode()))
     }
 

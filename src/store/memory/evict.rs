@@ -6,7 +6,7 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Mutex, PoisonError};
 
-use super::key::Key;
+use super::key::TokenKey;
 use super::slot::{Class, bytes_of};
 use super::table::Table;
 use crate::error::StoreError;
@@ -72,7 +72,7 @@ impl Evictor {
     }
 
     /// Evicts until the bounds hold, but never `spare`, the session just written.
-    pub(super) fn make_room(&self, table: &Table, spare: Key, now: u64) {
+    pub(super) fn make_room(&self, table: &Table, spare: TokenKey, now: u64) {
         if self.is_within_bounds(table) {
             return;
         }
@@ -105,7 +105,7 @@ impl Evictor {
     }
 
     /// Evicts the longest idle slots of a sample, and returns whether the sample held any.
-    fn evict_some(&self, tally: &mut Tally, table: &Table, spare: Key, class: Class) -> bool {
+    fn evict_some(&self, tally: &mut Tally, table: &Table, spare: TokenKey, class: Class) -> bool {
         let mut candidates = sample(table, class, spare);
         candidates.sort_unstable_by_key(|(seen, _)| *seen);
         for &(seen, key) in candidates.iter().take(EVICTIONS_PER_SAMPLE) {
@@ -123,7 +123,7 @@ impl Evictor {
 }
 
 /// Returns a few slots of a class from random places, each with the time of its last use.
-fn sample(table: &Table, class: Class, spare: Key) -> Vec<(u64, Key)> {
+fn sample(table: &Table, class: Class, spare: TokenKey) -> Vec<(u64, TokenKey)> {
     let mut found = Vec::with_capacity(CANDIDATES);
     let (count, mut looked) = (table.shards.count(), 0);
     let start = random_below(count);

@@ -11,9 +11,9 @@ pub(super) const KEY_LEN: usize = 8;
 ///
 /// Two live tokens that share a key are as good as impossible, and harmless: the layer mints another token.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Key(u64);
+pub(super) struct TokenKey(u64);
 
-impl Key {
+impl TokenKey {
     pub(super) fn new(token: &[u8; RANDOM_LEN]) -> Self {
         Self(u64::from_le_bytes(std::array::from_fn(|at| token[at])))
     }
@@ -63,19 +63,19 @@ mod tests {
 
     #[test]
     fn the_middle_bits_select_the_shard_and_all_bits_make_the_hash() {
-        let hash = |key: Key| BuildIdentity::default().hash_one(key);
-        let zero = Key::new(&[0; RANDOM_LEN]);
+        let hash = |key: TokenKey| BuildIdentity::default().hash_one(key);
+        let zero = TokenKey::new(&[0; RANDOM_LEN]);
         for at in 0..12 {
             for bit in 0..8 {
                 let mut bytes = [0; RANDOM_LEN];
                 bytes[at] = 1 << bit;
-                let other = Key::new(&bytes);
+                let other = TokenKey::new(&bytes);
                 assert_eq!(hash(other) != hash(zero), at < KEY_LEN, "byte {at}");
                 let is_middle = matches!(at, 4 | 5);
                 assert_eq!(other.shard(65_536) != zero.shard(65_536), is_middle, "byte {at}");
             }
         }
-        let shard = |n: u16| Key::new(&std::array::from_fn(|at| n.to_le_bytes()[at % 2])).shard(4_096);
+        let shard = |n: u16| TokenKey::new(&std::array::from_fn(|at| n.to_le_bytes()[at % 2])).shard(4_096);
         assert_eq!((0..=u16::MAX).map(shard).collect::<HashSet<_>>().len(), 4_096);
     }
 }

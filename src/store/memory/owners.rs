@@ -15,16 +15,16 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use dashmap::mapref::one::RefMut;
 
-use super::key::{BuildIdentity, Key};
+use super::key::{BuildIdentity, TokenKey};
 use super::shards::Shards;
-use super::slot::State;
+use super::slot::SlotState;
 use crate::clock::micros;
 use crate::record::Record;
 use crate::store::{Created, OwnedSession, Revocation, RevocationMark};
 
-pub(super) struct Owners {
+pub(super) struct OwnerIndex {
     // A user may choose an owner's name, hence a keyed hash.
-    owners: DashMap<Arc<str>, Owner, RandomState>,
+    owners: DashMap<Arc<str>, OwnedHandles, RandomState>,
     /// A queue of the owners that have a mark, each once. The time is the mark's first deadline, in microseconds; a later
     /// revocation moves the deadline, and the sweep corrects the queue.
     marked: Mutex<Marked>,
@@ -36,13 +36,13 @@ type Marked = BinaryHeap<Reverse<(u64, Arc<str>)>>;
 const MARKS_PER_SWEEP: usize = 4_096;
 
 #[derive(Default)]
-struct Owner {
+struct OwnedHandles {
     sessions: Keys,
     // Rare, so boxed.
     mark: Option<Box<RevocationMark>>,
 }
 
-impl Owners {
+impl OwnerIndex {
     /// Makes an empty index of `count` shards, a power of two.
     pub(super) fn new(count: usize) -> Self {
         let owners = DashMap::with_capacity_and_hasher_and_shard_amount(0, RandomState::new(), count);
@@ -53,11 +53,11 @@ impl Owners {
     pub(super) fn create(
         &self,
         owner: &Arc<str>,
-        key: Key,
+        key: TokenKey,
         record: &Record,
         now: SystemTime,
-        insert: impl FnOnce() -> (Created, Option<State>),
-    ) -> (Created, Option<State>) {
+        insert: impl FnOnce() -> (Created, Option<SlotState>),
+    ) -> (Created, Option<SlotState>) {
         let entry = self.owners.entry(Arc::clone(owner));
         if let Entry::Occupied(entry) = &entry
             && let Some(mark) = &entry.get().mark
@@ -74,7 +74,7 @@ impl Owners {
     }
 
     /// Takes a key off an owner's list after the record has left the map.
-    pub(super) fn unlist(&self, owner: &str, key: Key, shards: &Shards) {
+    pub(super) fn unlist(&self, owner: &str, key: TokenKey, shards: &Shards) {
         let Some(mut entry) = self.owners.get_mut(owner) else { return };
         // Another session of the same owner may have taken its place in the meantime.
         if shards.read(key).get(&key).is_none_or(|slot| slot.owned_by(owner).is_none()) {
@@ -130,7 +130,7 @@ impl Owners {
                 let goes = handle.is_some_and(|handle| revocation.includes(handle));
                 if goes {
                     let stone = revocation.tombstone(now);
-                    shard.replace(key, State::retired(stone, since), since);
+                    shard.replace(key, SlotState::retired(stone, since), since);
                     ended += 1;
                 }
                 taken.extend(shard.finish());
@@ -173,7 +173,7 @@ impl Owners {
     }
 
     /// Unlocks an owner's entry, and removes it if it is empty.
-    fn finish(&self, entry: RefMut<'_, Arc<str>, Owner>) {
+    fn finish(&self, entry: RefMut<'_, Arc<str>, OwnedHandles>) {
         if entry.is_empty() {
             let owner = Arc::clone(entry.key());
             drop(entry);
@@ -183,7 +183,7 @@ impl Owners {
 
     #[cfg(test)]
     pub(super) fn listed(&self) -> usize {
-        let keys = |owner: &Owner| match &owner.sessions {
+        let keys = |owner: &OwnedHandles| match &owner.sessions {
             Keys::None => 0,
             Keys::One(_) => 1,
             Keys::Many(keys) => keys.len(),
@@ -192,7 +192,7 @@ impl Owners {
     }
 
     #[cfg(test)]
-    pub(super) fn lists(&self, owner: &str, key: Key) -> bool {
+    pub(super) fn lists(&self, owner: &str, key: TokenKey) -> bool {
         self.owners.get(owner).is_some_and(|owner| match &owner.sessions {
             Keys::None => false,
             Keys::One(one) => *one == key,
@@ -206,7 +206,7 @@ impl Owners {
     }
 }
 
-impl Owner {
+impl OwnedHandles {
     fn is_empty(&self) -> bool {
         self.mark.is_none() && matches!(self.sessions, Keys::None)
     }
@@ -219,14 +219,14 @@ impl Owner {
 enum Keys {
     #[default]
     None,
-    One(Key),
+    One(TokenKey),
     // Boxed, so that the entry of an owner stays small.
     #[allow(clippy::box_collection)]
-    Many(Box<HashSet<Key, BuildIdentity>>),
+    Many(Box<HashSet<TokenKey, BuildIdentity>>),
 }
 
 impl Keys {
-    fn insert(&mut self, key: Key) {
+    fn insert(&mut self, key: TokenKey) {
         match self {
             Self::None => *self = Self::One(key),
             Self::One(one) if *one == key => {}
@@ -237,7 +237,7 @@ impl Keys {
         }
     }
 
-    fn remove(&mut self, key: Key) {
+    fn remove(&mut self, key: TokenKey) {
         match self {
             Self::Many(keys) => {
                 keys.remove(&key);
@@ -248,7 +248,7 @@ impl Keys {
         self.shrink();
     }
 
-    fn retain(&mut self, mut keep: impl FnMut(Key) -> bool) {
+    fn retain(&mut self, mut keep: impl FnMut(TokenKey) -> bool) {
         match self {
             Self::Many(keys) => keys.retain(|key| keep(*key)),
             Self::One(one) if keep(*one) => {}
@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn keys_are_a_set() {
-        let key = |n: u8| Key::new(&[n; 24]);
+        let key = |n: u8| TokenKey::new(&[n; 24]);
         let mut keys = Keys::default();
         for n in [1, 1, 2, 3, 2] {
             keys.insert(key(n));

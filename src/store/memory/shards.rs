@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::key::{BuildIdentity, Key};
-use super::slot::{Class, Slot, State, Weight};
+use super::key::{BuildIdentity, TokenKey};
+use super::slot::{Class, Slot, SlotState, Weight};
 
-type Slots = HashMap<Key, Slot, BuildIdentity>;
+type Slots = HashMap<TokenKey, Slot, BuildIdentity>;
 
 /// A shard on a cache line of its own, so that neighbours do not slow each other down.
 #[derive(Default)]
@@ -73,7 +73,7 @@ impl Shards {
         self.hints[at].slots[class as usize].load(Relaxed) > 0
     }
 
-    pub(super) fn read(&self, key: Key) -> RwLockReadGuard<'_, Slots> {
+    pub(super) fn read(&self, key: TokenKey) -> RwLockReadGuard<'_, Slots> {
         self.read_at(key.shard(self.count()))
     }
 
@@ -81,7 +81,7 @@ impl Shards {
         self.tables[at].0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn write(&self, key: Key) -> Writer<'_> {
+    pub(super) fn write(&self, key: TokenKey) -> Writer<'_> {
         self.write_at(key.shard(self.count()))
     }
 
@@ -91,14 +91,14 @@ impl Shards {
     }
 
     /// Removes up to `limit` expired slots of a shard, and returns them with the number of slots that were looked at.
-    pub(super) fn purge(&self, at: usize, limit: usize, now: u64) -> (Vec<(Key, Slot)>, usize) {
+    pub(super) fn purge(&self, at: usize, limit: usize, now: u64) -> (Vec<(TokenKey, Slot)>, usize) {
         if !self.is_due(at, now) {
             return (Vec::new(), 0);
         }
         let mut writer = self.write_at(at);
         let looked = writer.slots.len();
         let (mut room, mut soonest) = (limit, u64::MAX);
-        let expired = |_: &Key, slot: &mut Slot| {
+        let expired = |_: &TokenKey, slot: &mut Slot| {
             let goes = room > 0 && slot.is_expired(now);
             if goes {
                 room -= 1;
@@ -146,35 +146,35 @@ pub(super) struct Writer<'a> {
     at: usize,
     slots: RwLockWriteGuard<'a, Slots>,
     /// The state that left the map.
-    taken: Option<State>,
+    taken: Option<SlotState>,
     /// The state that a newer one of the same session replaced. Declared after the lock, hence dropped after it.
-    replaced: Option<State>,
+    replaced: Option<SlotState>,
 }
 
 impl Writer<'_> {
-    pub(super) fn get(&self, key: Key) -> Option<&Slot> {
+    pub(super) fn get(&self, key: TokenKey) -> Option<&Slot> {
         self.slots.get(&key)
     }
 
     /// Returns a slot for changes that neither move its deadline to an earlier time nor change its weight.
-    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Slot> {
+    pub(super) fn get_mut(&mut self, key: TokenKey) -> Option<&mut Slot> {
         self.slots.get_mut(&key)
     }
 
-    pub(super) fn remove_expired(&mut self, key: Key, now: u64) {
+    pub(super) fn remove_expired(&mut self, key: TokenKey, now: u64) {
         if self.get(key).is_some_and(|slot| slot.is_expired(now)) {
             self.remove(key);
         }
     }
 
     /// Removes an expired session of this owner, whose list is locked, and leaves those of other owners alone.
-    pub(super) fn remove_expired_of(&mut self, key: Key, owner: &str, now: u64) {
+    pub(super) fn remove_expired_of(&mut self, key: TokenKey, owner: &str, now: u64) {
         if self.get(key).is_some_and(|slot| slot.owned_by(owner).is_some()) {
             self.remove_expired(key, now);
         }
     }
 
-    pub(super) fn remove(&mut self, key: Key) {
+    pub(super) fn remove(&mut self, key: TokenKey) {
         if let Some(slot) = self.slots.remove(&key) {
             self.all.recount(self.at, Some(slot.weight()), None);
             self.taken = Some(slot.state);
@@ -182,14 +182,14 @@ impl Writer<'_> {
     }
 
     /// Inserts a slot where there is none.
-    pub(super) fn insert(&mut self, key: Key, slot: Slot) {
+    pub(super) fn insert(&mut self, key: TokenKey, slot: Slot) {
         self.note(slot.deadline());
         self.all.recount(self.at, None, Some(slot.weight()));
         self.slots.insert(key, slot);
     }
 
     /// Replaces the state of a slot whatever it is, as [`replace_with`](Self::replace_with) does.
-    pub(super) fn replace(&mut self, key: Key, state: State, now: u64) {
+    pub(super) fn replace(&mut self, key: TokenKey, state: SlotState, now: u64) {
         self.replace_with(key, now, |_| Ok((state, ())));
     }
 
@@ -199,9 +199,9 @@ impl Writer<'_> {
     /// Returns `None` where there is no slot, or an expired one.
     pub(super) fn replace_with<T>(
         &mut self,
-        key: Key,
+        key: TokenKey,
         now: u64,
-        next: impl FnOnce(&Slot) -> Result<(State, T), T>,
+        next: impl FnOnce(&Slot) -> Result<(SlotState, T), T>,
     ) -> Option<T> {
         let slot = self.slots.get_mut(&key)?;
         if slot.is_expired(now) {
@@ -220,7 +220,7 @@ impl Writer<'_> {
         let before = std::mem::replace(&mut slot.state, state);
         let (to, deadline) = (slot.weight(), slot.deadline());
         // A session that lives on stays on its owner's list.
-        let lives = matches!(slot.state, State::Live(_));
+        let lives = matches!(slot.state, SlotState::Live(_));
         *if lives { &mut self.replaced } else { &mut self.taken } = Some(before);
         self.all.recount(self.at, Some(from), Some(to));
         self.note(deadline);
@@ -228,7 +228,7 @@ impl Writer<'_> {
     }
 
     /// Unlocks the shard, and returns the state that left the map.
-    pub(super) fn finish(self) -> Option<State> {
+    pub(super) fn finish(self) -> Option<SlotState> {
         self.taken
     }
 

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use subtle::ConstantTimeEq as _;
 
-use super::key::{KEY_LEN, Key};
+use super::key::{KEY_LEN, TokenKey};
 use crate::clock::micros;
 use crate::record::{Entry, Record, Tombstone};
 use crate::token::RANDOM_LEN;
 
 pub(super) struct Slot {
     pub(super) token: Secret,
-    pub(super) state: State,
+    pub(super) state: SlotState,
 }
 
 /// The 128 bits of a token that its key does not hold.
@@ -33,7 +33,7 @@ impl Secret {
     }
 }
 
-pub(super) enum State {
+pub(super) enum SlotState {
     Live(Arc<Record>),
     Retired(Box<Retired>),
 }
@@ -64,7 +64,7 @@ pub(super) struct Weight {
 }
 
 /// The record, its allocation, and the slot's place in a table that is between half and seven eighths full.
-const SLOT_BYTES: usize = size_of::<Record>() + 32 + size_of::<(Key, Slot)>() * 3 / 2;
+const SLOT_BYTES: usize = size_of::<Record>() + 32 + size_of::<(TokenKey, Slot)>() * 3 / 2;
 /// A value's pointer and the headers of its allocation.
 const ENTRY_BYTES: usize = size_of::<Entry>() + 32;
 /// The owner's place in the index, beside its name.
@@ -84,7 +84,7 @@ pub(super) fn longest_record(max_bytes: usize) -> usize {
 
 impl Slot {
     pub(super) fn new(token: &[u8; RANDOM_LEN], record: Arc<Record>) -> Self {
-        Self { token: Secret::new(token), state: State::Live(record) }
+        Self { token: Secret::new(token), state: SlotState::Live(record) }
     }
 
     pub(super) fn deadline(&self) -> u64 {
@@ -98,37 +98,37 @@ impl Slot {
     /// Returns the time of the last write or touch, or the end of a session that ended.
     pub(super) fn seen(&self) -> u64 {
         match &self.state {
-            State::Live(record) => record.seen,
-            State::Retired(rest) => rest.since,
+            SlotState::Live(record) => record.seen,
+            SlotState::Retired(rest) => rest.since,
         }
     }
 
     /// Returns the live session, if it belongs to this owner.
     pub(super) fn owned_by(&self, owner: &str) -> Option<&Record> {
         match &self.state {
-            State::Live(record) if record.owner() == Some(owner) => Some(record),
+            SlotState::Live(record) if record.owner() == Some(owner) => Some(record),
             _ => None,
         }
     }
 
     pub(super) fn class(&self) -> Class {
         match &self.state {
-            State::Live(record) if record.owner.is_none() => Class::Anonymous,
-            State::Live(_) => Class::Owned,
-            State::Retired(_) => Class::Tombstone,
+            SlotState::Live(record) if record.owner.is_none() => Class::Anonymous,
+            SlotState::Live(_) => Class::Owned,
+            SlotState::Retired(_) => Class::Tombstone,
         }
     }
 
     pub(super) fn weight(&self) -> Weight {
         let bytes = match &self.state {
-            State::Live(record) => bytes_of(record),
-            State::Retired(_) => SLOT_BYTES,
+            SlotState::Live(record) => bytes_of(record),
+            SlotState::Retired(_) => SLOT_BYTES,
         };
         Weight { class: self.class(), bytes }
     }
 }
 
-impl State {
+impl SlotState {
     pub(super) fn retired(stone: Tombstone, since: u64) -> Self {
         Self::Retired(Box::new(Retired { stone, since }))
     }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
-use super::key::Key;
-use super::owners::Owners;
+use super::key::TokenKey;
+use super::owners::OwnerIndex;
 use super::shards::{Shards, Writer};
-use super::slot::{Slot, State};
+use super::slot::{Slot, SlotState};
 use crate::clock::micros;
 use crate::record::{Record, Tombstone, TombstoneKind, Version};
 use crate::store::{Change, Created, Deleted, Loaded, Updated};
@@ -15,7 +15,7 @@ use crate::token::RANDOM_LEN;
 
 pub(super) struct Table {
     pub(super) shards: Shards,
-    pub(super) owners: Owners,
+    pub(super) owners: OwnerIndex,
     /// The shard at which the next sweep begins.
     cursor: AtomicUsize,
 }
@@ -28,13 +28,13 @@ pub(super) const SLOTS_PER_SWEEP: usize = 16_384;
 impl Table {
     /// Makes an empty table of `count` shards, a power of two.
     pub(super) fn new(count: usize) -> Self {
-        Self { shards: Shards::new(count), owners: Owners::new(count), cursor: AtomicUsize::new(0) }
+        Self { shards: Shards::new(count), owners: OwnerIndex::new(count), cursor: AtomicUsize::new(0) }
     }
 
-    pub(super) fn load(&self, key: Key, token: &Token, now: u64) -> Loaded {
+    pub(super) fn load(&self, key: TokenKey, token: &Token, now: u64) -> Loaded {
         let answer = |slot: &Slot| match &slot.state {
-            State::Live(record) => Loaded::Live(Arc::clone(record)),
-            State::Retired(rest) => Loaded::Tombstone(rest.stone.clone()),
+            SlotState::Live(record) => Loaded::Live(Arc::clone(record)),
+            SlotState::Retired(rest) => Loaded::Tombstone(rest.stone.clone()),
         };
         match self.shards.read(key).get(&key).filter(|slot| slot.token.is_of(token)) {
             None => return Loaded::Absent,
@@ -47,7 +47,7 @@ impl Table {
         })
     }
 
-    pub(super) fn create(&self, key: Key, token: &Token, record: &Arc<Record>, now: SystemTime) -> Created {
+    pub(super) fn create(&self, key: TokenKey, token: &Token, record: &Arc<Record>, now: SystemTime) -> Created {
         let slot = Slot::new(token, Arc::clone(record));
         let insert = || {
             let mut shard = self.shards.write(key);
@@ -57,7 +57,7 @@ impl Table {
                     shard.insert(key, slot);
                     Created::Stored
                 }
-                Some(Slot { state: State::Live(stored), token: secret })
+                Some(Slot { state: SlotState::Live(stored), token: secret })
                     if secret.is_of(token) && stored.version == record.version =>
                 {
                     Created::Stored
@@ -74,9 +74,9 @@ impl Table {
         created
     }
 
-    pub(super) fn update(&self, key: Key, token: &Token, from: Version, change: &Change, now: u64) -> Updated {
+    pub(super) fn update(&self, key: TokenKey, token: &Token, from: Version, change: &Change, now: u64) -> Updated {
         let next = |slot: &Slot| {
-            let State::Live(stored) = &slot.state else { return Err(Updated::Gone) };
+            let SlotState::Live(stored) = &slot.state else { return Err(Updated::Gone) };
             match change {
                 _ if !slot.token.is_of(token) => Err(Updated::Gone),
                 Change::Replace(record, _) if stored.version == record.version => Err(Updated::Done),
@@ -86,9 +86,9 @@ impl Table {
                     if next.owner != stored.owner {
                         Arc::make_mut(&mut next).owner.clone_from(&stored.owner);
                     }
-                    Ok((State::Live(next), Updated::Done))
+                    Ok((SlotState::Live(next), Updated::Done))
                 }
-                Change::Retire(stone) => Ok((State::retired(stone.clone(), now), Updated::Done)),
+                Change::Retire(stone) => Ok((SlotState::retired(stone.clone(), now), Updated::Done)),
             }
         };
         let mut shard = self.shards.write(key);
@@ -100,14 +100,14 @@ impl Table {
 
     pub(super) fn touch(
         &self,
-        key: Key,
+        key: TokenKey,
         token: &Token,
         version: Version,
         deadline: SystemTime,
         now: SystemTime,
     ) -> Updated {
         self.step(key, micros(now), |shard| match shard.get_mut(key) {
-            Some(Slot { state: State::Live(record), token: secret }) if secret.is_of(token) => {
+            Some(Slot { state: SlotState::Live(record), token: secret }) if secret.is_of(token) => {
                 if record.version == version {
                     Arc::make_mut(record).touch(deadline, now);
                     Updated::Done
@@ -119,21 +119,21 @@ impl Table {
         })
     }
 
-    pub(super) fn delete(&self, key: Key, token: &Token, tombstone: Duration, now: SystemTime) -> Deleted {
+    pub(super) fn delete(&self, key: TokenKey, token: &Token, tombstone: Duration, now: SystemTime) -> Deleted {
         let since = micros(now);
         self.step(key, since, |shard| match shard.get(key).filter(|slot| slot.token.is_of(token)) {
             None => Deleted::Absent,
-            Some(Slot { state: State::Retired(rest), .. }) => Deleted::Retired(rest.stone.clone()),
+            Some(Slot { state: SlotState::Retired(rest), .. }) => Deleted::Retired(rest.stone.clone()),
             Some(_) => {
                 let stone = Tombstone::new(TombstoneKind::Destroyed, tombstone, now);
-                shard.replace(key, State::retired(stone, since), since);
+                shard.replace(key, SlotState::retired(stone, since), since);
                 Deleted::Done
             }
         })
     }
 
     /// Removes a slot unless it was used after `seen`, and returns whether it removed one.
-    pub(super) fn remove_unused(&self, key: Key, seen: u64) -> bool {
+    pub(super) fn remove_unused(&self, key: TokenKey, seen: u64) -> bool {
         let mut shard = self.shards.write(key);
         if shard.get(key).is_some_and(|slot| slot.seen() == seen) {
             shard.remove(key);
@@ -175,7 +175,7 @@ impl Table {
     /// Runs one step under the lock of a key's shard, after the removal of the slot if it has expired.
     ///
     /// A state that the step takes out is dropped after the lock is released, and its key leaves the owner's list.
-    fn step<T>(&self, key: Key, now: u64, step: impl FnOnce(&mut Writer<'_>) -> T) -> T {
+    fn step<T>(&self, key: TokenKey, now: u64, step: impl FnOnce(&mut Writer<'_>) -> T) -> T {
         let mut shard = self.shards.write(key);
         shard.remove_expired(key, now);
         let answer = step(&mut shard);
@@ -185,8 +185,8 @@ impl Table {
     }
 
     /// Takes the key of a state that left the map off its owner's list.
-    fn forget(&self, key: Key, taken: Option<&State>) {
-        if let Some(owner) = taken.and_then(State::owner) {
+    fn forget(&self, key: TokenKey, taken: Option<&SlotState>) {
+        if let Some(owner) = taken.and_then(SlotState::owner) {
             self.owners.unlist(owner, key, &self.shards);
         }
     }

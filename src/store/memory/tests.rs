@@ -55,7 +55,7 @@ fn record(seen: u64, deadline: u64) -> Record {
         handle: handle(0),
         owner: None,
         csrf: [0; 24],
-        pinned: false,
+        csrf_handed_out: false,
         flash: Values::default(),
         values: Values::from_sorted(vec![Entry::new("cart", "{}")]),
     }

@@ -25,7 +25,7 @@ pub(super) fn seal(token: &SessionToken, record: &Record, nonce: [u8; NONCE_LEN]
     plaintext.resize(plaintext.len().next_multiple_of(BLOCK), 0);
     let mut shell = Record {
         csrf: Default::default(),
-        pinned: false,
+        csrf_handed_out: false,
         flash: Values::default(),
         values: Values::default(),
         ..record.clone()
@@ -96,7 +96,7 @@ mod tests {
             handle: SessionHandle::from_bytes([8; 16]),
             owner: Some("ada".into()),
             csrf: [9; CSRF_LEN],
-            pinned: true,
+            csrf_handed_out: true,
             flash: Values::from_sorted(vec![Entry::new("note", "\"hi\"")]),
             values: Values::from_sorted(vec![Entry::new("text", &format!("\"{}\"", "x".repeat(len)))]),
         }
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn what_the_store_is_given_shows_no_secret() {
         let sealed = sealed(&record(5));
-        assert_eq!((sealed.csrf, sealed.pinned, sealed.flash.is_empty()), ([0; CSRF_LEN], false, true));
+        assert_eq!((sealed.csrf, sealed.csrf_handed_out, sealed.flash.is_empty()), ([0; CSRF_LEN], false, true));
         let text = sealed.values.get(KEY).unwrap().json();
         let bytes = [sealed.encode(), URL_SAFE_NO_PAD.decode(text.trim_matches('"')).unwrap()].concat();
         for secret in [b"text".as_slice(), b"xxxxx", b"note", b"hi", &[9; 8], &[1; 8]] {
@@ -154,7 +154,7 @@ mod tests {
             ("renewed", |record| record.renewed = 7),
             ("handle", |record| record.handle = SessionHandle::from_bytes([7; 16])),
             ("csrf", |record| record.csrf = [1; CSRF_LEN]),
-            ("pinned", |record| record.pinned = true),
+            ("csrf_handed_out", |record| record.csrf_handed_out = true),
             ("flash", |record| record.flash.insert(Entry::new("note", "1"))),
             ("another value", |record| record.values.insert(Entry::new("more", "1"))),
             ("no value", |record| record.values = Values::default()),

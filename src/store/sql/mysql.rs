@@ -5,38 +5,38 @@ use sqlx::{MySql, MySqlPool};
 
 use super::dialect::Dialect;
 use super::driver::Engine;
+use super::engine::engine_store;
 use super::server::connect;
 use super::store::{SqlStore, SqlStoreBuilder};
 use crate::error::StoreError;
 
-/// Sessions in a table of a MySQL (8.0 or newer) or MariaDB (10.6 or newer) database.
-///
-/// A clone shares the pool. The [module](super) says what stands in the table and how it is kept right.
-///
-/// # A pool of the program's own
-///
-/// Any pool will do. The isolation level `READ COMMITTED` spares the server the locks on gaps of its default level, and
-/// with them some repeated statements; [`connect`](MySqlStore::connect) sets it. The server's `max_allowed_packet` must
-/// be larger than the layer's `max_record_bytes`.
-///
-/// # Examples
-///
-/// ```no_run
-/// use tower_session_layer::{MySqlStore, SessionLayer};
-///
-/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// let pool = sqlx::MySqlPool::connect("mysql://shop:secret@db.example/shop").await?;
-/// let store = MySqlStore::builder(pool).table("shop_sessions").build()?;
-/// store.migrate().await?;
-/// let sessions = SessionLayer::new(store);
-/// # let _ = sessions;
-/// # Ok(())
-/// # }
-/// ```
-pub type MySqlStore = SqlStore<MySqlPool>;
-
-/// Settings of a [`MySqlStore`].
-pub type MySqlStoreBuilder = SqlStoreBuilder<MySqlPool>;
+engine_store! {
+    /// Sessions in a table of a MySQL (8.0 or newer) or MariaDB (10.6 or newer) database.
+    ///
+    /// A clone shares the pool. The [module](super) says what stands in the table and how it is kept right.
+    ///
+    /// # A pool of the program's own
+    ///
+    /// Any pool will do. The isolation level `READ COMMITTED` spares the server the locks on gaps of its default level, and
+    /// with them some repeated statements; [`connect`](MySqlStore::connect) sets it. The server's `max_allowed_packet` must
+    /// be larger than the layer's `max_record_bytes`.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use tower_session_layer::{MySqlStore, SessionLayer};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = sqlx::MySqlPool::connect("mysql://shop:secret@db.example/shop").await?;
+    /// let store = MySqlStore::builder(pool).table("shop_sessions").build()?;
+    /// store.migrate().await?;
+    /// let sessions = SessionLayer::new(store);
+    /// # let _ = sessions;
+    /// # Ok(())
+    /// # }
+    /// ```
+    MySqlStore, MySqlStoreBuilder, MySqlPool
+}
 
 impl MySqlStore {
     /// Connects to a MySQL or MariaDB database, with the default table.

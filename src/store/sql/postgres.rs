@@ -5,38 +5,38 @@ use sqlx::{PgPool, Postgres};
 
 use super::dialect::Dialect;
 use super::driver::Engine;
+use super::engine::engine_store;
 use super::server::connect;
 use super::store::{SqlStore, SqlStoreBuilder};
 use crate::error::StoreError;
 
-/// Sessions in a table of a PostgreSQL database, 12 or newer.
-///
-/// A clone shares the pool. The [module](super) says what stands in the table and how it is kept right.
-///
-/// # A pool of the program's own
-///
-/// Any pool will do. With a proxy that hands out connections by transaction (PgBouncer before 1.21), its
-/// `statement_cache_capacity` must be 0. The schema is the first one in the connection's `search_path`. A record may
-/// be as long as the layer allows, up to 1 GB.
-///
-/// # Examples
-///
-/// ```no_run
-/// use tower_session_layer::{PostgresStore, SessionLayer};
-///
-/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// let pool = sqlx::PgPool::connect("postgres://shop:secret@db.example/shop").await?;
-/// let store = PostgresStore::builder(pool).table("shop_sessions").build()?;
-/// store.migrate().await?;
-/// let sessions = SessionLayer::new(store);
-/// # let _ = sessions;
-/// # Ok(())
-/// # }
-/// ```
-pub type PostgresStore = SqlStore<PgPool>;
-
-/// Settings of a [`PostgresStore`].
-pub type PostgresStoreBuilder = SqlStoreBuilder<PgPool>;
+engine_store! {
+    /// Sessions in a table of a PostgreSQL database, 12 or newer.
+    ///
+    /// A clone shares the pool. The [module](super) says what stands in the table and how it is kept right.
+    ///
+    /// # A pool of the program's own
+    ///
+    /// Any pool will do. With a proxy that hands out connections by transaction (PgBouncer before 1.21), its
+    /// `statement_cache_capacity` must be 0. The schema is the first one in the connection's `search_path`. A record may
+    /// be as long as the layer allows, up to 1 GB.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use tower_session_layer::{PostgresStore, SessionLayer};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = sqlx::PgPool::connect("postgres://shop:secret@db.example/shop").await?;
+    /// let store = PostgresStore::builder(pool).table("shop_sessions").build()?;
+    /// store.migrate().await?;
+    /// let sessions = SessionLayer::new(store);
+    /// # let _ = sessions;
+    /// # Ok(())
+    /// # }
+    /// ```
+    PostgresStore, PostgresStoreBuilder, PgPool
+}
 
 impl PostgresStore {
     /// Connects to a PostgreSQL database, with the default table.

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use super::dialect::kind;
 use crate::clock::{micros, time};
-use crate::record::{Head, Version};
+use crate::record::{RecordHead, Version};
 use crate::store::{Loaded, log};
 use crate::token::StoreKey;
 
@@ -64,7 +64,8 @@ impl Row {
             Ok(owner) => owner.map(Arc::from),
             Err(_) => return unreadable(&"the owner is not UTF-8"),
         };
-        let head = Head::new(version, time(self.deadline.cast_unsigned()), time(self.seen.cast_unsigned()), owner);
+        let head =
+            RecordHead::new(version, time(self.deadline.cast_unsigned()), time(self.seen.cast_unsigned()), owner);
         Loaded::decode(head, &self.body, now).unwrap_or_else(|error| unreadable(&error))
     }
 }

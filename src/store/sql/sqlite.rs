@@ -8,50 +8,50 @@ use sqlx::{Sqlite, SqlitePool};
 
 use super::dialect::Dialect;
 use super::driver::Engine;
+use super::engine::engine_store;
 use super::failure::connect_error;
 use super::store::{SqlStore, SqlStoreBuilder};
 use crate::error::StoreError;
 
-/// Sessions in a table of an SQLite database, shared by the processes of one machine.
-///
-/// No server is needed, and a power loss undoes no write that was answered. One connection writes at a time: the
-/// requests of one store take turns, and other processes wait as SQLite does, asleep for longer and longer. A clone shares
-/// the pool. The [module](super) says what stands in the table and how it is kept right.
-///
-/// # A pool of the program's own
-///
-/// Its connections should have the journal mode WAL, so that readers and the writer do not wait for each other, and a
-/// busy timeout shorter than the layer's store timeout, 5 seconds by default: a statement that finds the database locked
-/// waits for that long and then fails. [`connect`](SqliteStore::connect) sets both. `synchronous = NORMAL` is faster, but
-/// after a power loss a session that had ended may live again. A database in memory needs a pool of one connection that
-/// never closes.
-///
-/// # Examples
-///
-/// ```
-/// use tower_session_layer::{SessionLayer, SqliteStore};
-///
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let directory = tempfile::tempdir()?;
-/// # let file = directory.path().join("shop.db");
-/// # let url = format!("sqlite:{}", file.display());
-/// let store = SqliteStore::connect(&url).await?; // "sqlite:/var/lib/shop/shop.db"
-/// store.migrate().await?;
-/// let sessions = SessionLayer::new(store);
-/// # let _ = sessions;
-///
-/// let pool = sqlx::SqlitePool::connect(&url).await?; // a pool of the program's own
-/// assert!(SqliteStore::builder(pool.clone()).table("shop_sessions").build().is_ok());
-/// assert!(SqliteStore::builder(pool.clone()).table("a b").build().is_err());
-/// SqliteStore::new(pool).migrate().await?; // does nothing where the table exists
-/// # Ok(())
-/// # }
-/// ```
-pub type SqliteStore = SqlStore<SqlitePool>;
-
-/// Settings of a [`SqliteStore`].
-pub type SqliteStoreBuilder = SqlStoreBuilder<SqlitePool>;
+engine_store! {
+    /// Sessions in a table of an SQLite database, shared by the processes of one machine.
+    ///
+    /// No server is needed, and a power loss undoes no write that was answered. One connection writes at a time: the
+    /// requests of one store take turns, and other processes wait as SQLite does, asleep for longer and longer. A clone shares
+    /// the pool. The [module](super) says what stands in the table and how it is kept right.
+    ///
+    /// # A pool of the program's own
+    ///
+    /// Its connections should have the journal mode WAL, so that readers and the writer do not wait for each other, and a
+    /// busy timeout shorter than the layer's store timeout, 5 seconds by default: a statement that finds the database locked
+    /// waits for that long and then fails. [`connect`](SqliteStore::connect) sets both. `synchronous = NORMAL` is faster, but
+    /// after a power loss a session that had ended may live again. A database in memory needs a pool of one connection that
+    /// never closes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_session_layer::{SessionLayer, SqliteStore};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let file = directory.path().join("shop.db");
+    /// # let url = format!("sqlite:{}", file.display());
+    /// let store = SqliteStore::connect(&url).await?; // "sqlite:/var/lib/shop/shop.db"
+    /// store.migrate().await?;
+    /// let sessions = SessionLayer::new(store);
+    /// # let _ = sessions;
+    ///
+    /// let pool = sqlx::SqlitePool::connect(&url).await?; // a pool of the program's own
+    /// assert!(SqliteStore::builder(pool.clone()).table("shop_sessions").build().is_ok());
+    /// assert!(SqliteStore::builder(pool.clone()).table("a b").build().is_err());
+    /// SqliteStore::new(pool).migrate().await?; // does nothing where the table exists
+    /// # Ok(())
+    /// # }
+    /// ```
+    SqliteStore, SqliteStoreBuilder, SqlitePool
+}
 
 impl SqliteStore {
     /// The time that a connection of [`connect`](Self::connect) waits where another one has locked the database: less than

@@ -19,12 +19,9 @@ use crate::token::{SessionToken, TokenShape};
 /// The table's name unless another is chosen.
 const DEFAULT_TABLE: &str = "tower_session_layer";
 
-/// Sessions in a table of the database that a pool of [sqlx](https://docs.rs/sqlx) is connected to.
-///
-/// Programs name it by the database: `PostgresStore`, `MySqlStore` or `SqliteStore`. A clone shares the pool. The
-/// [module](super) says what stands in the table and how it is kept right.
+/// A store on any kind of pool.
 #[derive(Clone)]
-pub struct SqlStore<Pool> {
+pub(super) struct SqlStore<Pool> {
     pub(super) pool: Pool,
     pub(super) statements: Arc<Statements>,
     /// Serialises the writes to a file, where SQLite itself would have the writers sleep and try again.
@@ -32,39 +29,17 @@ pub struct SqlStore<Pool> {
 }
 
 impl<Pool: SqlPool> SqlStore<Pool> {
-    /// Keeps sessions in the table `tower_session_layer` of the database that the pool is connected to.
-    ///
-    /// Sends nothing yet. The store keeps a clone of the pool, so the program may go on using its own.
-    pub fn new(pool: Pool) -> Self {
+    pub(super) fn new(pool: Pool) -> Self {
         Self::with_table(pool, DEFAULT_TABLE)
     }
 
-    /// Starts a store with settings of its own on the program's pool.
-    pub fn builder(pool: Pool) -> SqlStoreBuilder<Pool> {
+    pub(super) fn builder(pool: Pool) -> SqlStoreBuilder<Pool> {
         SqlStoreBuilder { pool, table: DEFAULT_TABLE.to_owned() }
     }
 
-    /// Makes the table and its indexes unless they exist, and checks that the table has this format.
-    ///
-    /// Call it at each start, before the first request; several processes may do so at the same time. It changes
-    /// nothing that exists. The user needs the right to create tables; where it has none, somebody who has it calls
-    /// this once.
-    ///
-    /// # Errors
-    ///
-    /// The database could not be reached or refuses, or a table of that name is something else.
-    ///
-    /// # Cancel safety
-    ///
-    /// The table exists or not; calling it again is safe.
-    pub async fn migrate(&self) -> Result<(), StoreError> {
+    pub(super) async fn migrate(&self) -> Result<(), StoreError> {
         self.pool.script(&self.statements.schema).await.map_err(|error| self.error(&error))?;
         self.rows(&self.statements.probe, &[Arg::Bytes(&[]), Arg::Bytes(&[])]).await.map(drop)
-    }
-
-    /// Returns the pool, to close it or to give it to a [`builder`](Self::builder).
-    pub fn pool(&self) -> &Pool {
-        &self.pool
     }
 
     fn with_table(pool: Pool, name: &str) -> Self {
@@ -75,28 +50,17 @@ impl<Pool: SqlPool> SqlStore<Pool> {
 
 /// Settings of a [`SqlStore`].
 #[derive(Clone)]
-pub struct SqlStoreBuilder<Pool> {
+pub(super) struct SqlStoreBuilder<Pool> {
     pool: Pool,
     table: String,
 }
 
 impl<Pool: SqlPool> SqlStoreBuilder<Pool> {
-    /// Sets the table's name, `tower_session_layer` by default: 1 to 48 ASCII letters, digits and `_`, beginning with
-    /// no digit and not with `sqlite_`. Every statement quotes it, so words that SQL reserves are names too.
-    ///
-    /// Layers that share a table share their sessions.
-    #[must_use]
-    pub fn table(mut self, name: impl Into<String>) -> Self {
-        self.table = name.into();
-        self
+    pub(super) fn table(self, table: String) -> Self {
+        Self { table, ..self }
     }
 
-    /// Creates the store. Sends nothing yet.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError::TableName`] for any other name.
-    pub fn build(self) -> Result<SqlStore<Pool>, ConfigError> {
+    pub(super) fn build(self) -> Result<SqlStore<Pool>, ConfigError> {
         check_name(&self.table)?;
         Ok(SqlStore::with_table(self.pool, &self.table))
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
-use tower_session_layer::store::{Head, Record, Version};
+use tower_session_layer::store::{Record, RecordHead, Version};
 use tower_session_layer::{SessionHandle, SessionToken};
 
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
@@ -46,7 +46,7 @@ pub(crate) fn owned(n: u64, owner: Option<&str>) -> Arc<Record> {
     body.extend(u32::try_from(value.len()).unwrap().to_be_bytes());
     body.push(b'n');
     body.extend(value.as_bytes());
-    let head = Head::new(Some(version(n)), at(3600), at(0), owner.map(Into::into));
+    let head = RecordHead::new(Some(version(n)), at(3600), at(0), owner.map(Into::into));
     Record::decode(head, &body).unwrap().into()
 }
 

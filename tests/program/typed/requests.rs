@@ -103,7 +103,7 @@ async fn a_field_that_is_left_as_it_was_is_not_overwritten_with_what_it_was() {
 }
 
 #[tokio::test]
-async fn a_field_that_is_removed_stays_so_where_an_older_release_writes_its_older_name_meanwhile() {
+async fn a_change_leaves_the_older_name_that_an_older_release_writes_meanwhile() {
     #[derive(Debug, Default, Serialize, Deserialize)]
     #[serde(default)]
     struct Renamed {
@@ -114,32 +114,60 @@ async fn a_field_that_is_removed_stays_so_where_an_older_release_writes_its_olde
     fn unset(renamed: &mut Renamed) {
         renamed.country = None;
     }
+    fn set(renamed: &mut Renamed) {
+        renamed.country = Some("FR".into());
+    }
     let unsets: [(&str, Act); 2] = [
         ("edit", |s| TypedSession::<Renamed>::from(s).edit(unset)),
         ("update", |s| TypedSession::<Renamed>::from(s).update(unset).map(drop)),
     ];
-    let others: [(&str, Act, Value); 3] = [
-        ("older name", |s| s.insert("land", "IT"), json!({ "beside": 1 })),
-        ("both names", |s| s.insert("land", "IT").and_then(|()| s.insert("country", "IT")), json!({ "beside": 1 })),
-        ("another field", |s| s.insert("visits", 1), json!({ "beside": 1, "visits": 1 })),
+    let sets: [(&str, Act); 2] = [
+        ("edit", |s| TypedSession::<Renamed>::from(s).edit(set)),
+        ("update", |s| TypedSession::<Renamed>::from(s).update(set).map(drop)),
     ];
-    let race = |setup: Setup, start: &'static str, unset: Act, meanwhile: Act| async move {
+    let older: Act = |s| s.insert("land", "IT");
+    let both: Act = |s| s.insert("land", "IT").and_then(|()| s.insert("country", "IT"));
+    let other: Act = |s| s.insert("visits", 1);
+    let rows: [(&str, [(&str, Act); 2], &str, Act, Value); 9] = [
+        ("land", unsets, "older name", older, json!({ "beside": 1, "land": "IT" })),
+        ("land", unsets, "both names", both, json!({ "beside": 1, "country": "IT", "land": "IT" })),
+        ("land", unsets, "another field", other, json!({ "beside": 1, "land": "US", "visits": 1 })),
+        ("country", unsets, "older name", older, json!({ "beside": 1, "land": "IT" })),
+        ("country", unsets, "both names", both, json!({ "beside": 1, "land": "IT" })),
+        ("country", unsets, "another field", other, json!({ "beside": 1, "visits": 1 })),
+        ("land", sets, "older name", older, json!({ "beside": 1, "country": "FR", "land": "IT" })),
+        ("country", sets, "older name", older, json!({ "beside": 1, "country": "FR", "land": "IT" })),
+        ("country", sets, "both names", both, json!({ "beside": 1, "country": "FR", "land": "IT" })),
+    ];
+    let race = |setup: Setup, start: &'static str, change: Act, meanwhile: Act| async move {
         let token = begin(&setup.layer, move |s| s.insert(start, "US").and_then(|()| s.insert("beside", 1))).await;
-        let late = hold(&setup.layer, &token, unset).await;
+        let late = hold(&setup.layer, &token, change).await;
         act(&setup.layer, Some(&token), meanwhile).await;
         assert_eq!(late.release().await.status, StatusCode::OK);
+        let read = |s: &Session| assert!(TypedSession::<Renamed>::from(s).get().is_ok_and(|it| it.visits < 2));
+        act(&setup.layer, Some(&token), read).await;
         values(&setup.layer, &token).await
     };
     for backend in Backend::SERVER {
-        for (other, meanwhile, expected) in &others {
-            for (start, (what, unset)) in ["land", "country"].into_iter().flat_map(|start| unsets.map(|u| (start, u))) {
-                let found = race(Setup::new(backend), start, unset, *meanwhile).await;
+        for (start, changes, other, meanwhile, expected) in &rows {
+            for (what, change) in changes {
+                let found = race(Setup::new(backend), start, *change, *meanwhile).await;
                 assert_eq!(found.as_ref(), Some(expected), "{backend:?} {start} {what} {other}");
             }
         }
-        // An edit does not ask whether what is there is still the struct.
-        let found = race(Setup::new(backend), "country", unsets[0].1, |s| s.insert("visits", "many")).await;
-        assert_eq!(found, Some(json!({ "beside": 1, "visits": "many" })), "{backend:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_edit_lands_on_a_session_that_is_the_struct_no_longer() {
+    for backend in Backend::SERVER {
+        let Setup { layer, .. } = &Setup::new(backend);
+        let token = begin(layer, start).await;
+        let late = hold(layer, &token, |s| shop(s).edit(|shop| shop.country = None)).await;
+        assert!(act(layer, Some(&token), |s| s.insert("visits", "many")).await.leaves_cookie());
+        assert!(late.release().await.leaves_cookie(), "{backend:?}");
+        let found = values(layer, &token).await.unwrap();
+        assert_eq!((&found["country"], &found["visits"]), (&json!(null), &json!("many")), "{backend:?}");
     }
 }
 

@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
-use tower_session_layer::store::{Created, Head, Loaded, Record, Revocation, Revoke, Updated, Version};
+use tower_session_layer::store::{Created, Loaded, Record, RecordHead, Revocation, Revoke, Updated, Version};
 use tower_session_layer::{Durability, FileStore, SessionHandle, SessionStore, SessionToken};
 
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
@@ -61,7 +61,7 @@ fn build(n: u64, owner: Option<&str>, signed_in: u64, value: &str) -> Arc<Record
     body.extend(u32::try_from(value.len()).unwrap().to_be_bytes());
     body.push(b'n');
     body.extend(value.as_bytes());
-    let head = Head::new(Some(version(n)), at(3600), at(0), owner.map(Into::into));
+    let head = RecordHead::new(Some(version(n)), at(3600), at(0), owner.map(Into::into));
     Record::decode(head, &body).unwrap().into()
 }
 
@@ -78,7 +78,7 @@ pub(crate) fn value(record: &Arc<Record>) -> String {
 
 /// The record with this deadline, in seconds after the start.
 pub(crate) fn until(record: &Record, deadline: u64) -> Arc<Record> {
-    let head = Head::new(Some(record.version()), at(deadline), record.seen(), record.owner().map(Into::into));
+    let head = RecordHead::new(Some(record.version()), at(deadline), record.seen(), record.owner().map(Into::into));
     Record::decode(head, &record.encode()).unwrap().into()
 }
 

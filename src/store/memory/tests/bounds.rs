@@ -133,7 +133,7 @@ fn a_session_that_was_used_since_it_was_chosen_stays() {
     let store = store(5);
     store.put(1, &record(10, 9_000), 10);
     store.moved(1, 1, 9_000, 11);
-    let (key, _) = Key::of(&token(1)).unwrap();
+    let (key, _) = TokenKey::of(&token(1)).unwrap();
     assert!(!store.table.remove_unused(key, 10) && version_of(store.at(1, 11)).is_some());
     assert!(store.table.remove_unused(key, 11) && store.is_empty());
 }

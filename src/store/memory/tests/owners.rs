@@ -84,7 +84,7 @@ fn a_session_leaves_its_owners_list_however_it_ends() {
 fn a_session_that_took_the_place_of_one_that_ended_stays_listed() {
     let store = MemoryStore::new();
     store.put(1, &owned_by("ada", 1, 5, 100), 10);
-    let (key, _) = Key::of(&token(1)).unwrap();
+    let (key, _) = TokenKey::of(&token(1)).unwrap();
     // As whoever ended the earlier one does, a moment too late.
     store.table.owners.unlist("ada", key, &store.table.shards);
     assert_eq!(store.list("ada", 10), [handle(1)]);

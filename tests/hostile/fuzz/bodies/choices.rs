@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use tower_session_layer::MemoryStore;
-use tower_session_layer::store::{Head, Record, Version};
+use tower_session_layer::store::{Record, RecordHead, Version};
 
 pub struct Choices<'a>(&'a [u8]);
 
@@ -65,7 +65,7 @@ impl<'a> Choices<'a> {
                 body.extend_from_slice(json.as_bytes());
             }
         }
-        let head = Head::new(Version::new(version), at(deadline), at(1), owner.map(Into::into));
+        let head = RecordHead::new(Version::new(version), at(deadline), at(1), owner.map(Into::into));
         Record::decode(head, &body).unwrap()
     }
 

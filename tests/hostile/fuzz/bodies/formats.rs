@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use tower_session_layer::store::{Head, Loaded, Record, file, redis, sql};
+use tower_session_layer::store::{Loaded, Record, RecordHead, file, redis, sql};
 use tower_session_layer::{SessionToken, StoreKey};
 
 use super::choices::{Choices, at};
@@ -39,7 +39,7 @@ fn row(choices: &mut Choices<'_>) {
     let expected = match (kind, owner.map(String::from_utf8).transpose()) {
         (1 | 3, Ok(owner)) => {
             let version = head.version.filter(|_| kind == 1);
-            let head = Head::new(version, head.deadline, head.seen, owner.map(Into::into));
+            let head = RecordHead::new(version, head.deadline, head.seen, owner.map(Into::into));
             Loaded::decode(head, body, now).unwrap_or(Loaded::Absent)
         }
         _ => Loaded::Absent,
@@ -79,7 +79,7 @@ fn changed(choices: &mut Choices<'_>, key: &StoreKey, decode: Decode) {
         Loaded::Live(found) if is_file => assert_eq!((bytes, &*found), (whole, &record)),
         Loaded::Live(found) => {
             let head = found.head();
-            let moved = Head::new(head.version, head.deadline, head.seen, record.head().owner);
+            let moved = RecordHead::new(head.version, head.deadline, head.seen, record.head().owner);
             assert_eq!(Record::decode(moved, &record.encode()).as_ref(), Ok(&*found));
             assert_eq!([&bytes[..8], &bytes[32..]], [&whole[..8], &whole[32..]]);
         }

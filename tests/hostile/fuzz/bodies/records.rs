@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use tower_session_layer::store::{Head, Loaded, Record, Tombstone, Version};
+use tower_session_layer::store::{Loaded, Record, RecordHead, Tombstone, Version};
 
 use super::choices::{Choices, at};
 
@@ -31,14 +31,14 @@ pub fn run(data: &[u8]) {
 }
 
 /// What a store keeps beside the bytes, and the time.
-pub fn head(choices: &mut Choices<'_>) -> (Head, SystemTime) {
+pub fn head(choices: &mut Choices<'_>) -> (RecordHead, SystemTime) {
     let version = if choices.below(4) == 0 { 0 } else { choices.number() };
     let [deadline, seen, now] = [(); 3].map(|()| match choices.below(4) {
         0 => choices.number().min(LATEST),
         _ => u64::from(choices.byte()),
     });
     let owner = (choices.below(2) == 1).then(|| String::from_utf8_lossy(choices.take(5)).into());
-    (Head::new(Version::new(version), at(deadline), at(seen), owner), at(now))
+    (RecordHead::new(Version::new(version), at(deadline), at(seen), owner), at(now))
 }
 
 fn arbitrary(choices: &mut Choices<'_>) {
@@ -56,7 +56,7 @@ fn arbitrary(choices: &mut Choices<'_>) {
     }
 }
 
-fn check(head: Head, body: &[u8]) {
+fn check(head: RecordHead, body: &[u8]) {
     let Ok(record) = Record::decode(head.clone(), body) else { return };
     assert_eq!(record.encode(), body, "there is one way to write a record");
     assert_eq!(record.head(), head);

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use tower_session_layer::store::{Created, Head, Loaded, Record};
+use tower_session_layer::store::{Created, Loaded, Record, RecordHead};
 use tower_session_layer::{CookieKey, CookieStore, Sealed, SessionCookie, SessionStore, SessionToken};
 
 use super::choices::{Choices, at, at_once, small_memory};
@@ -75,7 +75,8 @@ fn record(choices: &mut Choices<'_>) {
         3 => deadline = at(DEADLINE + u64::from(choices.byte())),
         _ => body = choices.mutation(&body),
     }
-    let Ok(planted) = Record::decode(Head::new(version, deadline, head.seen, owner.map(Into::into)), &body) else {
+    let Ok(planted) = Record::decode(RecordHead::new(version, deadline, head.seen, owner.map(Into::into)), &body)
+    else {
         return;
     };
     let stolen = small_memory();
@@ -85,12 +86,12 @@ fn record(choices: &mut Choices<'_>) {
     let opened = live(&Sealed::new(stolen).unwrap(), place);
     // Nothing but the times that a touch moves may differ.
     let is_untouched = place == &token && {
-        let moved = Head::new(head.version, planted.deadline(), planted.seen(), head.owner.clone());
+        let moved = RecordHead::new(head.version, planted.deadline(), planted.seen(), head.owner.clone());
         Record::decode(moved, &shell.encode()).as_ref() == Ok(&planted)
     };
     let expected = is_untouched.then(|| {
         let head = record.head();
-        let moved = Head::new(head.version, planted.deadline(), planted.seen(), head.owner);
+        let moved = RecordHead::new(head.version, planted.deadline(), planted.seen(), head.owner);
         Record::decode(moved, &record.encode()).unwrap()
     });
     assert_eq!(opened, expected);
