@@ -42,6 +42,22 @@ pub struct SessionLayer {
 impl SessionLayer {
     /// Returns an [`Owners`] for the store of this layer, which lists and revokes the sessions of any owner outside a
     /// request.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(feature = "memory")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower_session_layer::Error> {
+    /// use tower_session_layer::{MemoryStore, SessionLayer};
+    ///
+    /// let sessions = SessionLayer::new(MemoryStore::new());
+    /// assert!(sessions.owners().list("ada").await?.is_empty());
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(feature = "memory"))]
+    /// # fn main() {}
+    /// ```
     pub fn owners(&self) -> Owners {
         Owners::new(&self.shared)
     }

@@ -47,7 +47,7 @@ fn every_option_of_a_builder_is_a_key() {
         ("memory.", include_str!("../store/memory.rs"), "impl MemoryStoreBuilder {"),
         ("file.", include_str!("../store/file.rs"), "impl FileStoreBuilder {"),
         ("redis.", include_str!("../store/redis/builder.rs"), "impl RedisStoreBuilder {"),
-        ("sql.", include_str!("../store/sql/store.rs"), "impl<Pool: SqlPool> SqlStoreBuilder<Pool> {"),
+        ("sql.", include_str!("../store/sql/engine.rs"), "        impl $builder {"),
         ("cached.", include_str!("../store/cached.rs"), "impl<S: SessionStore> CachedStoreBuilder<S> {"),
     ];
     let mut expected: BTreeSet<_> = OWN.into_iter().map(str::to_owned).collect();

@@ -110,6 +110,27 @@ impl<T> fmt::Debug for SessionKey<T> {
 
 /// A value that a [`SessionKey<T>`](SessionKey) can be set to: a `T`, a `&T`, or the borrowed form of a `String` or
 /// `Vec`.
+///
+/// # Examples
+///
+/// ```
+/// use tower_session_layer::{Error, Session, SessionKey, ValueOf};
+///
+/// const CART: SessionKey<Vec<u32>> = SessionKey::new("cart");
+///
+/// fn put(session: &Session, cart: impl ValueOf<Vec<u32>>) -> Result<(), Error> {
+///     CART.insert(session, cart)
+/// }
+/// # mod hidden { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide/example.rs")); }
+/// # use hidden::*;
+/// # example(|session| async move {
+/// put(&session, vec![1])?;
+/// put(&session, &vec![1, 2])?;
+/// put(&session, &[1, 2, 3][..])?;
+/// assert_eq!(CART.get(&session)?, Some(vec![1, 2, 3]));
+/// # Ok(())
+/// # });
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no value of a `SessionKey<{T}>`",
     label = "expected a `{T}` or a reference to one"

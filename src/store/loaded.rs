@@ -13,6 +13,18 @@ impl Loaded {
     ///
     /// The bytes are neither a record nor a tombstone. A store reports that with a warning and answers
     /// [`Loaded::Absent`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, SystemTime};
+    /// use tower_session_layer::store::{Loaded, RecordHead};
+    ///
+    /// let now = SystemTime::now();
+    /// let head = RecordHead::new(None, now + Duration::from_secs(60), now, None); // without a version: a tombstone
+    /// assert!(Loaded::decode(head.clone(), b"damaged", now).is_err());
+    /// assert_eq!(Loaded::decode(head, b"damaged", now + Duration::from_secs(60)).ok(), Some(Loaded::Absent));
+    /// ```
     pub fn decode(head: RecordHead, body: &[u8], now: SystemTime) -> Result<Self, DecodeError> {
         if head.deadline <= now {
             return Ok(Self::Absent);
