@@ -26,7 +26,7 @@ impl<S: SessionStore> Commit<'_, S> {
             Ok(true) => {
                 tracing::info!(
                     name: "session.sign_in.overtaken",
-                    most, "a sign-in came too late: as many of its owner as may be came after it"
+                    most, "a sign-in came too late: as many later sign-ins of its owner as the limit allows came after it"
                 );
                 // A dead token in the response could replace the live token of another sign-in.
                 self.resumed = CookieAction::Leave;
