@@ -23,8 +23,6 @@ mod build;
 mod open;
 // The stores, opened with their settings.
 mod stores;
-// A store that is chosen when the program runs.
-mod store;
 
 #[cfg(test)]
 mod tests;
@@ -36,7 +34,7 @@ use serde_core::de::Deserialize as _;
 use serde_json::{Map, Value};
 
 use self::settings::Settings;
-pub use self::store::ConfiguredStore;
+pub use crate::store::object::ConfiguredStore;
 
 /// The options of a layer and its store from a configuration file or the environment: every option that is data.
 ///
