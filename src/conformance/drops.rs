@@ -29,20 +29,17 @@ pub(super) async fn dropped_call_leaves_the_old_state_or_the_new(fixture: Arc<Fi
             touched.touch(at(1) + IDLE, at(1));
             let ended = |kind| Loaded::Tombstone(Tombstone::new(kind, MINUTE, at(1)));
             let same = token.clone();
-            let (call, old, new) = match kind {
-                0 => (Create(same, record.clone()), Loaded::Absent, live(&record)),
-                1 => (Update(same, version, replace(&next)), live(&record), live(&next)),
-                2 => (Update(same, version, Change::Retire(stone.clone())), live(&record), Loaded::Tombstone(stone)),
-                3 => (Touch(same, version, at(1) + IDLE), live(&record), live(&touched)),
-                4 => (Delete(same, MINUTE), live(&record), ended(TombstoneKind::Destroyed)),
-                5 => (
-                    StoreOperation::Revoke(owner.clone(), Revoke::All, MINUTE),
-                    live(&record),
-                    ended(TombstoneKind::Revoked),
-                ),
-                6 => (Owned(owner.clone()), live(&record), live(&record)),
-                7 => (Sweep(1_000), live(&record), live(&record)),
-                _ => (Load(same), live(&record), live(&record)),
+            let old = if kind == 0 { Loaded::Absent } else { live(&record) };
+            let (call, new) = match kind {
+                0 => (Create(same, record.clone()), live(&record)),
+                1 => (Update(same, version, replace(&next)), live(&next)),
+                2 => (Update(same, version, Change::Retire(stone.clone())), Loaded::Tombstone(stone)),
+                3 => (Touch(same, version, at(1) + IDLE), live(&touched)),
+                4 => (Delete(same, MINUTE), ended(TombstoneKind::Destroyed)),
+                5 => (StoreOperation::Revoke(owner.clone(), Revoke::All, MINUTE), ended(TombstoneKind::Revoked)),
+                6 => (Owned(owner.clone()), live(&record)),
+                7 => (Sweep(1_000), live(&record)),
+                _ => (Load(same), live(&record)),
             };
             let is_complete = polled(polls, call.run(&fixture, at(1))).await.is_some();
             for (token, bystander) in &bystanders {

@@ -65,8 +65,7 @@ pub(super) async fn together<T: Send + 'static>(
     let tasks: Vec<_> = begun.collect();
     let mut outputs = Vec::with_capacity(tasks.len());
     for task in tasks {
-        let output = task.await.map_err(tokio::task::JoinError::into_panic);
-        outputs.push(output.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        outputs.push(task.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())));
     }
     outputs
 }
