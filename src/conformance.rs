@@ -72,7 +72,6 @@ mod sealed;
 mod faults;
 
 use std::any::Any;
-use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -95,6 +94,7 @@ use crate::token::TokenShape;
 /// Ok(Subject::new(one).with_other_handle(other).keeping(directory).rounds(4))
 /// # }
 /// ```
+#[derive(Debug)]
 pub struct Subject {
     // Before `kept`, so that the stores are dropped before the values that they rest on.
     stores: Vec<Box<dyn DynStore>>,
@@ -134,12 +134,6 @@ impl Subject {
 impl<S: SessionStore> From<S> for Subject {
     fn from(store: S) -> Self {
         Self::new(store)
-    }
-}
-
-impl fmt::Debug for Subject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Subject").field("stores", &self.stores).field("kept", &self.kept.len()).finish_non_exhaustive()
     }
 }
 

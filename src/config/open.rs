@@ -7,13 +7,13 @@ use super::SessionConfig;
 use super::key_ring::is_key;
 use super::kind::OrOff;
 use super::settings::Settings;
-use super::store::ConfiguredStore;
 use super::store_url::{StoreKind, StoreUrl};
 use super::stores;
 #[cfg(any(feature = "cookie", feature = "cached"))]
 use super::stores::apply;
 use crate::error::ConfigError;
 use crate::store::memory::MemoryStore;
+use super::store::ConfiguredStore;
 use crate::store::sealed::Sealed;
 
 /// A store that is not open yet. Everything that can be checked before is in order.
@@ -63,10 +63,11 @@ impl<'a> Unopened<'a> {
         let kept = match self.store {
             Planned::OnServer(store) => on_server(&self.config.settings, &store).await?,
             #[cfg(feature = "cookie")]
-            Planned::InCookie(builder, None) => ConfiguredStore::new(builder.build()?),
-            #[cfg(feature = "cookie")]
-            Planned::InCookie(builder, Some(list)) => {
-                ConfiguredStore::new(builder.revocations(on_server(&self.config.settings, &list).await?).build()?)
+            Planned::InCookie(mut builder, list) => {
+                if let Some(list) = list {
+                    builder = builder.revocations(on_server(&self.config.settings, &list).await?);
+                }
+                ConfiguredStore::new(builder.build()?)
             }
         };
         wrapped(self.config, kept)
@@ -151,14 +152,8 @@ fn cookie(_: &SessionConfig, store: &Located) -> Result<Planned, ConfigError> {
 }
 
 /// Opens a server-side store.
-async fn on_server(settings: &Settings, store: &Located) -> Result<ConfiguredStore, ConfigError> {
-    // An error about options is about settings of that store, not about its URL.
-    let of_url = |error: ConfigError| if error.options().is_empty() { set_by(&store.by, error) } else { error };
-    at(settings, &store.url, &store.kind).await.map_err(of_url)
-}
-
-async fn at(settings: &Settings, url: &StoreUrl, kind: &StoreKind) -> Result<ConfiguredStore, ConfigError> {
-    match kind {
+async fn on_server(settings: &Settings, Located { by, url, kind }: &Located) -> Result<ConfiguredStore, ConfigError> {
+    let opened = match kind {
         StoreKind::Cookie => Err(ConfigError::ClientSideStore("revocations")),
         StoreKind::Memory => stores::memory(settings),
         StoreKind::File(directory) => stores::file(settings, url, directory),
@@ -166,7 +161,9 @@ async fn at(settings: &Settings, url: &StoreUrl, kind: &StoreKind) -> Result<Con
         StoreKind::Postgres => stores::postgres(settings, url).await,
         StoreKind::MySql => stores::mysql(settings, url).await,
         StoreKind::Sqlite => stores::sqlite(settings, url).await,
-    }
+    };
+    // An error about options is about settings of that store, not about its URL.
+    opened.map_err(|error| if error.options().is_empty() { set_by(by, error) } else { error })
 }
 
 /// Returns the URL that a key or the file of another key holds, if one of the two is set.
@@ -199,21 +196,20 @@ fn read(by: &str, path: &Path, what: &str) -> Result<(String, String), ConfigErr
     let shown = path.to_string_lossy();
     let is_secret = shown.contains("://") || (!shown.starts_with(['/', '.']) && is_key(&shown));
     let name = format!("{by} {}", if is_secret { "…" } else { &shown });
-    let text = std::fs::read_to_string(path).map_err(|error| match error.kind() {
-        io::ErrorKind::InvalidData => setting(&name, format!("expected text in UTF-8, {what}")),
-        _ if path.is_relative() => setting(&name, format!("cannot be read{}: {error}", here())),
-        _ => setting(&name, format!("cannot be read: {error}")),
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        if error.kind() == io::ErrorKind::InvalidData {
+            return setting(&name, format!("expected text in UTF-8, {what}"));
+        }
+        // A path that begins with `~` is relative, since nothing replaces the `~`.
+        let directory = std::env::current_dir().ok().filter(|_| path.is_relative());
+        let place = directory.map_or(String::new(), |directory| format!(" in {}", directory.display()));
+        setting(&name, format!("cannot be read{place}: {error}"))
     })?;
     // Some editors begin with a byte order mark.
     match text.trim_start_matches('\u{feff}').trim() {
         "" => Err(setting(&name, format!("is empty: expected {what}"))),
         text => Ok((name, text.to_owned())),
     }
-}
-
-/// The directory in which relative paths begin. A path with a `~` is one of them, since nothing replaces the `~`.
-fn here() -> String {
-    std::env::current_dir().map_or(String::new(), |directory| format!(" in {}", directory.display()))
 }
 
 pub(super) fn both(config: &SessionConfig, one: &str, other: &str) -> ConfigError {

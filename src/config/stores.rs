@@ -5,11 +5,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::settings::Settings;
-use super::store::ConfiguredStore;
 use super::store_url::StoreUrl;
 use crate::error::ConfigError;
 #[cfg(any(feature = "redis", feature = "postgres", feature = "mysql", feature = "sqlite"))]
 use crate::error::StoreError;
+use super::store::ConfiguredStore;
 
 /// Calls a method of a builder for each option that is set.
 macro_rules! apply {
@@ -109,16 +109,10 @@ async fn patiently(
     // Longer than the stores' own timeouts for a silent server.
     const PATIENCE: Duration = Duration::from_secs(30);
     let unreachable = |reason| ConfigError::Unreachable { store: url.to_string(), reason };
-    let error = match tokio::time::timeout(PATIENCE, opening).await {
-        Ok(Ok(kept)) => return Ok(kept),
-        Ok(Err(error)) => error,
-        Err(_) => return Err(unreachable(format!("was not ready within {PATIENCE:?}"))),
-    };
-    Err(match error.get_ref() {
-        Some(source) => match source.downcast_ref::<ConfigError>() {
-            Some(refused) => refused.clone(),
-            None => unreachable(source.to_string()),
-        },
+    let opened = tokio::time::timeout(PATIENCE, opening).await;
+    let opened = opened.map_err(|_| unreachable(format!("was not ready within {PATIENCE:?}")))?;
+    opened.map_err(|error| match error.get_ref() {
+        Some(source) => source.downcast_ref().cloned().unwrap_or_else(|| unreachable(source.to_string())),
         None => unreachable(error.to_string()),
     })
 }

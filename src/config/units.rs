@@ -2,6 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
+use cookie::time::OffsetDateTime;
+use cookie::time::format_description::well_known::Rfc3339;
+
 /// Parts with their units: `90s`, `30m`, `1h 30m`, `500ms`. A number alone is refused, since some programs count seconds
 /// and others milliseconds, and both pass for a timeout.
 pub(super) fn duration(text: &str) -> Option<Duration> {
@@ -29,25 +32,8 @@ pub(super) fn time(text: &str) -> Option<SystemTime> {
     if let Ok(seconds) = text.parse() {
         return (seconds < YEAR_10000).then(|| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
     }
-    // `humantime` knows UTC alone.
-    let text = text.to_ascii_uppercase();
-    let (local, zone) = match text.strip_suffix('Z') {
-        Some(local) => (local, "+00:00"),
-        None => text.split_at_checked(text.len().checked_sub("+00:00".len())?)?,
-    };
-    if !local.ends_with(|end: char| end.is_ascii_digit()) {
-        return None;
-    }
-    let time = humantime::parse_rfc3339_weak(local).ok()?;
-    let (sign, zone) = zone.split_at_checked(1)?;
-    let (hours, minutes) = zone.split_once(':')?;
-    let (hours, minutes): (u64, u64) = (hours.parse().ok()?, minutes.parse().ok()?);
-    let ahead = (hours < 24 && minutes < 60).then(|| Duration::from_secs((hours * 60 + minutes) * 60))?;
-    match sign {
-        "+" => time.checked_sub(ahead).filter(|time| *time >= SystemTime::UNIX_EPOCH),
-        "-" => time.checked_add(ahead),
-        _ => None,
-    }
+    let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    (time >= OffsetDateTime::UNIX_EPOCH).then(|| time.into())
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use chacha20::ChaCha20Rng;
@@ -123,18 +123,18 @@ impl Fixture {
 
     // Arguments for calls.
 
-    fn fill(&self, bytes: &mut [u8]) {
-        self.random.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(bytes);
+    fn random(&self) -> MutexGuard<'_, ChaCha20Rng> {
+        self.random.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn bytes<const N: usize>(&self) -> [u8; N] {
         let mut bytes = [0; N];
-        self.fill(&mut bytes);
+        self.random().fill_bytes(&mut bytes);
         bytes
     }
 
     pub(super) fn number(&self) -> u64 {
-        u64::from_be_bytes(self.bytes())
+        self.random().next_u64()
     }
 
     pub(super) fn below(&self, limit: usize) -> usize {
@@ -201,7 +201,7 @@ impl Fixture {
         let mut record = Record { values: Values::default(), ..self.record() };
         let frame = record.encoded_len() + 8 + "k".len() + "\"\"".len();
         let mut bytes = vec![0; len.saturating_sub(frame)];
-        self.fill(&mut bytes);
+        self.random().fill_bytes(&mut bytes);
         let text: String = bytes.into_iter().map(|byte| char::from(b'a' + byte % 26)).collect();
         record.values.insert(Entry::new("k", &format!("\"{text}\"")));
         record
@@ -234,6 +234,11 @@ impl Fixture {
     /// Stores a new [`record`](Self::record).
     pub(super) async fn session(&self) -> (SessionToken, Record) {
         let record = self.record();
+        (self.stored(&record).await, record)
+    }
+
+    pub(super) async fn owned_session(&self, owner: &str) -> (SessionToken, Record) {
+        let record = self.owned_record(owner, at(0));
         (self.stored(&record).await, record)
     }
 
@@ -330,6 +335,11 @@ pub(super) fn live(record: &Record) -> Loaded {
 
 pub(super) fn replace(next: &Record) -> Change {
     Change::Replace(next.clone().into(), Deadline::Extend)
+}
+
+/// Expects an error of a kind, such as [`StoreError::is_too_large`].
+pub(super) fn fails<T: Debug>(rule: &str, answer: &Result<T, StoreError>, is_kind: fn(&StoreError) -> bool) {
+    assert!(answer.as_ref().is_err_and(is_kind), "broken: {rule}\n  got: {answer:?}");
 }
 
 pub(super) fn same<T: PartialEq + Debug>(rule: impl Display, got: &T, expected: &T) {

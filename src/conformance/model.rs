@@ -43,9 +43,8 @@ impl Model {
             Loaded::Live(stored) if stored.version() == record.version() => return Created::Stored,
             _ => return Created::Taken,
         }
-        let mark = record.owner().and_then(|owner| self.marks.get(owner));
-        if let Some(mark) = mark.filter(|mark| mark.refuses(record)) {
-            return Created::Revoked(*mark);
+        if let Some(mark) = self.mark_against(record) {
+            return Created::Revoked(mark);
         }
         self.sessions.insert(fresh.key(), Loaded::Live(record.clone().into()));
         Created::Stored
@@ -118,6 +117,11 @@ impl Model {
         self.sessions.retain(|_, state| keep(is_expired(state, now)));
         self.marks.retain(|_, mark| keep(mark.is_expired(now)));
         swept
+    }
+
+    /// Returns the mark that refuses a sign-in.
+    pub(super) fn mark_against(&self, record: &Record) -> Option<RevocationMark> {
+        self.marks.get(record.owner()?).copied().filter(|mark| mark.refuses(record))
     }
 
     /// Returns the state of a session at `now`. A session that has expired becomes absent.

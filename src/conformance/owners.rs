@@ -45,8 +45,8 @@ pub(super) async fn owners_are_told_apart(fixture: Arc<Fixture>) {
     owners.extend(suffixes.map(|suffix| format!("{base}{suffix}")));
     let mut sessions = Vec::new();
     for owner in owners {
-        let record = fixture.owned_record(&owner, at(0));
-        sessions.push((owner, fixture.stored(&record).await, record));
+        let (token, record) = fixture.owned_session(&owner).await;
+        sessions.push((owner, token, record));
     }
     for (owner, _, record) in &sessions {
         let rule = format!("owners are told apart byte for byte ({owner:?})");
@@ -65,8 +65,7 @@ pub(super) async fn revocation_ends_what_it_names(fixture: Arc<Fixture>) {
     let (ada, bob) = (fixture.owner(), fixture.owner());
     let mut sessions = Vec::new();
     for owner in [&ada, &ada, &ada, &ada, &bob] {
-        let record = fixture.owned_record(owner, at(0));
-        sessions.push((fixture.stored(&record).await, record));
+        sessions.push(fixture.owned_session(owner).await);
     }
     sessions.push(fixture.session().await);
     let mut states: Vec<_> = sessions.iter().map(|(_, record)| live(record)).collect();
@@ -107,7 +106,7 @@ pub(super) async fn revocation_ends_what_it_names(fixture: Arc<Fixture>) {
     same(rule, &fixture.touch(token, record.version(), at(13) + IDLE, at(13)).await, &Updated::Gone);
 
     let owner = fixture.owner();
-    let token = fixture.stored(&fixture.owned_record(&owner, at(0))).await;
+    let (token, _) = fixture.owned_session(&owner).await;
     let rule = "a revocation with a duration of zero leaves nothing";
     same(rule, &fixture.revoke(&owner, Revoke::All, Duration::ZERO, at(14)).await, &1);
     fixture.expect_absent(rule, &token, at(14)).await;
@@ -176,8 +175,7 @@ pub(super) async fn revocation_ahead_of_the_clock_ends_no_more(fixture: Arc<Fixt
         let (ada, bob) = (fixture.owner(), fixture.owner());
         let mut sessions = vec![fixture.session().await];
         for owner in [&ada, &ada, &bob] {
-            let record = fixture.owned_record(owner, at(0));
-            sessions.push((fixture.stored(&record).await, record));
+            sessions.push(fixture.owned_session(owner).await);
         }
         let [anonymous, first, second, others] = &sessions[..] else { unreachable!("four sessions") };
         let which = match name {

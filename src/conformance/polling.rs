@@ -1,8 +1,8 @@
 //! Calls that are polled step by step, or run on several tasks at once.
 
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 /// Polls a call up to `times` times and drops it. Returns its output if it was ready by then.
 pub(super) async fn polled<F: Future>(times: usize, call: F) -> Option<F::Output> {
@@ -30,41 +30,22 @@ pub(super) async fn overtake<A, B>(
     slow: impl Future<Output = A>,
     quick: impl Future<Output = B>,
 ) -> (A, B, bool) {
-    // `slow` may hold a lock that `quick` waits for, so it gets a poll now and then.
     const PATIENCE: usize = 16;
     let (mut slow, mut quick) = (pin!(slow), pin!(quick));
-    let (mut first, mut second) = (None, None);
-    let (mut ahead, mut patience) = (polls, PATIENCE);
-    let mut was_ahead = false;
-    std::future::poll_fn(|cx| {
-        if ahead > 0 && first.is_none() {
-            ahead -= 1;
-            poll_into(slow.as_mut(), &mut first, cx);
-            was_ahead = first.is_some();
-            if first.is_none() && ahead > 0 {
-                return Poll::Pending;
+    if let Some(first) = polled(polls, slow.as_mut()).await {
+        return (first, quick.await, true);
+    }
+    loop {
+        for _ in 0..PATIENCE {
+            if let Some(second) = polled(1, quick.as_mut()).await {
+                return (slow.await, second, false);
             }
+            tokio::task::yield_now().await;
         }
-        poll_into(quick.as_mut(), &mut second, cx);
-        if second.is_some() || patience == 0 {
-            poll_into(slow.as_mut(), &mut first, cx);
-            patience = PATIENCE;
-        } else if first.is_none() {
-            patience -= 1;
-            cx.waker().wake_by_ref();
+        // `slow` may hold a lock that `quick` waits for, so it gets a poll now and then.
+        if let Some(first) = polled(1, slow.as_mut()).await {
+            return (first, quick.await, false);
         }
-        if first.is_some() && second.is_some() { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
-    let (first, second) = (first.expect("polled to its end"), second.expect("polled to its end"));
-    (first, second, was_ahead)
-}
-
-fn poll_into<F: Future>(call: Pin<&mut F>, output: &mut Option<F::Output>, cx: &mut Context<'_>) {
-    if output.is_none()
-        && let Poll::Ready(ready) = call.poll(cx)
-    {
-        *output = Some(ready);
     }
 }
 
@@ -84,8 +65,7 @@ pub(super) async fn together<T: Send + 'static>(
     let tasks: Vec<_> = begun.collect();
     let mut outputs = Vec::with_capacity(tasks.len());
     for task in tasks {
-        let output = task.await.map_err(tokio::task::JoinError::into_panic);
-        outputs.push(output.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        outputs.push(task.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())));
     }
     outputs
 }

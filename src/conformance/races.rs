@@ -97,12 +97,7 @@ async fn race(fixture: &Arc<Fixture>, first: usize, second: usize, polls: Option
     }
     let created = fixture.create(&session.token, &session.record, at(0)).await;
     same("create of a new session is Stored", &created, &Created::Stored);
-    let (mut got, was_ahead) = if let Some(polls) = polls {
-        let (answer, other, was_ahead) = overtake(polls, call.run(fixture, *now), other.run(fixture, *later)).await;
-        (vec![answer, other], was_ahead)
-    } else {
-        (at_once(fixture, calls.map(|(_, call, now)| (call.clone(), *now))).await, true)
-    };
+    let (mut got, was_ahead) = at_once(fixture, calls.map(|(_, call, now)| (call.clone(), *now)), polls).await;
     let end = *now.max(later);
     for load in session.state() {
         got.push(load.run(fixture, end).await);
@@ -133,52 +128,48 @@ async fn race(fixture: &Arc<Fixture>, first: usize, second: usize, polls: Option
     was_ahead
 }
 
-/// Runs calls at once, each on a task of its own, and returns their answers in order.
+/// Runs two calls, each on a task of its own or the first suspended after `polls` polls.
+///
+/// Returns their answers in order, and whether the first needs no more polls.
 async fn at_once(
     fixture: &Arc<Fixture>,
-    calls: impl IntoIterator<Item = (StoreOperation, SystemTime)>,
-) -> Vec<StoreAnswer> {
-    together(calls.into_iter().map(|(call, now)| {
+    calls: [(StoreOperation, SystemTime); 2],
+    polls: Option<usize>,
+) -> (Vec<StoreAnswer>, bool) {
+    let [first, second] = calls.map(|(call, now)| {
         let fixture = Arc::clone(fixture);
         async move { call.run(&fixture, now).await }
-    }))
-    .await
+    });
+    let Some(polls) = polls else { return (together([first, second]).await, true) };
+    let (first, second, was_ahead) = overtake(polls, first, second).await;
+    (vec![first, second], was_ahead)
 }
 
 pub(super) async fn revocation_reaches_a_concurrent_sign_in(fixture: Arc<Fixture>) {
-    let calls = || {
+    let race = async |is_create_first: bool, polls: Option<usize>| {
         let (owner, token) = (fixture.owner(), fixture.token());
         let create = StoreOperation::Create(token.clone(), fixture.owned_record(&owner, at(59)));
-        (owner.clone(), token, create, StoreOperation::Revoke(owner, Revoke::All, MINUTE))
-    };
-    let expect_refused = async |owner: &str, token: &SessionToken, created: &StoreAnswer| {
+        let mut calls = [create, StoreOperation::Revoke(owner.clone(), Revoke::All, MINUTE)];
+        if !is_create_first {
+            calls.reverse();
+        }
+        let (answers, was_ahead) = at_once(&fixture, calls.map(|call| (call, at(60))), polls).await;
+        let created = &answers[usize::from(!is_create_first)];
         let rule = "once a revocation has returned, no sign-in that began before it counts";
-        let state = fixture.load(token, at(61)).await;
+        let state = fixture.load(&token, at(61)).await;
         assert!(!matches!(state, Loaded::Live(_)), "broken: {rule}\n  create answered {created:?}, load {state:?}");
-        fixture.expect_owned(rule, owner, at(61), &[]).await;
+        fixture.expect_owned(rule, &owner, at(61), &[]).await;
         let is_answer = matches!(created, StoreAnswer::Created(Created::Stored | Created::Revoked(_)));
         assert!(is_answer, "broken: {rule}\n  expected: Stored or Revoked\n       got: {created:?}");
+        was_ahead
     };
     for _ in 0..fixture.rounds() {
-        let (owner, token, create, revoke) = calls();
-        let answers = at_once(&fixture, [(create, at(60)), (revoke, at(60))]).await;
-        expect_refused(&owner, &token, &answers[0]).await;
+        race(true, None).await;
     }
-    for create_waits in [true, false] {
-        for polls in 1.. {
-            let (owner, token, create, revoke) = calls();
-            let (create, revoke) = (create.run(&fixture, at(60)), revoke.run(&fixture, at(60)));
-            let (created, was_ahead) = if create_waits {
-                let (created, _, was_ahead) = overtake(polls, create, revoke).await;
-                (created, was_ahead)
-            } else {
-                let (_, created, was_ahead) = overtake(polls, revoke, create).await;
-                (created, was_ahead)
-            };
-            expect_refused(&owner, &token, &created).await;
-            if was_ahead {
-                break;
-            }
+    for is_create_first in [true, false] {
+        let mut polls = 1;
+        while !race(is_create_first, Some(polls)).await {
+            polls += 1;
         }
     }
 }
@@ -197,8 +188,7 @@ async fn renew(fixture: Arc<Fixture>, old: SessionToken, record: Record) -> (Ses
 pub(super) async fn one_of_two_renewals_wins(fixture: Arc<Fixture>) {
     for _ in 0..fixture.rounds() {
         let owner = fixture.owner();
-        let record = fixture.owned_record(&owner, at(0));
-        let old = fixture.stored(&record).await;
+        let (old, record) = fixture.owned_session(&owner).await;
         let outcomes = together((0..3).map(|_| renew(Arc::clone(&fixture), old.clone(), record.clone()))).await;
         let (winners, losers): (Vec<_>, Vec<_>) = outcomes.iter().partition(|(_, answer)| *answer == Updated::Done);
         let are_gone = losers.iter().all(|(_, answer)| *answer == Updated::Gone);
@@ -275,7 +265,7 @@ pub(super) async fn concurrent_updates_are_all_counted(fixture: Arc<Fixture>) {
 pub(super) async fn ended_session_is_not_resurrected_by_many_writers(fixture: Arc<Fixture>) {
     for round in 0..fixture.rounds() {
         let owner = fixture.owner();
-        let token = fixture.stored(&fixture.owned_record(&owner, at(0))).await;
+        let (token, _) = fixture.owned_session(&owner).await;
         let (end, right, kind) = if round % 2 == 0 {
             let right = StoreAnswer::Deleted(Deleted::Done);
             (StoreOperation::Delete(token.clone(), MINUTE), right, TombstoneKind::Destroyed)

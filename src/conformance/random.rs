@@ -1,6 +1,6 @@
 //! A long random history, compared with the model answer by answer.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -42,16 +42,13 @@ struct History<'a> {
     owners: [String; 2],
     /// The last writes, some of which are sent again.
     sent: VecDeque<StoreOperation>,
-    /// The owners who have a revocation mark.
-    revoked: HashSet<String>,
 }
 
 impl<'a> History<'a> {
     fn new(fixture: &'a Fixture) -> Self {
         let tokens = std::array::from_fn(|_| fixture.token());
         let owners = std::array::from_fn(|_| fixture.owner());
-        let (model, sent, revoked) = (Model::default(), VecDeque::new(), HashSet::new());
-        Self { fixture, model, now: at(0), tokens, owners, sent, revoked }
+        Self { fixture, model: Model::default(), now: at(0), tokens, owners, sent: VecDeque::new() }
     }
 
     fn calls(&mut self) -> Vec<StoreOperation> {
@@ -132,9 +129,6 @@ impl<'a> History<'a> {
                 if kind < 3 { Revoke::Others(handle) } else { Revoke::One(handle) }
             }
         };
-        if !matches!(which, Revoke::One(_)) {
-            self.revoked.insert(owner.clone());
-        }
         StoreOperation::Revoke(owner, which, self.fixture.one_of([Duration::ZERO, MINUTE]))
     }
 
@@ -164,7 +158,7 @@ impl<'a> History<'a> {
                 StoreOperation::Create(_, record),
                 StoreAnswer::Created(Created::Revoked(_)),
                 StoreAnswer::Created(Created::Taken),
-            ) => record.owner().is_some_and(|owner| self.revoked.contains(owner)),
+            ) => self.model.mark_against(record).is_some(),
             // A sweep may find less than there is.
             (StoreOperation::Sweep(_), ..) => true,
             _ => got == expected,

@@ -1,10 +1,9 @@
 //! Records and tombstones: what each call answers, and leaves, in each state.
 
-use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::fixture::{Fixture, IDLE, INSTANT, MINUTE, at, replace, same, values};
+use super::fixture::{Fixture, IDLE, INSTANT, MINUTE, at, fails, replace, same, values};
 use super::time::expect_absent_for_every_call;
 use crate::clock::micros;
 use crate::error::StoreError;
@@ -259,17 +258,12 @@ pub(super) async fn record_over_the_limit_is_a_typed_error(fixture: Arc<Fixture>
     let larger = fixture.record_of_len(max + 1);
     let fresh = fixture.token();
     let refused = fixture.store().create(&fresh, &larger.clone().into(), at(1)).await;
-    expect_too_large("create of a record over max_record_len", &refused);
+    fails("create of a record over max_record_len is StoreError::too_large", &refused, StoreError::is_too_large);
     fixture.expect_absent("a record that was refused is not stored", &fresh, at(1)).await;
     let change = replace(&Record { version: fixture.version(), ..larger });
     let refused = fixture.store().update(&token, largest.version(), &change, at(1)).await;
-    expect_too_large("update to a record over max_record_len", &refused);
+    fails("update to a record over max_record_len is StoreError::too_large", &refused, StoreError::is_too_large);
     fixture.expect_live("an update that was refused changes nothing", &token, at(1), &largest).await;
-}
-
-fn expect_too_large<T: Debug>(call: &str, answer: &Result<T, StoreError>) {
-    let is_typed = answer.as_ref().is_err_and(StoreError::is_too_large);
-    assert!(is_typed, "broken: {call} is StoreError::too_large\n  got: {answer:?}");
 }
 
 pub(super) async fn token_of_another_shape_is_absent(fixture: Arc<Fixture>) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::fixture::{Fixture, IDLE, INSTANT, MINUTE, at, replace, same, text};
+use super::fixture::{Fixture, IDLE, INSTANT, MINUTE, at, fails, replace, same, text};
 pub(super) use super::records::record_is_loaded_as_it_was_created as record_is_loaded_as_it_was_sealed;
 use super::time::expect_absent_for_every_call;
 use crate::clock::micros;
@@ -123,16 +123,13 @@ pub(super) async fn token_shows_nothing_and_is_never_the_same(fixture: Arc<Fixtu
 
 pub(super) async fn owners_are_unsupported(fixture: Arc<Fixture>) {
     let owner = fixture.owner();
-    let record = fixture.owned_record(&owner, at(0));
-    let token = fixture.stored(&record).await;
+    let (token, record) = fixture.owned_session(&owner).await;
     fixture.expect_live("a record with an owner is sealed whole", &token, at(0), &record).await;
     let owned = fixture.store().owned(&owner, at(1)).await;
-    let is_unsupported = owned.as_ref().is_err_and(StoreError::is_unsupported);
-    assert!(is_unsupported, "broken: `owned` is StoreError::unsupported\n  got: {owned:?}");
+    fails("`owned` is StoreError::unsupported", &owned, StoreError::is_unsupported);
     for which in [Revoke::All, Revoke::One(record.handle()), Revoke::Others(record.handle())] {
         let revoked = fixture.store().revoke(&owner, &Revocation::new(which, at(1), MINUTE), at(1)).await;
-        let is_unsupported = revoked.as_ref().is_err_and(StoreError::is_unsupported);
-        assert!(is_unsupported, "broken: `revoke` is StoreError::unsupported\n  got: {revoked:?}");
+        fails("`revoke` is StoreError::unsupported", &revoked, StoreError::is_unsupported);
     }
     fixture.sweep(10, at(1)).await;
 }

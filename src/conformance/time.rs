@@ -56,8 +56,7 @@ async fn stored_session(fixture: &Fixture) -> (SessionToken, Record) {
     if fixture.is_client_side() {
         return fixture.session().await;
     }
-    let record = fixture.owned_record(&fixture.owner(), at(0));
-    (fixture.stored(&record).await, record)
+    fixture.owned_session(&fixture.owner()).await
 }
 
 pub(super) async fn what_ends_now_is_absent_for_every_method(fixture: Arc<Fixture>) {
