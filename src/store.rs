@@ -7,6 +7,8 @@
 mod expired;
 // The answer to a load, out of stored bytes.
 mod loaded;
+// The methods that a wrapper leaves to the store inside.
+pub(crate) mod forward;
 // Any store as a trait object.
 #[cfg(any(feature = "config", feature = "conformance", feature = "cookie"))]
 pub(crate) mod object;
