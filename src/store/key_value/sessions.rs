@@ -69,7 +69,7 @@ impl<M: KeyValue> KeyValueStore<M> {
                     }
                 }
                 Ok(loaded) => return Ok((loaded, Some(revision))),
-                Err(why) => return Ok((unreadable(key, &*why), Some(revision))),
+                Err(why) => return Ok((unreadable(key, why), Some(revision))),
             }
         }
     }
