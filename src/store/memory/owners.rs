@@ -180,30 +180,6 @@ impl OwnerIndex {
             self.owners.remove_if(&owner, |_, entry| entry.is_empty());
         }
     }
-
-    #[cfg(test)]
-    pub(super) fn listed(&self) -> usize {
-        let keys = |owner: &OwnedHandles| match &owner.sessions {
-            Keys::None => 0,
-            Keys::One(_) => 1,
-            Keys::Many(keys) => keys.len(),
-        };
-        self.owners.iter().map(|owner| keys(&owner)).sum()
-    }
-
-    #[cfg(test)]
-    pub(super) fn lists(&self, owner: &str, key: TokenKey) -> bool {
-        self.owners.get(owner).is_some_and(|owner| match &owner.sessions {
-            Keys::None => false,
-            Keys::One(one) => *one == key,
-            Keys::Many(keys) => keys.contains(&key),
-        })
-    }
-
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.owners.len()
-    }
 }
 
 impl OwnedHandles {
@@ -269,6 +245,29 @@ impl Keys {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl OwnerIndex {
+        pub(in super::super) fn listed(&self) -> usize {
+            let keys = |owner: &OwnedHandles| match &owner.sessions {
+                Keys::None => 0,
+                Keys::One(_) => 1,
+                Keys::Many(keys) => keys.len(),
+            };
+            self.owners.iter().map(|owner| keys(&owner)).sum()
+        }
+
+        pub(in super::super) fn lists(&self, owner: &str, key: TokenKey) -> bool {
+            self.owners.get(owner).is_some_and(|owner| match &owner.sessions {
+                Keys::None => false,
+                Keys::One(one) => *one == key,
+                Keys::Many(keys) => keys.contains(&key),
+            })
+        }
+
+        pub(in super::super) fn len(&self) -> usize {
+            self.owners.len()
+        }
+    }
 
     #[test]
     fn keys_are_a_set() {
