@@ -7,7 +7,7 @@
 mod expired;
 // The answer to a load, out of stored bytes.
 mod loaded;
-// The methods that a wrapper leaves to the store inside.
+// The parts that wrappers of a store have in common.
 pub(crate) mod forward;
 // Any store as a trait object.
 #[cfg(any(feature = "config", feature = "conformance", feature = "cookie"))]

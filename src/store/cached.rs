@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use self::front::{Front, Lookup};
-use super::forward::forward;
+use super::forward::{forward, server_side};
 use super::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::clock::{micros, span};
 use crate::cookie::SessionCookie;
@@ -126,9 +126,7 @@ impl<S: SessionStore> CachedStoreBuilder<S> {
     /// store, which has nothing to wait for.
     pub fn build(self) -> Result<CachedStore<S>, ConfigError> {
         let Self { back, max_staleness, max_bytes } = self;
-        if back.token_shape().is_sealed() {
-            return Err(ConfigError::ClientSideStore("CachedStore"));
-        }
+        let back = server_side(back, "CachedStore")?;
         // A staleness below a microsecond is zero, too.
         for (option, bound) in [("max_staleness", span(max_staleness)), ("max_bytes", max_bytes)] {
             if bound == 0 {

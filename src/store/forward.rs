@@ -1,6 +1,14 @@
-//! The methods that a wrapper of a store leaves to that store.
+//! The parts that wrappers of a store have in common.
 
-/// Implements methods of [`SessionStore`](super::SessionStore) by those of the store in a field of `self`.
+use super::SessionStore;
+use crate::error::ConfigError;
+
+/// Returns the store for a wrapper of this name, unless it is a client-side store.
+pub(super) fn server_side<S: SessionStore>(store: S, wrapper: &'static str) -> Result<S, ConfigError> {
+    if store.token_shape().is_sealed() { Err(ConfigError::ClientSideStore(wrapper)) } else { Ok(store) }
+}
+
+/// Implements methods of [`SessionStore`] by those of the store in a field of `self`.
 ///
 /// Such a call is one call of the inner store, and as atomic, durable and safe to drop. The types in the signatures must
 /// be in scope.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::forward::forward;
+use super::forward::{forward, server_side};
 use super::{Change, Created, Deadline, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::cookie::SessionCookie;
 use crate::error::{ConfigError, StoreError};
@@ -73,10 +73,7 @@ impl<New: SessionStore, Old: SessionStore> MovingStore<New, Old> {
     ///
     /// [`ConfigError::ClientSideStore`] if either is a client-side store, whose sessions are with the clients.
     pub fn new(new: New, old: Old) -> Result<Self, ConfigError> {
-        if new.token_shape().is_sealed() || old.token_shape().is_sealed() {
-            return Err(ConfigError::ClientSideStore("MovingStore"));
-        }
-        Ok(Self { new, old })
+        Ok(Self { new: server_side(new, "MovingStore")?, old: server_side(old, "MovingStore")? })
     }
 
     /// Moves the session of this token if the old store has it, and returns what the old store has instead.

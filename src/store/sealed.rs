@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use self::encryption::{NONCE_LEN, longest_record, seal, unseal};
 use super::format::bounded;
-use super::forward::forward;
+use super::forward::{forward, server_side};
 use super::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::cookie::SessionCookie;
 use crate::error::{ConfigError, StoreError};
@@ -69,10 +69,7 @@ impl<S: SessionStore> Sealed<S> {
     ///
     /// [`ConfigError::ClientSideStore`] for a client-side store, `CookieStore`, which seals anyway.
     pub fn new(store: S) -> Result<Self, ConfigError> {
-        if store.token_shape().is_sealed() {
-            return Err(ConfigError::ClientSideStore("Sealed"));
-        }
-        Ok(Self { store })
+        server_side(store, "Sealed").map(|store| Self { store })
     }
 
     fn seal(&self, token: &SessionToken, record: &Record) -> Result<Record, StoreError> {
