@@ -36,16 +36,10 @@ pub(super) fn bounded(record: &Record, allowed: Option<usize>) -> Result<(), Sto
     allowed.filter(|allowed| len > *allowed).map_or(Ok(()), |allowed| Err(StoreError::too_large(len, allowed)))
 }
 
-/// Returns the start of a value at this version that has the deadline of another value.
+/// Returns the start of a value with this version and deadline.
 #[cfg(feature = "redis")]
-pub(super) fn beginning(version: Version, value: &[u8]) -> [u8; 24] {
-    let mut start = [0; 24];
-    start[..8].copy_from_slice(&MAGIC);
-    start[8..16].copy_from_slice(&version.get().to_be_bytes());
-    if let Some(deadline) = value.get(16..24) {
-        start[16..].copy_from_slice(deadline);
-    }
-    start
+pub(super) fn beginning(version: Version, deadline: SystemTime) -> [[u8; 8]; 3] {
+    [MAGIC, version.get().to_be_bytes(), instant(deadline)]
 }
 
 /// Writes a record.

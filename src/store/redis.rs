@@ -190,9 +190,9 @@ impl SessionStore for RedisStore {
             Deadline::Set => b"set",
         };
         let value = format::record(&key, next);
-        let (from, keep) = (format::beginning(from, &value), owners::millis(next.deadline(), now));
+        let (from, keep) = (format::beginning(from, next.deadline()), owners::millis(next.deadline(), now));
         let keep = if next.is_expired(now) { "0".to_owned() } else { keep.to_string() };
-        let arguments = [&instant(now)[..], &from, &value, deadline, keep.as_bytes()];
+        let arguments = [&instant(now)[..], from.as_flattened(), &value, deadline, keep.as_bytes()];
         updated(&self.0.step(&self.0.scripts.replace, &key, &arguments).await?)
     }
 
