@@ -96,8 +96,7 @@ impl OwnerIndex {
                 }
                 drop(reader);
                 let mut shard = shards.write(key);
-                shard.remove_expired_of(key, owner, micros(now));
-                let stays = shard.get(key).is_some_and(|slot| slot.owned_by(owner).is_some());
+                let stays = shard.live_of(key, owner, micros(now)).is_some();
                 taken.extend(shard.finish());
                 stays
             });
@@ -125,8 +124,7 @@ impl OwnerIndex {
         if let Some(mut entry) = entry {
             entry.sessions.retain(|key| {
                 let mut shard = shards.write(key);
-                shard.remove_expired_of(key, owner, since);
-                let handle = shard.get(key).and_then(|slot| slot.owned_by(owner)).map(|record| record.handle);
+                let handle = shard.live_of(key, owner, since).map(|record| record.handle);
                 let goes = handle.is_some_and(|handle| revocation.includes(handle));
                 if goes {
                     let stone = revocation.tombstone(now);
