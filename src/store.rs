@@ -7,12 +7,11 @@
 mod expired;
 // The answer to a load, made from stored bytes.
 mod loaded;
+// The parts that wrappers of a store have in common.
+pub(crate) mod forward;
 // Any store as a trait object.
 #[cfg(any(feature = "config", feature = "conformance", feature = "cookie"))]
 pub(crate) mod object;
-// A store around another one that adds nothing to its calls.
-#[cfg(any(feature = "config", feature = "postgres", feature = "mysql", feature = "sqlite"))]
-pub(crate) mod forward;
 // The revocation of an owner's sessions, and the mark that it leaves.
 mod revocation;
 

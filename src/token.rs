@@ -134,12 +134,9 @@ impl SessionToken {
         }
     }
 
-    /// Derives a secret for one purpose (HKDF-SHA-256, RFC 5869). The secret reveals nothing of the token.
+    /// Derives a secret for one purpose, as [`derive`] does. The secret reveals nothing of the token.
     pub(crate) fn derive<const LEN: usize>(&self, purpose: &[u8]) -> [u8; LEN] {
-        let mut secret = [0; LEN];
-        let derived = Hkdf::<Sha256>::new(None, self.secret()).expand(purpose, &mut secret);
-        derived.expect("the few bytes of a key are within HKDF's 8,160");
-        secret
+        derive(self.secret(), purpose)
     }
 
     /// Returns the 24 bytes of a random token; `None` for a sealed one.
@@ -166,6 +163,14 @@ impl SessionToken {
             Repr::Sealed(text) => text.len(),
         }
     }
+}
+
+/// Derives a secret from another for one purpose (HKDF-SHA-256, RFC 5869).
+pub(crate) fn derive<const LEN: usize>(from: &[u8], purpose: &[u8]) -> [u8; LEN] {
+    let mut secret = [0; LEN];
+    let derived = Hkdf::<Sha256>::new(None, from).expand(purpose, &mut secret);
+    derived.expect("the few bytes of a key are within HKDF's 8,160");
+    secret
 }
 
 impl PartialEq for SessionToken {

@@ -1,8 +1,15 @@
 //! The store that a configuration names.
 
-use crate::store::SessionStore;
-use crate::store::forward::forward_store;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::cookie::SessionCookie;
+use crate::error::StoreError;
+use crate::record::{Record, Version};
+use crate::store::forward::forward;
 use crate::store::object::DynStore;
+use crate::store::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
+use crate::token::{SessionToken, TokenShape};
 
 /// The store that a [`SessionConfig`](crate::SessionConfig) names: one of this crate's, behind one type.
 ///
@@ -50,4 +57,8 @@ impl<S: SessionStore + Clone> CloneStore for S {
     }
 }
 
-forward_store!(ConfiguredStore);
+/// Each call is that of the store inside, equally atomic, durable and safe to drop.
+impl SessionStore for ConfiguredStore {
+    forward!(0: token_shape is_immediate max_record_len sweep_interval bind);
+    forward!(0: load create update touch delete owned revoke sweep);
+}

@@ -51,7 +51,7 @@ impl RecordHead {
 pub struct DecodeError(pub(crate) &'static str);
 
 impl DecodeError {
-    pub(super) const CUT_OFF: Self = Self("cut off");
+    pub(crate) const CUT_OFF: Self = Self("cut off");
 }
 
 impl fmt::Display for DecodeError {

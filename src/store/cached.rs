@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use self::front::{Front, Lookup};
+use super::forward::{forward, server_side};
 use super::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::clock::{micros, span};
 use crate::cookie::SessionCookie;
@@ -125,9 +126,7 @@ impl<S: SessionStore> CachedStoreBuilder<S> {
     /// store, which has nothing to wait for.
     pub fn build(self) -> Result<CachedStore<S>, ConfigError> {
         let Self { back, max_staleness, max_bytes } = self;
-        if back.token_shape().is_sealed() {
-            return Err(ConfigError::ClientSideStore("CachedStore"));
-        }
+        let back = server_side(back, "CachedStore")?;
         // A staleness below a microsecond is zero, too.
         for (option, bound) in [("max_staleness", span(max_staleness)), ("max_bytes", max_bytes)] {
             if bound == 0 {
@@ -141,25 +140,7 @@ impl<S: SessionStore> CachedStoreBuilder<S> {
 /// Every call is one call of the store behind, and as atomic, durable and safe to drop. A guard removes the sessions that
 /// the call concerns from the cache, however it ends.
 impl<S: SessionStore> SessionStore for CachedStore<S> {
-    fn token_shape(&self) -> TokenShape {
-        self.back.token_shape()
-    }
-
-    fn is_immediate(&self) -> bool {
-        self.back.is_immediate()
-    }
-
-    fn max_record_len(&self) -> Option<usize> {
-        self.back.max_record_len()
-    }
-
-    fn sweep_interval(&self) -> Option<Duration> {
-        self.back.sweep_interval()
-    }
-
-    fn bind(&mut self, cookie: &SessionCookie) {
-        self.back.bind(cookie);
-    }
+    forward!(back: token_shape is_immediate max_record_len sweep_interval bind);
 
     async fn load(&self, token: &SessionToken, now: SystemTime) -> Result<Loaded, StoreError> {
         let load = match self.front.find(token.key(), micros(now)) {

@@ -13,8 +13,8 @@ use std::time::{Duration, SystemTime};
 use self::bound::BoundCookie;
 pub use self::builder::CookieStoreBuilder;
 pub use self::key::CookieKey;
-use self::revocations::Revocations;
 use super::expired::ExpiredSessions;
+use super::object;
 use super::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::cookie::SessionCookie;
 use crate::error::StoreError;
@@ -89,7 +89,7 @@ pub struct CookieStore {
     keys: Arc<[CookieKey]>,
     audience: Arc<str>,
     max_chunks: u8,
-    revocations: Option<Revocations>,
+    revocations: Option<Arc<dyn object::DynStore>>,
     /// The sessions that this store or a clone found expired.
     expired: Arc<ExpiredSessions<SessionHandle>>,
     /// Set by `bind`.
@@ -118,7 +118,7 @@ impl CookieStore {
     async fn live(&self, token: &SessionToken, now: SystemTime) -> Result<Option<(Record, bool)>, StoreError> {
         let opened = self.open(token, now);
         if let (Some((record, _)), Some(list)) = (&opened, &self.revocations)
-            && list.include(record, now).await?
+            && revocations::include(&**list, record, now).await?
         {
             tracing::debug!(
                 name: "session.token.copied",
@@ -133,7 +133,7 @@ impl CookieStore {
     /// already.
     async fn end(&self, session: &Record, now: SystemTime) -> Result<bool, StoreError> {
         match &self.revocations {
-            Some(list) => list.add(session, now).await,
+            Some(list) => revocations::add(&**list, session, now).await,
             None => Ok(true),
         }
     }
@@ -164,7 +164,7 @@ impl SessionStore for CookieStore {
 
     /// Returns whether no method waits: if there is a list of revocations, whether the list is immediate.
     fn is_immediate(&self) -> bool {
-        self.revocations.as_ref().is_none_or(Revocations::is_immediate)
+        self.revocations.as_ref().is_none_or(|list| list.is_immediate())
     }
 
     /// Returns the length of the longest record that is sure to fit: zero before [`bind`](Self::bind).
@@ -173,7 +173,7 @@ impl SessionStore for CookieStore {
     }
 
     fn sweep_interval(&self) -> Option<Duration> {
-        self.revocations.as_ref().and_then(Revocations::sweep_interval)
+        self.revocations.as_ref().and_then(|list| list.sweep_interval())
     }
 
     /// Binds the store to the cookie's name and to the room that its attributes leave.

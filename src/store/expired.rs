@@ -14,13 +14,8 @@ use std::sync::{PoisonError, RwLock};
 pub(crate) struct ExpiredSessions<Id> {
     /// The latest deadline in either generation. A session with a later deadline is in neither, so it needs no lock.
     latest: AtomicU64,
-    generations: RwLock<Generations<Id>>,
-}
-
-/// Two generations of deadlines. When the young one is full it replaces the old one.
-struct Generations<Id> {
-    young: Deadlines<Id>,
-    old: Deadlines<Id>,
+    /// The young generation and the old one. When the young one is full it replaces the old one.
+    generations: RwLock<[Deadlines<Id>; 2]>,
 }
 
 /// The latest deadline, in microseconds, with which each session was found expired.
@@ -34,8 +29,7 @@ const REMEMBERED: usize = 4_096;
 
 impl<Id> Default for ExpiredSessions<Id> {
     fn default() -> Self {
-        let generations = Generations { young: HashMap::new(), old: HashMap::new() };
-        Self { latest: AtomicU64::new(0), generations: RwLock::new(generations) }
+        Self { latest: AtomicU64::default(), generations: RwLock::default() }
     }
 }
 
@@ -49,11 +43,12 @@ impl<Id: Copy + Eq + Hash> ExpiredSessions<Id> {
     /// Remembers a session that was found expired.
     pub(crate) fn note(&self, session: Id, deadline: u64) {
         let mut generations = self.generations.write().unwrap_or_else(PoisonError::into_inner);
-        if generations.young.len() >= REMEMBERED && !generations.young.contains_key(&session) {
-            generations.old = std::mem::take(&mut generations.young);
+        let [young, old] = &mut *generations;
+        if young.len() >= REMEMBERED && !young.contains_key(&session) {
+            *old = std::mem::take(young);
         }
-        let known = generations.old.get(&session).copied().unwrap_or_default();
-        let latest = generations.young.entry(session).or_default();
+        let known = old.get(&session).copied().unwrap_or_default();
+        let latest = young.entry(session).or_default();
         *latest = deadline.max(*latest).max(known);
         self.latest.fetch_max(deadline, Relaxed);
     }
@@ -64,8 +59,7 @@ impl<Id: Copy + Eq + Hash> ExpiredSessions<Id> {
             return false;
         }
         let generations = self.generations.read().unwrap_or_else(PoisonError::into_inner);
-        let known = |deadlines: &Deadlines<Id>| deadlines.get(&session).is_some_and(|latest| deadline <= *latest);
-        known(&generations.young) || known(&generations.old)
+        generations.iter().any(|deadlines| deadlines.get(&session).is_some_and(|latest| deadline <= *latest))
     }
 }
 
@@ -104,11 +98,11 @@ mod tests {
         }
         assert!(expired.includes(session(0), 9));
         let generations = expired.generations.read().unwrap();
-        assert!(generations.young.len() + generations.old.len() <= 2 * REMEMBERED);
+        assert!(generations[0].len() + generations[1].len() <= 2 * REMEMBERED);
         // Memory is bounded where each session is found once, too.
         let expired = ExpiredSessions::default();
         (0..10 * REMEMBERED).for_each(|n| expired.note(session(n), 5));
         let generations = expired.generations.read().unwrap();
-        assert!(generations.young.len() + generations.old.len() <= 2 * REMEMBERED);
+        assert!(generations[0].len() + generations[1].len() <= 2 * REMEMBERED);
     }
 }

@@ -160,8 +160,8 @@ impl SessionStore for FileStore {
             let settle = move |[shard]: [&_; 1]| SessionFile::new(shard, &key, now).settle();
             found = self.locks.hold([ShardDir::of(&key)], settle).await?;
         }
-        if let OnDisk::Unreadable(why) = &found {
-            unreadable(&key, &**why);
+        if let OnDisk::Unreadable(why) = found {
+            unreadable(&key, why);
         }
         Ok(found.into())
     }

@@ -21,7 +21,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::clock::{micros, time};
 use crate::error::StoreError;
-use crate::record::{Record, RecordHead, Tombstone, Version};
+use crate::record::{DecodeError, Record, RecordHead, Tombstone, Version};
 use crate::store::Loaded;
 use crate::token::StoreKey;
 
@@ -36,16 +36,10 @@ pub(super) fn bounded(record: &Record, allowed: Option<usize>) -> Result<(), Sto
     allowed.filter(|allowed| len > *allowed).map_or(Ok(()), |allowed| Err(StoreError::too_large(len, allowed)))
 }
 
-/// Returns the start of a value at this version that has the deadline of another value.
+/// Returns the start of a value with this version and deadline.
 #[cfg(feature = "redis")]
-pub(super) fn beginning(version: Version, value: &[u8]) -> [u8; 24] {
-    let mut start = [0; 24];
-    start[..8].copy_from_slice(&MAGIC);
-    start[8..16].copy_from_slice(&version.get().to_be_bytes());
-    if let Some(deadline) = value.get(16..24) {
-        start[16..].copy_from_slice(deadline);
-    }
-    start
+pub(super) fn beginning(version: Version, deadline: SystemTime) -> [[u8; 8]; 3] {
+    [MAGIC, version.get().to_be_bytes(), instant(deadline)]
 }
 
 /// Writes a record.
@@ -66,7 +60,7 @@ pub(super) fn instant(time: SystemTime) -> [u8; 8] {
 
 fn encode(key: &StoreKey, head: &RecordHead, handle: &[u8; HANDLE_LEN], body: &[u8]) -> Vec<u8> {
     let owner = head.owner.as_deref().unwrap_or_default().as_bytes();
-    let owner_len = head.owner.as_ref().map_or(0, |owner| owner.len() as u64 + 1).to_be_bytes();
+    let owner_len = owner_len(head.owner.as_deref()).to_be_bytes();
     let numbers = [head.version.map_or(0, Version::get), micros(head.deadline), micros(head.seen)];
     let [version, deadline, seen] = numbers.map(u64::to_be_bytes);
     // With the length, since otherwise a value without an owner could turn into one whose owner has an empty name.
@@ -79,29 +73,24 @@ fn encode(key: &StoreKey, head: &RecordHead, handle: &[u8; HANDLE_LEN], body: &[
 ///
 /// # Errors
 ///
-/// Why the value cannot be read: it is not a session, it is damaged or of a newer format.
-pub(super) fn decode(key: &StoreKey, bytes: &[u8], now: SystemTime) -> Result<Loaded, String> {
+/// The value is not a session, or it is damaged or of a newer format.
+pub(super) fn decode(key: &StoreKey, bytes: &[u8], now: SystemTime) -> Result<Loaded, DecodeError> {
     if !bytes.starts_with(&MAGIC) {
-        return Err("not a session, or of a newer format".to_owned());
+        return Err(DecodeError("not a session, or of a newer format"));
     }
-    let (header, rest) = bytes.split_at_checked(HEADER_LEN).ok_or("cut off")?;
+    let (header, rest) = bytes.split_at_checked(HEADER_LEN).ok_or(DecodeError::CUT_OFF)?;
     let (&[_, version, deadline, seen, owner_len, expected, ref handle @ ..], _) = header.as_chunks::<8>() else {
-        return Err("cut off".to_owned());
+        return Err(DecodeError::CUT_OFF);
     };
     let [version, deadline, seen] = [version, deadline, seen].map(u64::from_be_bytes);
     if deadline <= micros(now) {
         return Ok(Loaded::Absent);
     }
-    let has_owner = owner_len != [0; 8];
-    let name_len = usize::try_from(u64::from_be_bytes(owner_len).saturating_sub(1));
-    let name_len = name_len.map_err(|_| "the length of the owner's name is impossible")?;
-    let (owner, body) = rest.split_at_checked(name_len).ok_or("cut off")?;
-    if digest(&[key.as_bytes(), &owner_len, owner, body]) != expected {
-        return Err("damaged, or of another session".to_owned());
+    if digest(&[key.as_bytes(), &owner_len, rest]) != expected {
+        return Err(DecodeError("damaged, or of another session"));
     }
-    let owner = str::from_utf8(owner).map_err(|_| "the owner's name is not UTF-8")?;
-    let head = RecordHead::new(Version::new(version), time(deadline), time(seen), has_owner.then(|| Arc::from(owner)));
-    let loaded = Loaded::decode(head, body, now).map_err(|error| error.to_string())?;
+    let (owner, body) = split_owner(u64::from_be_bytes(owner_len), rest)?;
+    let loaded = Loaded::decode(RecordHead::new(Version::new(version), time(deadline), time(seen), owner), body, now)?;
     let expected = match &loaded {
         Loaded::Live(record) => *record.handle().as_bytes(),
         _ => [0; HANDLE_LEN],
@@ -109,8 +98,21 @@ pub(super) fn decode(key: &StoreKey, bytes: &[u8], now: SystemTime) -> Result<Lo
     if handle.as_flattened() == expected {
         Ok(loaded)
     } else {
-        Err("header and record have different handles".to_owned())
+        Err(DecodeError("header and record have different handles"))
     }
+}
+
+/// Returns one more than the length of the owner's name, zero without an owner.
+pub(super) fn owner_len(owner: Option<&str>) -> u64 {
+    owner.map_or(0, |owner| owner.len() as u64 + 1)
+}
+
+/// Splits bytes into the owner's name, whose length is given as by [`owner_len`], and the rest.
+pub(super) fn split_owner(owner_len: u64, bytes: &[u8]) -> Result<(Option<Arc<str>>, &[u8]), DecodeError> {
+    let name_len = usize::try_from(owner_len.saturating_sub(1)).map_err(|_| DecodeError::CUT_OFF)?;
+    let (name, rest) = bytes.split_at_checked(name_len).ok_or(DecodeError::CUT_OFF)?;
+    let name = str::from_utf8(name).map_err(|_| DecodeError("the owner's name is not UTF-8"))?;
+    Ok(((owner_len > 0).then(|| name.into()), rest))
 }
 
 /// Returns the start of the SHA-256 of these parts, one after the other.

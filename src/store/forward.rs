@@ -1,100 +1,59 @@
-//! A store around another one that adds nothing to its calls.
+//! The parts that wrappers of a store have in common.
 
-/// Implements [`SessionStore`](super::SessionStore) for a type by the store in its only field. Each call is that of the
-/// store inside, equally atomic, durable and safe to drop.
-macro_rules! forward_store {
-    ($store:ty) => {
-        const _: () = {
-            use std::sync::Arc;
-            use std::time::{Duration, SystemTime};
+use super::SessionStore;
+use crate::error::ConfigError;
 
-            use $crate::cookie::SessionCookie;
-            use $crate::error::StoreError;
-            use $crate::record::{Record, Version};
-            use $crate::store::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
-            use $crate::token::{SessionToken, TokenShape};
+/// Returns the store for a wrapper of this name, unless it is a client-side store.
+pub(super) fn server_side<S: SessionStore>(store: S, wrapper: &'static str) -> Result<S, ConfigError> {
+    if store.token_shape().is_sealed() { Err(ConfigError::ClientSideStore(wrapper)) } else { Ok(store) }
+}
 
-            impl SessionStore for $store {
-                fn token_shape(&self) -> TokenShape {
-                    self.0.token_shape()
-                }
-
-                fn is_immediate(&self) -> bool {
-                    self.0.is_immediate()
-                }
-
-                fn max_record_len(&self) -> Option<usize> {
-                    self.0.max_record_len()
-                }
-
-                fn sweep_interval(&self) -> Option<Duration> {
-                    self.0.sweep_interval()
-                }
-
-                fn bind(&mut self, cookie: &SessionCookie) {
-                    self.0.bind(cookie);
-                }
-
-                async fn load(&self, token: &SessionToken, now: SystemTime) -> Result<Loaded, StoreError> {
-                    self.0.load(token, now).await
-                }
-
-                async fn create(
-                    &self,
-                    fresh: &SessionToken,
-                    record: &Arc<Record>,
-                    now: SystemTime,
-                ) -> Result<Created, StoreError> {
-                    self.0.create(fresh, record, now).await
-                }
-
-                async fn update(
-                    &self,
-                    token: &SessionToken,
-                    from: Version,
-                    change: &Change,
-                    now: SystemTime,
-                ) -> Result<Updated, StoreError> {
-                    self.0.update(token, from, change, now).await
-                }
-
-                async fn touch(
-                    &self,
-                    token: &SessionToken,
-                    version: Version,
-                    deadline: SystemTime,
-                    now: SystemTime,
-                ) -> Result<Updated, StoreError> {
-                    self.0.touch(token, version, deadline, now).await
-                }
-
-                async fn delete(
-                    &self,
-                    token: &SessionToken,
-                    tombstone: Duration,
-                    now: SystemTime,
-                ) -> Result<Deleted, StoreError> {
-                    self.0.delete(token, tombstone, now).await
-                }
-
-                async fn owned(&self, owner: &str, now: SystemTime) -> Result<Vec<OwnedSession>, StoreError> {
-                    self.0.owned(owner, now).await
-                }
-
-                async fn revoke(
-                    &self,
-                    owner: &str,
-                    revocation: &Revocation,
-                    now: SystemTime,
-                ) -> Result<usize, StoreError> {
-                    self.0.revoke(owner, revocation, now).await
-                }
-
-                async fn sweep(&self, limit: usize, now: SystemTime) -> Result<usize, StoreError> {
-                    self.0.sweep(limit, now).await
-                }
-            }
-        };
+/// Implements methods of [`SessionStore`] by those of the store in a field of `self`.
+///
+/// Such a call is one call of the inner store, and as atomic, durable and safe to drop. The types in the signatures must
+/// be in scope.
+macro_rules! forward {
+    ($store:tt: token_shape) => { forward! { @get $store token_shape -> TokenShape } };
+    ($store:tt: is_immediate) => { forward! { @get $store is_immediate -> bool } };
+    ($store:tt: max_record_len) => { forward! { @get $store max_record_len -> Option<usize> } };
+    ($store:tt: sweep_interval) => { forward! { @get $store sweep_interval -> Option<Duration> } };
+    ($store:tt: bind) => {
+        fn bind(&mut self, cookie: &SessionCookie) {
+            self.$store.bind(cookie);
+        }
+    };
+    ($store:tt: load) => { forward! { @call $store load(token: &SessionToken, now: SystemTime) -> Loaded } };
+    ($store:tt: create) => {
+        forward! { @call $store create(fresh: &SessionToken, record: &Arc<Record>, now: SystemTime) -> Created }
+    };
+    ($store:tt: update) => {
+        forward! { @call $store
+            update(token: &SessionToken, from: Version, change: &Change, now: SystemTime) -> Updated }
+    };
+    ($store:tt: touch) => {
+        forward! { @call $store
+            touch(token: &SessionToken, version: Version, deadline: SystemTime, now: SystemTime) -> Updated }
+    };
+    ($store:tt: delete) => {
+        forward! { @call $store delete(token: &SessionToken, tombstone: Duration, now: SystemTime) -> Deleted }
+    };
+    ($store:tt: owned) => { forward! { @call $store owned(owner: &str, now: SystemTime) -> Vec<OwnedSession> } };
+    ($store:tt: revoke) => {
+        forward! { @call $store revoke(owner: &str, revocation: &Revocation, now: SystemTime) -> usize }
+    };
+    ($store:tt: sweep) => { forward! { @call $store sweep(limit: usize, now: SystemTime) -> usize } };
+    ($store:tt: $($method:ident)+) => {
+        $(forward! { $store: $method })+
+    };
+    (@get $store:tt $property:ident -> $value:ty) => {
+        fn $property(&self) -> $value {
+            self.$store.$property()
+        }
+    };
+    (@call $store:tt $call:ident($($argument:ident: $type:ty),+) -> $answer:ty) => {
+        async fn $call(&self, $($argument: $type),+) -> Result<$answer, StoreError> {
+            self.$store.$call($($argument),+).await
+        }
     };
 }
-pub(crate) use forward_store;
+pub(crate) use forward;

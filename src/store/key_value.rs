@@ -30,7 +30,7 @@ use std::time::{Duration, SystemTime};
 
 use self::list::{ListedSession, OwnerList};
 pub use self::map::{Entry, KeyValue};
-use self::sessions::{Retirement, session_name};
+use self::sessions::session_name;
 use super::format::{self, HEADER_LEN, bounded};
 use super::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::error::StoreError;
@@ -108,7 +108,7 @@ impl<M: KeyValue> SessionStore for KeyValueStore<M> {
         }
         let nothing = Tombstone::new(TombstoneKind::Revoked, Duration::ZERO, now);
         // By handle, since a request that has the token already may have written meanwhile.
-        self.retire(&key, |standing| standing.handle() == record.handle(), &nothing, now).await?;
+        let _ = self.retire(&key, |standing| standing.handle() == record.handle(), &nothing, now).await?;
         Ok(Created::Revoked(list.mark))
     }
 
@@ -124,9 +124,9 @@ impl<M: KeyValue> SessionStore for KeyValueStore<M> {
             Change::Replace(next, deadline) => (next, deadline),
             Change::Retire(tombstone) => {
                 return Ok(match self.retire(&key, |standing| standing.version() == from, tombstone, now).await? {
-                    Retirement::Done(_) => Updated::Done,
-                    Retirement::Spared => Updated::Conflict,
-                    Retirement::Retired(_) | Retirement::Absent => Updated::Gone,
+                    Ok(_) => Updated::Done,
+                    Err(Loaded::Live(_)) => Updated::Conflict,
+                    Err(_) => Updated::Gone,
                 });
             }
         };
@@ -160,9 +160,9 @@ impl<M: KeyValue> SessionStore for KeyValueStore<M> {
     async fn delete(&self, token: &SessionToken, tombstone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
         let tombstone = Tombstone::new(TombstoneKind::Destroyed, tombstone, now);
         Ok(match self.retire(&token.key(), |_| true, &tombstone, now).await? {
-            Retirement::Done(_) => Deleted::Done,
-            Retirement::Retired(standing) => Deleted::Retired(standing),
-            Retirement::Spared | Retirement::Absent => Deleted::Absent,
+            Ok(_) => Deleted::Done,
+            Err(Loaded::Tombstone(standing)) => Deleted::Retired(standing),
+            Err(_) => Deleted::Absent,
         })
     }
 
@@ -187,7 +187,7 @@ impl<M: KeyValue> SessionStore for KeyValueStore<M> {
             }
             for session in listed {
                 let is_meant = |record: &Record| record.handle() == session.handle;
-                if let Retirement::Done(_) = self.end(&session.key, is_meant, &tombstone, now).await? {
+                if self.end(&session.key, is_meant, &tombstone, now).await?.is_ok() {
                     ended.push(session);
                 }
             }

@@ -3,13 +3,14 @@
 use std::fmt::Display;
 
 use super::Loaded;
+use crate::record::DecodeError;
 use crate::token::StoreKey;
 
 /// Warns that a stored session cannot be read, which makes it absent.
-pub(super) fn unreadable(key: &StoreKey, why: impl tracing::Value) -> Loaded {
+pub(super) fn unreadable(key: &StoreKey, why: DecodeError) -> Loaded {
     tracing::warn!(
         name: "session.record.unreadable",
-        ?key, why, "stored session cannot be read and counts as absent"
+        ?key, why = why.0, "stored session cannot be read and counts as absent"
     );
     Loaded::Absent
 }

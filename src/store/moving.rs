@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::forward::{forward, server_side};
 use super::{Change, Created, Deadline, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::cookie::SessionCookie;
 use crate::error::{ConfigError, StoreError};
@@ -72,10 +73,7 @@ impl<New: SessionStore, Old: SessionStore> MovingStore<New, Old> {
     ///
     /// [`ConfigError::ClientSideStore`] if either is a client-side store, whose sessions are with the clients.
     pub fn new(new: New, old: Old) -> Result<Self, ConfigError> {
-        if new.token_shape().is_sealed() || old.token_shape().is_sealed() {
-            return Err(ConfigError::ClientSideStore("MovingStore"));
-        }
-        Ok(Self { new, old })
+        Ok(Self { new: server_side(new, "MovingStore")?, old: server_side(old, "MovingStore")? })
     }
 
     /// Moves the session of this token if the old store has it, and returns what the old store has instead.
@@ -110,16 +108,11 @@ impl<New: SessionStore, Old: SessionStore> MovingStore<New, Old> {
 }
 
 impl<New: SessionStore, Old: SessionStore> SessionStore for MovingStore<New, Old> {
-    fn token_shape(&self) -> TokenShape {
-        self.new.token_shape()
-    }
+    // Only the new store is asked to create a session, since no token is minted twice.
+    forward!(new: token_shape max_record_len create);
 
     fn is_immediate(&self) -> bool {
         self.new.is_immediate() && self.old.is_immediate()
-    }
-
-    fn max_record_len(&self) -> Option<usize> {
-        self.new.max_record_len()
     }
 
     fn sweep_interval(&self) -> Option<Duration> {
@@ -142,11 +135,6 @@ impl<New: SessionStore, Old: SessionStore> SessionStore for MovingStore<New, Old
             Loaded::Absent => Ok(rest),
             found => Ok(found),
         }
-    }
-
-    /// Asks only the new store, since no token is minted twice.
-    async fn create(&self, fresh: &SessionToken, record: &Arc<Record>, now: SystemTime) -> Result<Created, StoreError> {
-        self.new.create(fresh, record, now).await
     }
 
     async fn update(

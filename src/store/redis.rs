@@ -62,7 +62,7 @@ use super::format::{self, bounded, instant};
 use super::log::unreadable;
 use super::{Change, Created, Deadline, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::error::StoreError;
-use crate::record::{Record, Tombstone, TombstoneKind, Version};
+use crate::record::{DecodeError, Record, Tombstone, TombstoneKind, Version};
 use crate::token::{SessionToken, TokenShape};
 
 /// The most bytes of a record. Redis takes strings of up to 512 MiB; the rest is for the header.
@@ -150,13 +150,13 @@ impl SessionStore for RedisStore {
                 Err(why) => Some(why),
             },
             Ok(_) => return Err(RedisFailure::Reply.into()),
-            Err(RedisFailure::Redis(error)) if error.code() == Some("WRONGTYPE") => Some("not a string".to_owned()),
+            Err(RedisFailure::Redis(error)) if error.code() == Some("WRONGTYPE") => Some(DecodeError("not a string")),
             Err(error) => return Err(error.into()),
         };
         // An expired value may have been touched meanwhile. For an unreadable one, this reply names its key: a value of
         // another session, out of replies that are no longer in order, would be an error rather than absence.
         let settled = self.0.settle(&key, now).await?;
-        Ok(settled.unwrap_or_else(|| why.map_or(Loaded::Absent, |why| unreadable(&key, &*why))))
+        Ok(settled.unwrap_or_else(|| why.map_or(Loaded::Absent, |why| unreadable(&key, why))))
     }
 
     async fn create(&self, fresh: &SessionToken, record: &Arc<Record>, now: SystemTime) -> Result<Created, StoreError> {
@@ -190,9 +190,9 @@ impl SessionStore for RedisStore {
             Deadline::Set => b"set",
         };
         let value = format::record(&key, next);
-        let (from, keep) = (format::beginning(from, &value), owners::millis(next.deadline(), now));
+        let (from, keep) = (format::beginning(from, next.deadline()), owners::millis(next.deadline(), now));
         let keep = if next.is_expired(now) { "0".to_owned() } else { keep.to_string() };
-        let arguments = [&instant(now)[..], &from, &value, deadline, keep.as_bytes()];
+        let arguments = [&instant(now)[..], from.as_flattened(), &value, deadline, keep.as_bytes()];
         updated(&self.0.step(&self.0.scripts.replace, &key, &arguments).await?)
     }
 

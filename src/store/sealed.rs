@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use self::encryption::{NONCE_LEN, longest_record, seal, unseal};
 use super::format::bounded;
+use super::forward::{forward, server_side};
 use super::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::cookie::SessionCookie;
 use crate::error::{ConfigError, StoreError};
@@ -68,10 +69,7 @@ impl<S: SessionStore> Sealed<S> {
     ///
     /// [`ConfigError::ClientSideStore`] for a client-side store, `CookieStore`, which seals anyway.
     pub fn new(store: S) -> Result<Self, ConfigError> {
-        if store.token_shape().is_sealed() {
-            return Err(ConfigError::ClientSideStore("Sealed"));
-        }
-        Ok(Self { store })
+        server_side(store, "Sealed").map(|store| Self { store })
     }
 
     fn seal(&self, token: &SessionToken, record: &Record) -> Result<Record, StoreError> {
@@ -84,25 +82,11 @@ impl<S: SessionStore> Sealed<S> {
 
 /// Every call is one call of the wrapped store, and as atomic, durable and safe to drop.
 impl<S: SessionStore> SessionStore for Sealed<S> {
-    fn token_shape(&self) -> TokenShape {
-        self.store.token_shape()
-    }
-
-    fn is_immediate(&self) -> bool {
-        self.store.is_immediate()
-    }
+    forward!(store: token_shape is_immediate sweep_interval bind touch delete owned revoke sweep);
 
     /// Returns the length of the longest record that fits into the store once it is sealed.
     fn max_record_len(&self) -> Option<usize> {
         self.store.max_record_len().map(longest_record)
-    }
-
-    fn sweep_interval(&self) -> Option<Duration> {
-        self.store.sweep_interval()
-    }
-
-    fn bind(&mut self, cookie: &SessionCookie) {
-        self.store.bind(cookie);
     }
 
     async fn load(&self, token: &SessionToken, now: SystemTime) -> Result<Loaded, StoreError> {
@@ -131,32 +115,6 @@ impl<S: SessionStore> SessionStore for Sealed<S> {
         };
         let change = Change::Replace(self.seal(token, record)?.into(), *deadline);
         self.store.update(token, from, &change, now).await
-    }
-
-    async fn touch(
-        &self,
-        token: &SessionToken,
-        version: Version,
-        deadline: SystemTime,
-        now: SystemTime,
-    ) -> Result<Updated, StoreError> {
-        self.store.touch(token, version, deadline, now).await
-    }
-
-    async fn delete(&self, token: &SessionToken, tombstone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
-        self.store.delete(token, tombstone, now).await
-    }
-
-    async fn owned(&self, owner: &str, now: SystemTime) -> Result<Vec<OwnedSession>, StoreError> {
-        self.store.owned(owner, now).await
-    }
-
-    async fn revoke(&self, owner: &str, revocation: &Revocation, now: SystemTime) -> Result<usize, StoreError> {
-        self.store.revoke(owner, revocation, now).await
-    }
-
-    async fn sweep(&self, limit: usize, now: SystemTime) -> Result<usize, StoreError> {
-        self.store.sweep(limit, now).await
     }
 }
 

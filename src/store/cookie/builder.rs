@@ -1,7 +1,8 @@
 //! A cookie store's options.
 
+use std::sync::Arc;
+
 use super::CookieStore;
-use super::revocations::Revocations;
 use crate::error::ConfigError;
 use crate::store::SessionStore;
 
@@ -71,7 +72,7 @@ impl CookieStoreBuilder {
     /// # fn main() {}
     /// ```
     pub fn revocations(mut self, list: impl SessionStore) -> Self {
-        self.0.revocations = Some(Revocations::new(list));
+        self.0.revocations = Some(Arc::new(list));
         self
     }
 
@@ -89,7 +90,7 @@ impl CookieStoreBuilder {
         if !(1..=3).contains(&store.max_chunks) {
             return Err(ConfigError::MaxChunks(store.max_chunks));
         }
-        if store.revocations.as_ref().is_some_and(|list| !list.is_server_side()) {
+        if store.revocations.as_ref().is_some_and(|list| list.token_shape().is_sealed()) {
             return Err(ConfigError::ClientSideStore("revocations"));
         }
         Ok(store)

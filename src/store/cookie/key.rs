@@ -3,10 +3,8 @@
 use std::fmt;
 use std::io;
 
-use hkdf::Hkdf;
-use sha2::Sha256;
-
 use crate::error::ConfigError;
+use crate::token::derive;
 
 /// A secret shorter than the derived sealing key would be the weakest part.
 const MIN_LEN: usize = 32;
@@ -72,10 +70,9 @@ impl CookieKey {
     }
 
     fn derive(secret: &[u8]) -> Self {
-        let hkdf = Hkdf::<Sha256>::new(None, secret);
         Self {
-            aead: expand(&hkdf, b"tower-session-layer cookie key v1"),
-            id: expand(&hkdf, b"tower-session-layer cookie key id v1"),
+            aead: derive(secret, b"tower-session-layer cookie key v1"),
+            id: derive(secret, b"tower-session-layer cookie key id v1"),
         }
     }
 }
@@ -84,12 +81,6 @@ impl fmt::Debug for CookieKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("CookieKey(…)")
     }
-}
-
-fn expand<const N: usize>(hkdf: &Hkdf<Sha256>, label: &[u8]) -> [u8; N] {
-    let mut out = [0; N];
-    hkdf.expand(label, &mut out).expect("at most 32 bytes are within HKDF's 8,160");
-    out
 }
 
 #[cfg(test)]

@@ -3,16 +3,15 @@
 //! Big-endian: version (8), deadline and last use in microseconds (8 each), length of the owner's name plus one or
 //! zero without an owner (2), length of the encoded record (2), the name, the record, zeros up to a multiple of 32.
 
-use std::sync::Arc;
-
 use crate::clock::{micros, time};
 use crate::record::{DecodeError, RENEWED_LEN, Record, RecordHead, Version};
+use crate::store::format::{owner_len, split_owner};
 
 /// Padding hides what a length would tell: `"a"` or `"abcdefgh"`.
 pub(super) const BLOCK: usize = 32;
 const HEAD_LEN: usize = 3 * 8 + 2 * 2;
 
-/// Lengths, padding or the owner's name are impossible.
+/// A length or the padding is impossible.
 const FRAME: DecodeError = DecodeError("impossible frame");
 
 /// Returns the length of the longest record ([`Record::encoded_len`]) whose plaintext has at most `plaintext_len` bytes.
@@ -24,7 +23,7 @@ pub(super) fn max_record_len(plaintext_len: usize) -> usize {
 /// Writes a record; `None` if a length does not fit its field, far beyond the size of any cookie.
 pub(super) fn write(record: &Record) -> Option<Vec<u8>> {
     let (owner, body) = (record.owner(), record.encode());
-    let owner_mark = owner.map_or(Some(0), |owner| u16::try_from(owner.len()).ok()?.checked_add(1))?;
+    let owner_mark = u16::try_from(owner_len(owner)).ok()?;
     let body_len = u16::try_from(body.len()).ok()?;
     let owner = owner.unwrap_or_default().as_bytes();
     let len = (HEAD_LEN + owner.len() + body.len()).next_multiple_of(BLOCK);
@@ -47,20 +46,20 @@ pub(super) fn read(plaintext: &[u8]) -> Result<Record, DecodeError> {
     let (head, rest) = plaintext.split_at_checked(HEAD_LEN).ok_or(FRAME)?;
     let (&[version, deadline, seen], &[a, b, c, d]) = head.as_chunks() else { return Err(FRAME) };
     let [version, deadline, seen] = [version, deadline, seen].map(u64::from_be_bytes);
-    let [owner_mark, body_len] = [[a, b], [c, d]].map(|len| usize::from(u16::from_be_bytes(len)));
-    let (owner, rest) = rest.split_at_checked(owner_mark.saturating_sub(1)).ok_or(FRAME)?;
-    let (body, padding) = rest.split_at_checked(body_len).ok_or(FRAME)?;
+    let [owner_mark, body_len] = [[a, b], [c, d]].map(u16::from_be_bytes);
+    let (owner, rest) = split_owner(owner_mark.into(), rest)?;
+    let (body, padding) = rest.split_at_checked(body_len.into()).ok_or(FRAME)?;
     if !plaintext.len().is_multiple_of(BLOCK) || padding.len() >= BLOCK || padding.iter().any(|byte| *byte != 0) {
         return Err(FRAME);
     }
-    let owner = str::from_utf8(owner).map_err(|_| FRAME)?;
-    let owner = (owner_mark > 0).then(|| Arc::from(owner));
     let head = RecordHead::new(Version::new(version), time(deadline), time(seen), owner);
     Record::decode(head, body)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::store::cookie::tests::record;
 

@@ -14,13 +14,11 @@
 //! reader that runs into the middle of a touch sees by the header's digest that it has to look again. The body's digest
 //! finds a file that a power loss has torn, where nothing was synced, and one that was copied to another session's name.
 
-use std::sync::Arc;
 use std::time::SystemTime;
 
-use sha2::{Digest, Sha256};
-
 use crate::clock::{micros, time};
-use crate::record::{RecordHead, Version};
+use crate::record::{DecodeError, RecordHead, Version};
+use crate::store::format::{digest, owner_len, split_owner};
 use crate::token::StoreKey;
 
 /// The offset of the bytes that a touch writes.
@@ -46,7 +44,7 @@ pub(super) fn encode(key: &StoreKey, head: &RecordHead, body: &[u8]) -> Vec<u8> 
     let header = Header {
         body: digest(&[key.as_bytes(), owner.as_bytes(), body]),
         version: head.version.map_or(0, Version::get),
-        owner_len: head.owner.as_ref().map_or(0, |owner| owner.len() as u64 + 1),
+        owner_len: owner_len(head.owner.as_deref()),
         deadline: micros(head.deadline),
         seen: micros(head.seen),
     };
@@ -55,30 +53,27 @@ pub(super) fn encode(key: &StoreKey, head: &RecordHead, body: &[u8]) -> Vec<u8> 
 
 impl Header {
     /// Reads a header, or says why it cannot be read.
-    pub(super) fn decode(fields: &[Field; 7]) -> Result<Self, &'static str> {
+    pub(super) fn decode(fields: &[Field; 7]) -> Result<Self, DecodeError> {
         let [magic, body, version, owner_len, deadline, seen, seal] = *fields;
         if magic[..7] != MAGIC[..7] {
-            return Err("not a session's file");
+            return Err(DecodeError("not a session's file"));
         }
         if magic != MAGIC {
-            return Err("unknown file format");
+            return Err(DecodeError("unknown file format"));
         }
         if seal != digest(&[fields[..6].as_flattened()]) {
-            return Err("damaged header");
+            return Err(DecodeError("damaged header"));
         }
         let [version, owner_len, deadline, seen] = [version, owner_len, deadline, seen].map(u64::from_be_bytes);
         Ok(Self { body, version, owner_len, deadline, seen })
     }
 
     /// Splits the rest of the file into owner and body, and checks both.
-    pub(super) fn open<'a>(&self, key: &StoreKey, rest: &'a [u8]) -> Result<(RecordHead, &'a [u8]), &'static str> {
-        let owner_len = usize::try_from(self.owner_len.saturating_sub(1)).map_err(|_| "cut off")?;
-        let (owner, body) = rest.split_at_checked(owner_len).ok_or("cut off")?;
-        if self.body != digest(&[key.as_bytes(), owner, body]) {
-            return Err("damaged, cut off or another session's");
+    pub(super) fn open<'a>(&self, key: &StoreKey, rest: &'a [u8]) -> Result<(RecordHead, &'a [u8]), DecodeError> {
+        if self.body != digest(&[key.as_bytes(), rest]) {
+            return Err(DecodeError("damaged, cut off or another session's"));
         }
-        let owner = str::from_utf8(owner).map_err(|_| "not UTF-8")?;
-        let owner = (self.owner_len > 0).then(|| Arc::from(owner));
+        let (owner, body) = split_owner(self.owner_len, rest)?;
         Ok((RecordHead::new(Version::new(self.version), time(self.deadline), time(self.seen), owner), body))
     }
 
@@ -106,11 +101,6 @@ impl Header {
     }
 }
 
-fn digest(parts: &[&[u8]]) -> Field {
-    let hash = parts.iter().fold(Sha256::new(), Digest::chain_update).finalize();
-    std::array::from_fn(|index| hash[index])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,12 +114,12 @@ mod tests {
         RecordHead::new(Version::new(0x0102_0304), time(5), time(6), owner.map(Into::into))
     }
 
-    fn header_of(file: &[u8]) -> Result<Header, &'static str> {
+    fn header_of(file: &[u8]) -> Result<Header, DecodeError> {
         Header::decode(file.as_chunks().0.first_chunk().unwrap())
     }
 
-    fn read(key: &StoreKey, file: &[u8]) -> Result<(RecordHead, Vec<u8>), &'static str> {
-        let (header, rest) = file.split_at_checked(56).ok_or("cut off")?;
+    fn read(key: &StoreKey, file: &[u8]) -> Result<(RecordHead, Vec<u8>), DecodeError> {
+        let (header, rest) = file.split_at_checked(56).ok_or(DecodeError::CUT_OFF)?;
         header_of(header)?.open(key, rest).map(|(head, body)| (head, body.to_vec()))
     }
 

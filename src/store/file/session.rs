@@ -8,7 +8,7 @@ use super::dir::{Dir, Locked, Lookup};
 use super::format::{self, Header, TIMES_AT};
 use super::tree::{ShardDir, Tree, name};
 use crate::clock::micros;
-use crate::record::{Record, RecordHead, Tombstone, Version};
+use crate::record::{DecodeError, Record, RecordHead, Tombstone, Version};
 use crate::store::{Change, Created, Deleted, Loaded, Updated};
 use crate::token::StoreKey;
 
@@ -19,8 +19,8 @@ pub(super) enum OnDisk {
     Expired,
     Live(Arc<Record>, Header),
     Tombstone(Tombstone),
-    /// A damaged file or one that the store did not write, and why it cannot be read.
-    Unreadable(String),
+    /// A damaged file or one that the store did not write.
+    Unreadable(DecodeError),
 }
 
 impl From<OnDisk> for Loaded {
@@ -151,7 +151,7 @@ fn look(shard: &Dir, key: &StoreKey, now: SystemTime) -> io::Result<OnDisk> {
     match shard.file(&name(key))? {
         Lookup::File(mut file) => read(&mut file, key, now),
         Lookup::Absent => Ok(OnDisk::Absent),
-        Lookup::Foreign => Ok(OnDisk::Unreadable("not a regular file".to_owned())),
+        Lookup::Foreign => Ok(OnDisk::Unreadable(DecodeError("not a regular file"))),
     }
 }
 
@@ -160,15 +160,11 @@ pub(super) fn read(file: &mut impl io::Read, key: &StoreKey, now: SystemTime) ->
     let header = match read_header(file)? {
         Ok(header) if header.is_expired(now) => return Ok(OnDisk::Expired),
         Ok(header) => header,
-        Err(why) => return Ok(OnDisk::Unreadable(why.to_owned())),
+        Err(why) => return Ok(OnDisk::Unreadable(why)),
     };
     let mut rest = Vec::new();
     file.read_to_end(&mut rest)?;
-    let loaded = match header.open(key, &rest) {
-        Ok((head, body)) => Loaded::decode(head, body, now).map_err(|error| error.to_string()),
-        Err(why) => Err(why.to_owned()),
-    };
-    Ok(match loaded {
+    Ok(match header.open(key, &rest).and_then(|(head, body)| Loaded::decode(head, body, now)) {
         Ok(Loaded::Live(record) | Loaded::Outdated(record)) => OnDisk::Live(record, header),
         Ok(Loaded::Tombstone(tombstone)) => OnDisk::Tombstone(tombstone),
         Ok(Loaded::Absent) => OnDisk::Expired,
@@ -177,10 +173,10 @@ pub(super) fn read(file: &mut impl io::Read, key: &StoreKey, now: SystemTime) ->
 }
 
 /// Reads the header, or says why it cannot be read.
-fn read_header(file: &mut impl io::Read) -> io::Result<Result<Header, &'static str>> {
+fn read_header(file: &mut impl io::Read) -> io::Result<Result<Header, DecodeError>> {
     let mut fields = [[0; 8]; 7];
     match file.read_exact(fields.as_flattened_mut()) {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Err("cut off")),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Err(DecodeError::CUT_OFF)),
         done => done.map(|()| Header::decode(&fields)),
     }
 }

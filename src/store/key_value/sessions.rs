@@ -13,16 +13,9 @@ use crate::store::log::{entry_left, unreadable};
 use crate::store::{Loaded, Updated, format};
 use crate::token::StoreKey;
 
-/// The result of ending a session.
-pub(super) enum Retirement {
-    /// The session was live and has ended.
-    Done(Arc<Record>),
-    /// The session is live and was not meant.
-    Spared,
-    /// A tombstone stands already.
-    Retired(Tombstone),
-    Absent,
-}
+/// The record of a session that has ended, or what stands under its key instead: a live session that was not meant, a
+/// tombstone, or nothing.
+pub(super) type Ended = Result<Arc<Record>, Loaded>;
 
 pub(super) fn session_name(key: &StoreKey) -> String {
     format!("session.{key}")
@@ -69,7 +62,7 @@ impl<M: KeyValue> KeyValueStore<M> {
                     }
                 }
                 Ok(loaded) => return Ok((loaded, Some(revision))),
-                Err(why) => return Ok((unreadable(key, &*why), Some(revision))),
+                Err(why) => return Ok((unreadable(key, why), Some(revision))),
             }
         }
     }
@@ -81,17 +74,15 @@ impl<M: KeyValue> KeyValueStore<M> {
         is_meant: impl Fn(&Record) -> bool,
         tombstone: &Tombstone,
         now: SystemTime,
-    ) -> Result<Retirement, StoreError> {
+    ) -> Result<Ended, StoreError> {
         loop {
             let (record, revision) = match self.find(key, now).await? {
                 (Loaded::Live(record), revision) if is_meant(&record) => (record, revision),
-                (Loaded::Live(_), _) => return Ok(Retirement::Spared),
-                (Loaded::Tombstone(standing), _) => return Ok(Retirement::Retired(standing)),
-                _ => return Ok(Retirement::Absent),
+                (standing, _) => return Ok(Err(standing)),
             };
             let value = (format::tombstone(key, tombstone, now), tombstone.until());
             if self.swap(&session_name(key), revision.as_ref(), Some(value), now).await? {
-                return Ok(Retirement::Done(record));
+                return Ok(Ok(record));
             }
         }
     }
@@ -103,15 +94,15 @@ impl<M: KeyValue> KeyValueStore<M> {
         is_meant: impl Fn(&Record) -> bool,
         tombstone: &Tombstone,
         now: SystemTime,
-    ) -> Result<Retirement, StoreError> {
-        let retirement = self.end(key, is_meant, tombstone, now).await?;
-        if let Retirement::Done(record) = &retirement
+    ) -> Result<Ended, StoreError> {
+        let ended = self.end(key, is_meant, tombstone, now).await?;
+        if let Ok(record) = &ended
             && let Some(owner) = record.owner()
             && let Err(error) = self.strike(owner, &[ListedSession::new(key, record)], now).await
         {
             entry_left(key, error);
         }
-        Ok(retirement)
+        Ok(ended)
     }
 
     /// Replaces a live record by the one that `make` makes of it, unless `make` answers the call.

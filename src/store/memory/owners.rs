@@ -96,8 +96,7 @@ impl OwnerIndex {
                 }
                 drop(reader);
                 let mut shard = shards.write(key);
-                shard.remove_expired_of(key, owner, micros(now));
-                let stays = shard.get(key).is_some_and(|slot| slot.owned_by(owner).is_some());
+                let stays = shard.live_of(key, owner, micros(now)).is_some();
                 taken.extend(shard.finish());
                 stays
             });
@@ -125,8 +124,7 @@ impl OwnerIndex {
         if let Some(mut entry) = entry {
             entry.sessions.retain(|key| {
                 let mut shard = shards.write(key);
-                shard.remove_expired_of(key, owner, since);
-                let handle = shard.get(key).and_then(|slot| slot.owned_by(owner)).map(|record| record.handle);
+                let handle = shard.live_of(key, owner, since).map(|record| record.handle);
                 let goes = handle.is_some_and(|handle| revocation.includes(handle));
                 if goes {
                     let stone = revocation.tombstone(now);
@@ -179,30 +177,6 @@ impl OwnerIndex {
             drop(entry);
             self.owners.remove_if(&owner, |_, entry| entry.is_empty());
         }
-    }
-
-    #[cfg(test)]
-    pub(super) fn listed(&self) -> usize {
-        let keys = |owner: &OwnedHandles| match &owner.sessions {
-            Keys::None => 0,
-            Keys::One(_) => 1,
-            Keys::Many(keys) => keys.len(),
-        };
-        self.owners.iter().map(|owner| keys(&owner)).sum()
-    }
-
-    #[cfg(test)]
-    pub(super) fn lists(&self, owner: &str, key: TokenKey) -> bool {
-        self.owners.get(owner).is_some_and(|owner| match &owner.sessions {
-            Keys::None => false,
-            Keys::One(one) => *one == key,
-            Keys::Many(keys) => keys.contains(&key),
-        })
-    }
-
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.owners.len()
     }
 }
 
@@ -269,6 +243,29 @@ impl Keys {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl OwnerIndex {
+        pub(in super::super) fn listed(&self) -> usize {
+            let keys = |owner: &OwnedHandles| match &owner.sessions {
+                Keys::None => 0,
+                Keys::One(_) => 1,
+                Keys::Many(keys) => keys.len(),
+            };
+            self.owners.iter().map(|owner| keys(&owner)).sum()
+        }
+
+        pub(in super::super) fn lists(&self, owner: &str, key: TokenKey) -> bool {
+            self.owners.get(owner).is_some_and(|owner| match &owner.sessions {
+                Keys::None => false,
+                Keys::One(one) => *one == key,
+                Keys::Many(keys) => keys.contains(&key),
+            })
+        }
+
+        pub(in super::super) fn len(&self) -> usize {
+            self.owners.len()
+        }
+    }
 
     #[test]
     fn keys_are_a_set() {

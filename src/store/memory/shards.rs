@@ -6,6 +6,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::key::{BuildIdentity, TokenKey};
 use super::slot::{Class, Slot, SlotState, Weight};
+use crate::record::Record;
 
 type Slots = HashMap<TokenKey, Slot, BuildIdentity>;
 
@@ -167,11 +168,12 @@ impl Writer<'_> {
         }
     }
 
-    /// Removes an expired session of this owner, whose list is locked, and leaves those of other owners alone.
-    pub(super) fn remove_expired_of(&mut self, key: TokenKey, owner: &str, now: u64) {
-        if self.get(key).is_some_and(|slot| slot.owned_by(owner).is_some()) {
-            self.remove_expired(key, now);
-        }
+    /// Returns a live session of this owner, whose list is locked. Removes it if it has expired, and leaves the sessions
+    /// of other owners alone.
+    pub(super) fn live_of(&mut self, key: TokenKey, owner: &str, now: u64) -> Option<&Record> {
+        self.get(key)?.owned_by(owner)?;
+        self.remove_expired(key, now);
+        self.get(key)?.owned_by(owner)
     }
 
     pub(super) fn remove(&mut self, key: TokenKey) {

@@ -109,5 +109,5 @@ impl Keyspace {
 
 /// Reads a value, and warns of one that cannot be read.
 pub(super) fn read(key: &StoreKey, value: &[u8], now: SystemTime) -> Loaded {
-    format::decode(key, value, now).unwrap_or_else(|why| unreadable(key, &*why))
+    format::decode(key, value, now).unwrap_or_else(|why| unreadable(key, why))
 }

@@ -79,7 +79,23 @@ macro_rules! engine_store {
             }
         }
 
-        $crate::store::forward::forward_store!($store);
+        /// Each call is that of the store inside, equally atomic, durable and safe to drop.
+        const _: () = {
+            use std::sync::Arc;
+            use std::time::{Duration, SystemTime};
+
+            use $crate::StoreError;
+            use $crate::cookie::SessionCookie;
+            use $crate::record::{Record, Version};
+            use $crate::store::forward::forward;
+            use $crate::store::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
+            use $crate::token::{SessionToken, TokenShape};
+
+            impl SessionStore for $store {
+                forward!(0: token_shape is_immediate max_record_len sweep_interval bind);
+                forward!(0: load create update touch delete owned revoke sweep);
+            }
+        };
     };
 }
 pub(super) use engine_store;

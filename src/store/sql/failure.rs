@@ -45,16 +45,6 @@ impl SqlFailure {
     }
 }
 
-/// Describes an error. Only the database's message is passed on: some databases' details quote the values of a row.
-pub(super) fn store_error(error: &sqlx::Error, database: &str, table: &str) -> StoreError {
-    let why = match SqlFailure::of(error) {
-        SqlFailure::NoTable => format!("the table `{table}` is missing or of another format, run migrate(): "),
-        SqlFailure::Locked => "another connection kept the database locked for too long: ".to_owned(),
-        _ => String::new(),
-    };
-    StoreError::new(format!("{database}: {why}{}", message(error)))
-}
-
 /// Describes why there is no connection. The URL is not repeated, since it may hold a password.
 pub(super) fn connect_error(error: &sqlx::Error, dialect: &Dialect) -> StoreError {
     let Dialect { name, url, .. } = dialect;
@@ -65,7 +55,9 @@ pub(super) fn connect_error(error: &sqlx::Error, dialect: &Dialect) -> StoreErro
 }
 
 /// Returns the message of an error, without the parts that only the driver's authors can use.
-fn message(error: &sqlx::Error) -> String {
+///
+/// Of a database's error this is its message alone: some databases' details quote the values of a row.
+pub(super) fn message(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(error) => error.message().to_owned(),
         sqlx::Error::Io(error) => error.to_string(),

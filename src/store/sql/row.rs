@@ -1,12 +1,11 @@
 //! The arguments of a statement, and the row that it returns.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::dialect::kind;
 use crate::clock::{micros, time};
-use crate::record::{RecordHead, Version};
+use crate::record::{DecodeError, RecordHead, Version};
 use crate::store::{Loaded, log};
 use crate::token::StoreKey;
 
@@ -50,23 +49,23 @@ impl Row {
 
     /// Reads a row that has not expired.
     pub(super) fn read(self, now: SystemTime) -> Loaded {
-        let unreadable = |why: &dyn fmt::Display| {
+        let unreadable = |why| {
             let key = StoreKey::from_bytes(self.id.as_slice().try_into().unwrap_or_default());
-            log::unreadable(&key, tracing::field::display(why))
+            log::unreadable(&key, why)
         };
         let version = match self.kind {
             kind::LIVE => Version::new(self.version.cast_unsigned()),
             kind::TOMBSTONE => None,
             kind::ARRIVING | kind::MARK => return Loaded::Absent,
-            _ => return unreadable(&"the row is of an unknown kind"),
+            _ => return unreadable(DecodeError("the row is of an unknown kind")),
         };
         let owner = match self.owner.map(String::from_utf8).transpose() {
             Ok(owner) => owner.map(Arc::from),
-            Err(_) => return unreadable(&"the owner is not UTF-8"),
+            Err(_) => return unreadable(DecodeError("the owner is not UTF-8")),
         };
         let head =
             RecordHead::new(version, time(self.deadline.cast_unsigned()), time(self.seen.cast_unsigned()), owner);
-        Loaded::decode(head, &self.body, now).unwrap_or_else(|error| unreadable(&error))
+        Loaded::decode(head, &self.body, now).unwrap_or_else(unreadable)
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use super::dialect::kind;
 use super::driver::SqlPool;
-use super::failure::{SqlFailure, store_error};
+use super::failure::{SqlFailure, message};
 use super::row::{Arg, Row};
 use super::store::SqlStore;
 use crate::error::StoreError;
@@ -139,7 +139,15 @@ impl<Pool: SqlPool> SqlStore<Pool> {
         send().await
     }
 
+    /// Describes an error of a statement.
     pub(super) fn error(&self, error: &sqlx::Error) -> StoreError {
-        store_error(error, Pool::DIALECT.name, &self.statements.table)
+        let why = match SqlFailure::of(error) {
+            SqlFailure::NoTable => {
+                format!("the table `{}` is missing or of another format, run migrate(): ", self.statements.table)
+            }
+            SqlFailure::Locked => "another connection kept the database locked for too long: ".to_owned(),
+            _ => String::new(),
+        };
+        StoreError::new(format!("{}: {why}{}", Pool::DIALECT.name, message(error)))
     }
 }
