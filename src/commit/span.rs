@@ -36,6 +36,14 @@ impl CommitSpan {
         }
     }
 
+    /// Names a session that begins by the token that is tried first.
+    #[inline]
+    pub(super) fn name_new(&mut self, token: &SessionToken) {
+        if let Some(traced) = self.0.as_mut().filter(|traced| traced.key.is_none()) {
+            traced.name_session(token);
+        }
+    }
+
     /// Records the outcome of the commit; `None` if it failed.
     #[inline]
     pub(super) fn end(&mut self, outcome: Option<Outcome>, conflicts: usize) {

@@ -30,7 +30,9 @@ impl<'a, S: SessionStore> Commit<'a, S> {
     pub(super) async fn write(&mut self, live: Live) -> Result<Settled, Error> {
         let mut writing = Writing { live, fresh: None, queue: None };
         let result = self.swap(&mut writing).await;
-        let Writing { live, fresh, .. } = writing;
+        let Writing { live, fresh, queue } = writing;
+        // What follows may be slow, and other commits must not wait for it.
+        drop(queue);
         if self.conflicts > 0 {
             self.shared.events.conflicted(&live.token, self.conflicts);
         }

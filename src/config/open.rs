@@ -7,13 +7,13 @@ use super::SessionConfig;
 use super::key_ring::is_key;
 use super::kind::OrOff;
 use super::settings::Settings;
+use super::store::ConfiguredStore;
 use super::store_url::{StoreKind, StoreUrl};
 use super::stores;
 #[cfg(any(feature = "cookie", feature = "cached"))]
 use super::stores::apply;
 use crate::error::ConfigError;
 use crate::store::memory::MemoryStore;
-use super::store::ConfiguredStore;
 use crate::store::sealed::Sealed;
 
 /// A store that is not open yet. Everything that can be checked before is in order.

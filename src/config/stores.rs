@@ -5,11 +5,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::settings::Settings;
+use super::store::ConfiguredStore;
 use super::store_url::StoreUrl;
 use crate::error::ConfigError;
 #[cfg(any(feature = "redis", feature = "postgres", feature = "mysql", feature = "sqlite"))]
 use crate::error::StoreError;
-use super::store::ConfiguredStore;
 
 /// Calls a method of a builder for each option that is set.
 macro_rules! apply {

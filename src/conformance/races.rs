@@ -76,10 +76,11 @@ pub(super) async fn concurrent_calls_are_atomic(fixture: Arc<Fixture>) {
         }
         // Each list and each sweep would take longer if the sessions of earlier pairs stayed.
         fixture.sweep(1_000_000, at(0) + 100 * IDLE).await;
-        // A call of few polls is suspended after each of them. A sweep of many shards has hundreds, of which some do.
+        // A call of few polls is suspended after each of them. A sweep of many shards has hundreds, of which some are
+        // enough; the more rounds, the closer they stand.
         let mut polls = 1;
         while !race(&fixture, first, second, Some(polls)).await {
-            polls += 1 + polls / 16;
+            polls += 1 + 4 * polls / fixture.rounds();
         }
     }
 }

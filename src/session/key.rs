@@ -1,7 +1,10 @@
 //! Keys that know the type of their value.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_core::de::DeserializeOwned;
 use serde_core::{Deserialize, Serialize};
@@ -108,8 +111,8 @@ impl<T> fmt::Debug for SessionKey<T> {
     }
 }
 
-/// A value that a [`SessionKey<T>`](SessionKey) can be set to: a `T`, a `&T`, or the borrowed form of a `String` or
-/// `Vec`.
+/// A value that a [`SessionKey<T>`](SessionKey) can be set to: a `T`, a `&T`, or the borrowed form of a string, slice, `Box`, `Arc`
+/// or `PathBuf`.
 ///
 /// # Examples
 ///
@@ -141,7 +144,15 @@ pub trait ValueOf<T>: Serialize {}
 impl<T: Serialize> ValueOf<T> for T {}
 impl<T: Serialize> ValueOf<T> for &T {}
 impl ValueOf<String> for &str {}
+impl ValueOf<Box<str>> for &str {}
+impl ValueOf<Arc<str>> for &str {}
+impl ValueOf<Cow<'_, str>> for &str {}
+impl ValueOf<PathBuf> for &Path {}
+impl<T: Serialize> ValueOf<Box<T>> for &T {}
+impl<T: Serialize> ValueOf<Arc<T>> for &T {}
 impl<T: Serialize> ValueOf<Vec<T>> for &[T] {}
+impl<T: Serialize> ValueOf<Box<[T]>> for &[T] {}
+impl<T: Serialize> ValueOf<Arc<[T]>> for &[T] {}
 
 /// A session that a [`SessionKey`] can be read from: [`Session`] or [`SessionView`].
 #[diagnostic::on_unimplemented(

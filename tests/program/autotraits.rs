@@ -27,6 +27,13 @@ fn cloned<T: Clone + Send + Sync + Unpin + Debug + 'static>() {}
 fn copied<T: Copy + Send + Sync + Unpin + Debug + 'static>() {}
 fn error<T: std::error::Error + Send + Sync + Unpin + 'static>() {}
 
+fn unwinds<T: std::panic::UnwindSafe + std::panic::RefUnwindSafe>() {}
+
+#[test]
+fn a_store_in_memory_goes_through_a_caught_panic() {
+    unwinds::<MemoryStore>();
+}
+
 #[test]
 fn public_types_go_anywhere() {
     cloned::<SessionLayer>();

@@ -8,6 +8,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
 use std::hash::RandomState;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -24,7 +25,8 @@ use crate::store::{Created, OwnedSession, Revocation, RevocationMark};
 
 pub(super) struct OwnerIndex {
     // A user may choose an owner's name, hence a keyed hash.
-    owners: DashMap<Arc<str>, OwnedHandles, RandomState>,
+    // Its locks know no poisoning. No step on an entry runs the program's code, so none ends half done.
+    owners: AssertUnwindSafe<DashMap<Arc<str>, OwnedHandles, RandomState>>,
     /// A queue of the owners that have a mark, each once. The time is the mark's first deadline, in microseconds; a later
     /// revocation moves the deadline, and the sweep corrects the queue.
     marked: Mutex<Marked>,
@@ -46,7 +48,7 @@ impl OwnerIndex {
     /// Makes an empty index of `count` shards, a power of two.
     pub(super) fn new(count: usize) -> Self {
         let owners = DashMap::with_capacity_and_hasher_and_shard_amount(0, RandomState::new(), count);
-        Self { owners, marked: Mutex::default() }
+        Self { owners: AssertUnwindSafe(owners), marked: Mutex::default() }
     }
 
     /// Runs `insert`, and lists the key if that stored the record. No revocation comes in between.
