@@ -205,7 +205,10 @@ impl<S: SessionStore> Commit<'_, S> {
         let tried = usize::from(self.met.take().is_some());
         for _ in tried..MAX_TRIES {
             let fresh = self.shared.random.token()?;
-            self.span.name_new(&fresh);
+            // A client-side store makes another token of it.
+            if !self.shared.is_sealed() {
+                self.span.name_new(&fresh);
+            }
             self.attempt(&fresh, true);
             let asked = self.wait(self.store.create(&fresh, &self.job.draft, self.now())).await;
             let created = asked.map_err(|error| error.naming(&self.job.draft))?;

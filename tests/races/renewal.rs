@@ -2,8 +2,13 @@
 
 use crate::support::direct::{act, begin, hold, settle, values};
 use crate::support::{Backend, Fault, Op, Setup};
+use http::StatusCode;
 use serde_json::json;
+use std::time::Duration;
 use tower_session_layer::{Error, Session};
+
+/// The default of `store_timeout`.
+const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[tokio::test]
 async fn new_record_is_durable_before_the_old_one_dies() {
@@ -32,6 +37,29 @@ async fn what_was_committed_meanwhile_is_carried_over() {
         assert_eq!(store.order(), order, "{backend:?}: new, old, read again, new, old");
         assert_eq!(values(layer, &fresh).await, Some(json!({ "a": 1, "b": 2, "c": 3 })), "{backend:?}");
         assert_eq!(values(layer, &token).await, None, "{backend:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn renewal_that_failed_holds_up_no_other_commit_while_it_is_taken_back() {
+    for backend in [Backend::Remote, Backend::KeyValue] {
+        let Setup { layer, store, .. } = &Setup::new(backend);
+        let token = begin(layer, |session| session.insert("a", 1)).await;
+        let renewal = hold(layer, &token, |session| session.insert("c", 3).and_then(|()| session.renew())).await;
+        let write = hold(layer, &token, |session| session.insert("d", 4)).await;
+        act(layer, Some(&token), |session| session.insert("b", 2)).await;
+        // The renewal conflicts and takes its turn; then its last write hangs, and so does the one that takes it back.
+        store.fault_times(Op::Update, 2, Fault::Hang, 2);
+        let start = tokio::time::Instant::now();
+        let later = async {
+            tokio::time::sleep(STORE_TIMEOUT + Duration::from_secs(1)).await;
+            (write.release().await.status, start.elapsed())
+        };
+        let (failed, (status, elapsed)) = tokio::join!(renewal.release(), later);
+        assert_eq!((failed.status, status), (StatusCode::SERVICE_UNAVAILABLE, StatusCode::OK), "{backend:?}");
+        assert!(elapsed < STORE_TIMEOUT + Duration::from_secs(2), "{backend:?}: {elapsed:?}");
+        let expected = json!({ "a": 1, "b": 2, "d": 4 });
+        assert_eq!(values(layer, &token).await, Some(expected), "{backend:?}");
     }
 }
 

@@ -169,12 +169,17 @@ impl TestStore {
 
     /// Makes the next `times` calls of a method go wrong.
     pub fn fault(&self, op: Op, fault: Fault, times: usize) {
-        self.controls.faults.lock().unwrap().insert(op, Planned { after: 0, fault, times });
+        self.fault_times(op, 0, fault, times);
     }
 
     /// Makes one call of a method go wrong, after so many that go right.
     pub fn fault_after(&self, op: Op, after: usize, fault: Fault) {
-        self.controls.faults.lock().unwrap().insert(op, Planned { after, fault, times: 1 });
+        self.fault_times(op, after, fault, 1);
+    }
+
+    /// Makes so many calls of a method go wrong, after so many that go right.
+    pub fn fault_times(&self, op: Op, after: usize, fault: Fault, times: usize) {
+        self.controls.faults.lock().unwrap().insert(op, Planned { after, fault, times });
     }
 
     /// Does something once, after so many halts. Each call halts before it acts and again before it answers.
