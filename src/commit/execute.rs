@@ -216,11 +216,7 @@ impl<S: SessionStore> Commit<'_, S> {
             match created {
                 Created::Stored => return Ok(Some(fresh)),
                 Created::Instead(token) => return Ok(Some(token)),
-                // Chance does not explain a collision: the randomness or the store is broken.
-                Created::Taken => tracing::warn!(
-                    name: "session.token.taken",
-                    key = ?fresh.key(), "a fresh session token was taken"
-                ),
+                Created::Taken => warn_of_taken(&fresh),
                 Created::Revoked(mark) => {
                     self.heed(&mark);
                     return Ok(None);
@@ -320,6 +316,11 @@ impl<S: SessionStore> Commit<'_, S> {
     pub(super) async fn wait<T>(&self, asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, Error> {
         self.deadline.wait(asked).await
     }
+}
+
+/// Reports a collision. Chance does not explain it: the randomness or the store is broken.
+pub(super) fn warn_of_taken(fresh: &SessionToken) {
+    tracing::warn!(name: "session.token.taken", key = ?fresh.key(), "a fresh session token was taken");
 }
 
 /// Reports a sign-in that was refused because its owner's sessions were revoked meanwhile.

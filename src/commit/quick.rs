@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::Job;
-use super::execute::waited;
+use super::execute::{waited, warn_of_taken};
 use super::prepare::prepare;
 use super::undo_renewal::remove_unknown;
 use crate::clock::micros;
@@ -118,7 +118,11 @@ impl Next {
                 Ok(match created? {
                     Created::Stored => Updated::Done,
                     Created::Instead(token) => Updated::Instead(token),
-                    Created::Taken | Created::Revoked(_) => Updated::Conflict,
+                    Created::Taken => {
+                        warn_of_taken(&self.token);
+                        Updated::Conflict
+                    }
+                    Created::Revoked(_) => Updated::Conflict,
                 })
             }),
         };

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
-use crate::support::{Backend, Browser, Log, Setup};
+use crate::support::{Backend, Browser, Log, Setup, is_alone};
 use axum::Router;
 use axum::extract::Path;
 use axum::routing::{get, post};
@@ -230,6 +230,25 @@ async fn a_token_that_is_taken_is_minted_again_and_overwrites_nothing() {
         assert_ne!(first.token(), second.token(), "{backend:?}");
         assert_eq!(first.get("/get").await.body, "Some(1)", "{backend:?}");
         assert_eq!(second.get("/get").await.body, "Some(2)", "{backend:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_is_taken_is_told_where_only_warnings_are_heard() {
+    if !is_alone("secrets::a_token_that_is_taken_is_told_where_only_warnings_are_heard") {
+        return;
+    }
+    for backend in Backend::SERVER {
+        let log = Log::capture_warnings();
+        let source = Source::new();
+        let setup = source.setup(backend);
+        let mut first = Browser::new(app(&setup));
+        first.post("/set/1").await;
+        source.0.repeats.store(2, SeqCst);
+        let mut second = first.another();
+        assert_eq!(second.post("/set/2").await.status, StatusCode::OK, "{backend:?}");
+        assert!(log.text().contains("a fresh session token was taken"), "{backend:?}: {}", log.text());
+        assert_ne!(first.token(), second.token(), "{backend:?}");
     }
 }
 

@@ -21,6 +21,16 @@ impl Log {
         Self { text, _guard: Some(tracing::subscriber::set_default(subscriber)) }
     }
 
+    /// The warnings and errors alone, as a program in production hears them. What is switched off for all depends on the
+    /// most talkative listener of the process, so the test must be [alone](super::is_alone).
+    pub fn capture_warnings() -> Self {
+        let text = Buffer::default();
+        let writer = text.clone();
+        let builder = tracing_subscriber::fmt().with_max_level(Level::WARN).with_ansi(false);
+        let subscriber = builder.with_writer(move || writer.clone()).finish();
+        Self { text, _guard: Some(tracing::subscriber::set_default(subscriber)) }
+    }
+
     /// The spans too, with all their fields, whenever one opens, is entered, is left or closes.
     pub fn capture_with_spans() -> Self {
         listen();
