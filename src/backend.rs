@@ -1,6 +1,5 @@
 //! Any store behind one type, so that the layer has no type parameter.
 
-mod load;
 mod panics;
 mod sweeper;
 
@@ -9,16 +8,17 @@ use std::time::SystemTime;
 
 use tracing::Instrument as _;
 
-use self::load::{Admission, load};
 use self::panics::{reported, watched};
 use self::sweeper::Sweeper;
 use crate::clock::Clock;
-use crate::commit::{Quick, ends_another, settle, settle_quickly, waited};
+use crate::commit::{Quick, Successor, ends_another, settle, settle_quickly, waited};
 use crate::cookie::Candidates;
 use crate::error::{Error, StoreError};
 use crate::event::{Events, Operation};
+use crate::record::{Record, Tombstone, TombstoneKind};
 use crate::session::{Answer, Boxed, Occasion, Opened, Session, StorePort, Stored, poll_once};
-use crate::store::{ExpiredSessions, OwnedSession, Revocation, SessionStore};
+use crate::store::{ExpiredSessions, Loaded, OwnedSession, Revocation, SessionStore};
+use crate::token::{SessionToken, StoreKey};
 
 /// A store that loads and commits sessions.
 #[derive(Debug)]
@@ -110,4 +110,73 @@ impl<S: SessionStore> StorePort for Backend<S> {
         let store = Arc::clone(&self.store);
         Box::pin(async move { store.revoke(&owner, &revocation, now).await })
     }
+}
+
+/// Admits sessions, and reports the tokens that are refused.
+#[derive(Debug)]
+struct Admission {
+    events: Events,
+    /// Microseconds since the Unix epoch.
+    not_before: u64,
+    /// The tokens that were found not to lead on any more.
+    no_longer_leading: ExpiredSessions<StoreKey>,
+}
+
+impl Admission {
+    #[inline]
+    fn admits(&self, record: &Record, now: u64) -> bool {
+        record.deadline > now && record.created >= self.not_before
+    }
+
+    /// Returns whether a token still leads on to its successor, and was never found not to lead on.
+    fn leads_on(&self, stone: &Tombstone, token: &SessionToken, micros: u64) -> bool {
+        let Some(until) = stone.forwards_until() else { return false };
+        if until <= micros {
+            // The tombstone outlives this time, and a clock that steps back must not revive the token.
+            self.no_longer_leading.note(token.key(), until);
+            return false;
+        }
+        !self.no_longer_leading.includes(token.key(), until)
+    }
+}
+
+/// Finds the first live candidate. A tombstone counts only if none is live.
+async fn load(
+    store: &impl SessionStore,
+    admission: &Admission,
+    candidates: &Candidates,
+    now: SystemTime,
+    micros: u64,
+) -> Result<Opened, StoreError> {
+    let mut found = Opened::Nothing;
+    for at in 0.. {
+        let Some(token) = candidates.get(at) else { break };
+        let (record, outdated) = match store.load(token, now).await? {
+            Loaded::Live(record) if admission.admits(&record, micros) => (record, false),
+            Loaded::Outdated(record) if admission.admits(&record, micros) => (record, true),
+            Loaded::Tombstone(stone) if stone.kind() != TombstoneKind::Emptied => {
+                if admission.leads_on(&stone, token, micros) {
+                    match Box::pin(Successor::find(store, &stone, token, now)).await? {
+                        Successor::Live(live) if admission.admits(&live.record, micros) => {
+                            return Ok(Opened::Successor(Box::new(live)));
+                        }
+                        Successor::Emptied(_) => continue,
+                        Successor::Live(_) | Successor::None => {}
+                    }
+                }
+                admission.events.dead(token, stone.kind());
+                if matches!(found, Opened::Nothing) {
+                    found = Opened::Dead { at };
+                }
+                continue;
+            }
+            _ => {
+                admission.events.unknown(token);
+                continue;
+            }
+        };
+        tracing::trace!(name: "session.loaded", key = ?token.key(), outdated, "a session was loaded");
+        return Ok(Opened::Live { at, record, outdated });
+    }
+    Ok(found)
 }

@@ -5,9 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use tracing::Instrument as _;
 
-use super::prepare::prepare;
 use super::span::CommitSpan;
-use super::{Job, Outcome, Plan, Settled, Successor};
+use super::{Job, Outcome, Plan, Settled, Successor, prepare};
 use crate::clock::{micros, span, time};
 use crate::error::{Error, Kind, StoreError};
 use crate::event::Operation;

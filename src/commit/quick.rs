@@ -4,10 +4,9 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::Job;
 use super::execute::{waited, warn_of_taken};
-use super::prepare::prepare;
 use super::undo_renewal::remove_unknown;
+use super::{Job, prepare};
 use crate::clock::micros;
 use crate::error::{Error, StoreError};
 use crate::event::Operation;
