@@ -1,6 +1,7 @@
 //! A struct of the program as the session: its fields merge as keys do (promises 2, 9, 16).
 
 mod effects;
+mod older_names;
 mod random;
 mod requests;
 mod shapes;
