@@ -344,11 +344,6 @@ impl Session {
     pub async fn reload(&self) -> Result<(), Error> {
         self.0.shared.store.commit(self, Occasion::Reload, false).wait().await
     }
-
-    fn apply(&self, op: Op) -> Result<(), Error> {
-        let limit = self.0.shared.max_record_len;
-        self.0.write(|work| work.apply(op, limit))
-    }
 }
 
 impl fmt::Debug for Session {

@@ -198,6 +198,12 @@ impl Session {
         self.take_with(|record| record.flash.get(key), Op::TakeFlash)
     }
 
+    /// Makes a change without user code in it.
+    pub(super) fn apply(&self, op: Op) -> Result<(), Error> {
+        let limit = self.0.shared.max_record_len;
+        self.0.write(|work| work.apply(op, limit))
+    }
+
     fn entry(&self, key: &str) -> Option<Entry> {
         self.0.read(|record, _| record.and_then(|record| record.values.get(key).cloned()))
     }
