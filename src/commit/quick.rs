@@ -1,5 +1,5 @@
 //! A shortcut for the most frequent commits to an immediate store: new values in a live session, or a new session. It
-//! saves a fifth of the instructions of a write.
+//! saves a sixth of the instructions of a write.
 
 use std::sync::Arc;
 use std::time::SystemTime;

@@ -160,7 +160,7 @@ pub(crate) enum Scope {
 
 impl Session {
     // Every request makes one, and the cell is too large to be moved for nothing.
-    #[expect(clippy::inline_always, reason = "the call and a copy of the cell are 7 % of a request without a cookie")]
+    #[expect(clippy::inline_always, reason = "otherwise a request without a cookie costs 1.7 % more instructions")]
     #[inline(always)]
     pub(crate) fn new(shared: Arc<Shared>, stored: Stored, outer: Option<Scope>, carrier: Carrier) -> Self {
         Self(Arc::new(SessionCell {

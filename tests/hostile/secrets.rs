@@ -214,22 +214,26 @@ async fn a_renewal_without_randomness_leaves_the_old_token_alive_and_nothing_els
     }
 }
 
+/// Two visitors, of whom the second is given the first one's token so many times before it is given its own.
+async fn taken(backend: Backend, times: usize, log: &Log) {
+    let source = Source::new();
+    let setup = source.setup(backend);
+    let mut first = Browser::new(app(&setup));
+    first.post("/set/1").await;
+    // Of the latest bytes of each length: those of the first session's token among them.
+    source.0.repeats.store(times, SeqCst);
+    let mut second = first.another();
+    assert_eq!(second.post("/set/2").await.status, StatusCode::OK, "{backend:?}");
+    assert!(log.text().contains("a fresh session token was taken"), "{backend:?}: {}", log.text());
+    assert_ne!(first.token(), second.token(), "{backend:?}");
+    assert_eq!(first.get("/get").await.body, "Some(1)", "{backend:?}");
+    assert_eq!(second.get("/get").await.body, "Some(2)", "{backend:?}");
+}
+
 #[tokio::test]
 async fn a_token_that_is_taken_is_minted_again_and_overwrites_nothing() {
     for backend in Backend::SERVER {
-        let log = Log::capture();
-        let source = Source::new();
-        let setup = source.setup(backend);
-        let mut first = Browser::new(app(&setup));
-        first.post("/set/1").await;
-        // Of the latest bytes of each length: those of the first session's token among them.
-        source.0.repeats.store(2, SeqCst);
-        let mut second = first.another();
-        assert_eq!(second.post("/set/2").await.status, StatusCode::OK, "{backend:?}");
-        assert!(log.text().contains("a fresh session token was taken"), "{backend:?}");
-        assert_ne!(first.token(), second.token(), "{backend:?}");
-        assert_eq!(first.get("/get").await.body, "Some(1)", "{backend:?}");
-        assert_eq!(second.get("/get").await.body, "Some(2)", "{backend:?}");
+        taken(backend, 2, &Log::capture()).await;
     }
 }
 
@@ -239,17 +243,8 @@ async fn a_token_that_is_taken_is_told_where_only_warnings_are_heard() {
         return;
     }
     for backend in Backend::SERVER {
-        let log = Log::capture_warnings();
-        let source = Source::new();
-        let setup = source.setup(backend);
-        let mut first = Browser::new(app(&setup));
-        first.post("/set/1").await;
         // Once, so that the first try alone meets it.
-        source.0.repeats.store(1, SeqCst);
-        let mut second = first.another();
-        assert_eq!(second.post("/set/2").await.status, StatusCode::OK, "{backend:?}");
-        assert!(log.text().contains("a fresh session token was taken"), "{backend:?}: {}", log.text());
-        assert_ne!(first.token(), second.token(), "{backend:?}");
+        taken(backend, 1, &Log::capture_warnings()).await;
     }
 }
 

@@ -17,7 +17,7 @@ impl Log {
     pub fn capture() -> Self {
         listen();
         let text = Buffer::default();
-        let subscriber = subscriber(&text, FmtSpan::NONE);
+        let subscriber = subscriber(&text, FmtSpan::NONE, Level::TRACE);
         Self { text, _guard: Some(tracing::subscriber::set_default(subscriber)) }
     }
 
@@ -25,9 +25,7 @@ impl Log {
     /// most talkative listener of the process, so the test must be [alone](super::is_alone).
     pub fn capture_warnings() -> Self {
         let text = Buffer::default();
-        let writer = text.clone();
-        let builder = tracing_subscriber::fmt().with_max_level(Level::WARN).with_ansi(false);
-        let subscriber = builder.with_writer(move || writer.clone()).finish();
+        let subscriber = subscriber(&text, FmtSpan::NONE, Level::WARN);
         Self { text, _guard: Some(tracing::subscriber::set_default(subscriber)) }
     }
 
@@ -35,14 +33,14 @@ impl Log {
     pub fn capture_with_spans() -> Self {
         listen();
         let text = Buffer::default();
-        let subscriber = subscriber(&text, FmtSpan::FULL);
+        let subscriber = subscriber(&text, FmtSpan::FULL, Level::TRACE);
         Self { text, _guard: Some(tracing::subscriber::set_default(subscriber)) }
     }
 
     /// The same of all threads, for ever: for a test that is alone in its program.
     pub fn capture_everywhere() -> Self {
         let text = Buffer::default();
-        tracing::subscriber::set_global_default(subscriber(&text, FmtSpan::FULL)).unwrap();
+        tracing::subscriber::set_global_default(subscriber(&text, FmtSpan::FULL, Level::TRACE)).unwrap();
         Self { text, _guard: None }
     }
 
@@ -57,9 +55,9 @@ impl Log {
     }
 }
 
-fn subscriber(text: &Buffer, spans: FmtSpan) -> impl Subscriber + Send + Sync + use<> {
+fn subscriber(text: &Buffer, spans: FmtSpan, level: Level) -> impl Subscriber + Send + Sync + use<> {
     let writer = text.clone();
-    let builder = tracing_subscriber::fmt().with_max_level(Level::TRACE).with_span_events(spans).without_time();
+    let builder = tracing_subscriber::fmt().with_max_level(level).with_span_events(spans).without_time();
     builder.with_writer(move || writer.clone()).finish()
 }
 
