@@ -97,7 +97,7 @@ impl Op {
 
 impl SignIn {
     fn apply(&self, to: &mut Record) {
-        if to.owner.as_ref().is_some_and(|before| *before != self.owner) {
+        if self.begins_anew || to.owner.as_ref().is_some_and(|before| *before != self.owner) {
             // Another person's session begins, and must show nothing of the session before (CVE-2014-0482). The zero in
             // `created` makes the commit give it a lifetime of its own.
             (to.values, to.flash) = (Values::default(), Values::default());

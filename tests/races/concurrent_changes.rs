@@ -286,6 +286,21 @@ async fn owner_keeps_a_cleared_session() {
 }
 
 #[tokio::test]
+async fn another_persons_sign_in_starts_with_nothing_after_a_conflict_too() {
+    for backend in Backend::SERVER {
+        let Setup { layer, .. } = &Setup::new(backend);
+        let token = begin(layer, |session| session.insert("a", 1)).await;
+        let both = hold(layer, &token, |session| {
+            session.sign_in("bob").and_then(|()| session.sign_in("ada")).and_then(|()| session.insert("c", 3))
+        })
+        .await;
+        act(layer, Some(&token), |session| session.insert("b", 2)).await;
+        let token = both.release().await.token().unwrap();
+        assert_eq!(values(layer, &token).await, Some(json!({ "c": 3 })), "{backend:?}");
+    }
+}
+
+#[tokio::test]
 async fn replay_that_fails_overwrites_nothing() {
     let setup = Arc::new(Setup::new(Backend::Memory));
     let token = begin(&setup.layer, |session| session.insert("n", 0)).await;

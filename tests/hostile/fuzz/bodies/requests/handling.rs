@@ -34,6 +34,8 @@ pub struct Handling {
     seen: Contents,
     /// What was done since the last commit.
     log: Vec<Act>,
+    /// Whether the log begins with the sign-in of another person, who starts with nothing.
+    begins_anew: bool,
     is_edited: bool,
     renews: bool,
     destroys: bool,
@@ -61,6 +63,7 @@ impl Handling {
             base,
             seen: Contents::default(),
             log: Vec::new(),
+            begins_anew: false,
             is_edited: false,
             renews: false,
             destroys: false,
@@ -87,6 +90,7 @@ impl Handling {
             if let Base::Live(_, session) = &self.base { session.contents.clone() } else { Contents::default() };
         self.log.clear();
         (self.is_edited, self.renews, self.destroys, self.has_work) = (false, false, false, false);
+        self.begins_anew = false;
     }
 
     pub fn act(&mut self, act: &Act) {
@@ -121,6 +125,7 @@ impl Handling {
         // What was another person's stays so, even where that session has ended by the time the log is played again.
         if matches!(act, Act::SignIn(owner) if self.seen.owner.is_some_and(|before| before != owner)) {
             self.log.clear();
+            self.begins_anew = true;
         }
         self.is_edited |= self.seen.apply(&act);
         self.log.push(act);
@@ -304,6 +309,9 @@ impl Handling {
     }
 
     fn replayed(&self, mut on: Contents) -> Contents {
+        if self.begins_anew {
+            on = Contents { begins: true, ..Contents::default() };
+        }
         for act in &self.log {
             on.apply(act);
         }
