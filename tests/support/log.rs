@@ -16,25 +16,19 @@ pub struct Log {
 impl Log {
     pub fn capture() -> Self {
         listen();
-        let text = Buffer::default();
-        let subscriber = subscriber(&text, FmtSpan::NONE, Level::TRACE);
-        Self { text, _guard: Some(tracing::subscriber::set_default(subscriber)) }
+        Self::of_this_thread(FmtSpan::NONE, Level::TRACE)
     }
 
     /// The warnings and errors alone, as a program in production hears them. What is switched off for all depends on the
     /// most talkative listener of the process, so the test must be [alone](super::is_alone).
     pub fn capture_warnings() -> Self {
-        let text = Buffer::default();
-        let subscriber = subscriber(&text, FmtSpan::NONE, Level::WARN);
-        Self { text, _guard: Some(tracing::subscriber::set_default(subscriber)) }
+        Self::of_this_thread(FmtSpan::NONE, Level::WARN)
     }
 
     /// The spans too, with all their fields, whenever one opens, is entered, is left or closes.
     pub fn capture_with_spans() -> Self {
         listen();
-        let text = Buffer::default();
-        let subscriber = subscriber(&text, FmtSpan::FULL, Level::TRACE);
-        Self { text, _guard: Some(tracing::subscriber::set_default(subscriber)) }
+        Self::of_this_thread(FmtSpan::FULL, Level::TRACE)
     }
 
     /// The same of all threads, for ever: for a test that is alone in its program.
@@ -42,6 +36,12 @@ impl Log {
         let text = Buffer::default();
         tracing::subscriber::set_global_default(subscriber(&text, FmtSpan::FULL, Level::TRACE)).unwrap();
         Self { text, _guard: None }
+    }
+
+    fn of_this_thread(spans: FmtSpan, level: Level) -> Self {
+        let text = Buffer::default();
+        let subscriber = subscriber(&text, spans, level);
+        Self { text, _guard: Some(tracing::subscriber::set_default(subscriber)) }
     }
 
     /// What was logged so far.
