@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime as Time};
 
 use tower_session_layer::store::{
     Change, Created, Deleted, Loaded, OwnedSession, Record, RecordHead, Revocation, RevocationMark, SessionStore,
-    SessionToken, StoreError, StoreKey, TokenShape, Tombstone, TombstoneKind, Updated, Version,
+    SessionToken, StoreError, StoreKey, TokenScope, TokenShape, Tombstone, TombstoneKind, Updated, Version,
 };
 
 type Answer<T> = Result<T, StoreError>;
@@ -48,16 +48,16 @@ impl Row {
 }
 
 impl Tables {
-    /// Returns the row of a token. An expired row is removed instead.
-    fn row(&mut self, token: &SessionToken, now: Time) -> Option<&mut Row> {
-        if self.sessions.get(&token.key())?.head.deadline <= now {
-            self.sessions.remove(&token.key());
+    /// Returns the row of a key. An expired row is removed instead.
+    fn row(&mut self, key: &StoreKey, now: Time) -> Option<&mut Row> {
+        if self.sessions.get(key)?.head.deadline <= now {
+            self.sessions.remove(key);
         }
-        self.sessions.get_mut(&token.key())
+        self.sessions.get_mut(key)
     }
 
     fn live(&mut self, token: &SessionToken, now: Time) -> Option<&mut Row> {
-        self.row(token, now).filter(|row| row.head.version.is_some())
+        self.row(&token.key(), now).filter(|row| row.head.version.is_some())
     }
 
     /// Returns an owner's live sessions. A database has an index for this.
@@ -86,12 +86,12 @@ impl SessionStore for TableStore {
     }
 
     async fn load(&self, token: &SessionToken, now: Time) -> Answer<Loaded> {
-        Ok(self.tables().row(token, now).map_or(Loaded::Absent, |row| row.read(now)))
+        Ok(self.tables().row(&token.key(), now).map_or(Loaded::Absent, |row| row.read(now)))
     }
 
     async fn create(&self, fresh: &SessionToken, record: &Arc<Record>, now: Time) -> Answer<Created> {
         let mut tables = self.tables();
-        if let Some(row) = tables.row(fresh, now) {
+        if let Some(row) = tables.row(&fresh.key(), now) {
             let is_this_one = row.head.version == Some(record.version());
             return Ok(if is_this_one { Created::Stored } else { Created::Taken });
         }
@@ -131,9 +131,9 @@ impl SessionStore for TableStore {
         Ok(Updated::Done)
     }
 
-    async fn delete(&self, token: &SessionToken, tombstone: Duration, now: Time) -> Answer<Deleted> {
+    async fn delete(&self, key: &StoreKey, tombstone: Duration, now: Time) -> Answer<Deleted> {
         let mut tables = self.tables();
-        let Some(row) = tables.row(token, now) else { return Ok(Deleted::Absent) };
+        let Some(row) = tables.row(key, now) else { return Ok(Deleted::Absent) };
         match row.read(now) {
             Loaded::Live(_) => *row = Row::tombstone(&Tombstone::new(TombstoneKind::Destroyed, tombstone, now), now),
             Loaded::Tombstone(stone) => return Ok(Deleted::Retired(stone)),
@@ -175,7 +175,7 @@ impl SessionStore for TableStore {
 
 #[tokio::main]
 async fn main() -> Result<(), StoreError> {
-    let (store, token) = (TableStore::default(), SessionToken::from_random([7; 24]));
+    let (store, token) = (TableStore::default(), SessionToken::from_random([7; 24], TokenScope::of("__Host-sid")));
     let found = store.load(&token, Time::now()).await?;
     println!("{:?} is {found:?}; `cargo test --example table_store` checks every promise", token.key());
     Ok(())

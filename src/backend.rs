@@ -15,6 +15,7 @@ use crate::commit::{Quick, Successor, ends_another, settle, settle_quickly, wait
 use crate::cookie::Candidates;
 use crate::error::{Error, StoreError};
 use crate::event::{Events, Operation};
+use crate::key::CookieKey;
 use crate::record::{Record, Tombstone, TombstoneKind};
 use crate::session::{Answer, Boxed, Occasion, Opened, Session, StorePort, Stored, poll_once};
 use crate::store::{ExpiredSessions, Loaded, OwnedSession, Revocation, SessionStore};
@@ -30,9 +31,16 @@ pub(crate) struct Backend<S> {
 }
 
 impl<S: SessionStore> Backend<S> {
-    pub(crate) fn new(store: S, clock: Arc<dyn Clock>, events: Events, not_before: u64) -> Self {
+    pub(crate) fn new(
+        store: S,
+        clock: Arc<dyn Clock>,
+        events: Events,
+        not_before: u64,
+        renewal_keys: Arc<[CookieKey]>,
+    ) -> Self {
         let is_immediate = store.is_immediate();
-        let admission = Arc::new(Admission { events, not_before, no_longer_leading: ExpiredSessions::default() });
+        let admission =
+            Arc::new(Admission { events, not_before, renewal_keys, no_longer_leading: ExpiredSessions::default() });
         Self { store: Arc::new(store), is_immediate, admission, sweeper: Sweeper::new(clock) }
     }
 }
@@ -118,6 +126,8 @@ struct Admission {
     events: Events,
     /// Microseconds since the Unix epoch.
     not_before: u64,
+    /// The keys that open the tokens which replaced tokens lead on to.
+    renewal_keys: Arc<[CookieKey]>,
     /// The tokens that were found not to lead on any more.
     no_longer_leading: ExpiredSessions<StoreKey>,
 }
@@ -156,7 +166,7 @@ async fn load(
             Loaded::Outdated(record) if admission.admits(&record, micros) => (record, true),
             Loaded::Tombstone(stone) if stone.kind() != TombstoneKind::Emptied => {
                 if admission.leads_on(&stone, token, micros) {
-                    match Box::pin(Successor::find(store, &stone, token, now)).await? {
+                    match Box::pin(Successor::find(store, &admission.renewal_keys, &stone, token, now)).await? {
                         Successor::Live(live) if admission.admits(&live.record, micros) => {
                             return Ok(Opened::Successor(Box::new(live)));
                         }

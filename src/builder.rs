@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use crate::clock::Clock;
 use crate::cookie::{SessionCookie, SessionCookieBuilder};
 use crate::event::{Events, SessionEvent};
+use crate::key::CookieKey;
 use crate::layer::SessionLayer;
 use crate::lifetime::ABSOLUTE;
 use crate::random::Random;
@@ -46,6 +47,7 @@ pub struct SessionLayerBuilder<S> {
     absolute: Duration,
     not_before: SystemTime,
     renewal: Option<Duration>,
+    renewal_keys: Arc<[CookieKey]>,
     browser_session: bool,
     store_timeout: Duration,
     on_store_failure: OnStoreFailure,
@@ -87,6 +89,7 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
             absolute: ABSOLUTE,
             not_before: SystemTime::UNIX_EPOCH,
             renewal: None,
+            renewal_keys: Arc::default(),
             browser_session: false,
             store_timeout: Duration::from_secs(5),
             on_store_failure: OnStoreFailure::default(),

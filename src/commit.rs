@@ -320,14 +320,18 @@ mod tests {
     fn the_plan_follows_from_stored_session_and_intent() {
         let filled = Record { values: Values::from_sorted(vec![Entry::new("a", "1")]), ..Record::blank() };
         let live = |outdated| {
-            Stored::Live(Live { token: SessionToken::from_random([0; 24]), record: filled.clone().into(), outdated })
+            Stored::Live(Live {
+                token: SessionToken::from_random([0; 24], crate::token::TokenScope::of("sid")),
+                record: filled.clone().into(),
+                outdated,
+            })
         };
         let nothing = Intent::default;
         let edited = || Intent { edited: true, ..nothing() };
         let renewed = || Intent { renew: Some([0; 24]), ..nothing() };
         let destroyed = || Intent { destroy: true, ..nothing() };
         let again = || Intent { destroy: true, ..renewed() };
-        let one = || SessionToken::from_random([0; 24]);
+        let one = || SessionToken::from_random([0; 24], crate::token::TokenScope::of("sid"));
         let (full, empty) = (&filled, &Record::blank());
         for (what, stored, intent, draft, refresh, expected) in [
             ("an anonymous read", Stored::New, nothing(), empty, None, Plan::Nothing),

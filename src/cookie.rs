@@ -18,7 +18,7 @@ pub(crate) use self::parse::header_candidates;
 #[cfg(feature = "import")]
 pub(crate) use self::parse::values;
 pub(crate) use self::write::header_value;
-use crate::token::{SessionToken, TokenShape};
+use crate::token::{SessionToken, TokenScope, TokenShape};
 
 /// The longest `Max-Age`: browsers shorten one of more than 400 days (RFC 6265bis).
 pub(crate) const MAX_AGE: Duration = Duration::from_secs(34_560_000);
@@ -50,6 +50,7 @@ pub(crate) const MAX_AGE: Duration = Duration::from_secs(34_560_000);
 #[derive(Debug, Clone)]
 pub struct SessionCookie {
     name: String,
+    scope: TokenScope,
     /// All attributes but `Max-Age`, rendered once: `; Path=/; HttpOnly; …`.
     attributes: String,
 }
@@ -64,6 +65,12 @@ impl SessionCookie {
     #[inline]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Returns the scope of the cookie's tokens, which follows from the name.
+    #[inline]
+    pub fn scope(&self) -> TokenScope {
+        self.scope
     }
 
     /// Returns the well-formed tokens that a request has under this name: at most four, in the order sent, each once.
@@ -106,6 +113,6 @@ impl SessionCookie {
 
     #[inline]
     pub(crate) fn candidates(&self, request: &HeaderMap, shape: TokenShape) -> Candidates {
-        parse::candidates(&self.name, request, shape)
+        parse::candidates(&self.name, self.scope, request, shape)
     }
 }

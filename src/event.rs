@@ -22,7 +22,7 @@ use crate::token::StoreKey;
 /// use std::sync::{Arc, Mutex};
 /// use http::{Request, Response};
 /// use tower::{Layer as _, ServiceExt as _, service_fn};
-/// use tower_session_layer::{KeyPrefix, MemoryStore, Operation, Refusal, Session, SessionEvent, SessionLayer, SessionToken};
+/// use tower_session_layer::{KeyPrefix, MemoryStore, Operation, Refusal, Session, SessionEvent, SessionLayer, SessionToken, TokenScope};
 ///
 /// let told = Arc::new(Mutex::new(Vec::new()));
 /// let list = Arc::clone(&told);
@@ -42,7 +42,7 @@ use crate::token::StoreKey;
 /// }));
 /// let guessed = Request::get("/").header("cookie", format!("__Host-sid={}", "A".repeat(32))).body(())?;
 /// service.oneshot(guessed).await?;
-/// let key = KeyPrefix::from(SessionToken::from_random([0; 24]).key());
+/// let key = KeyPrefix::from(SessionToken::from_random([0; 24], TokenScope::of("__Host-sid")).key());
 /// assert_eq!(*told.lock().unwrap(), [format!("unknown {key}"), "created".into()]);
 /// # Ok(())
 /// # }

@@ -144,6 +144,8 @@ mod cookie;
 mod event;
 // The source of tokens.
 mod random;
+// The program's secret keys.
+mod key;
 // Errors.
 mod error;
 // When a session ends.
@@ -172,6 +174,7 @@ pub use self::future::ResponseFuture;
 #[cfg(feature = "import")]
 #[cfg_attr(docsrs, doc(cfg(feature = "import")))]
 pub use self::import::{CookieSignature, ImportFuture, ImportLayer, ImportService, Imported};
+pub use self::key::CookieKey;
 pub use self::layer::SessionLayer;
 pub use self::record::SessionHandle;
 pub use self::respond::EmptyBody;
@@ -186,7 +189,7 @@ pub use self::store::cached::{CachedStore, CachedStoreBuilder};
 #[cfg(feature = "cookie")]
 #[cfg_attr(docsrs, doc(cfg(feature = "cookie")))]
 #[doc(inline)]
-pub use self::store::cookie::{CookieKey, CookieStore, CookieStoreBuilder};
+pub use self::store::cookie::{CookieStore, CookieStoreBuilder};
 #[cfg(all(feature = "file", unix))]
 #[cfg_attr(docsrs, doc(cfg(feature = "file")))]
 #[doc(inline)]
@@ -221,7 +224,7 @@ pub use self::store::sql::{PostgresStore, PostgresStoreBuilder};
 pub use self::store::sql::{SqliteStore, SqliteStoreBuilder};
 #[doc(inline)]
 pub use self::store::{OwnedSession, SessionStore};
-pub use self::token::{SessionToken, StoreKey, TokenShape};
+pub use self::token::{SessionToken, StoreKey, TokenScope, TokenShape};
 
 /// The README's examples, compiled.
 #[cfg(all(doctest, feature = "axum", feature = "memory"))]

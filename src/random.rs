@@ -10,7 +10,7 @@ use chacha20::rand_core::{Rng as _, SeedableRng as _};
 
 use crate::error::{Error, Kind};
 use crate::record::{SessionHandle, Version};
-use crate::token::SessionToken;
+use crate::token::{SessionToken, TokenScope};
 
 /// The number of requests to a generator until it is seeded again.
 const RESEED_AFTER: u32 = 4_096;
@@ -40,8 +40,8 @@ impl Random {
         Ok(bytes)
     }
 
-    pub(crate) fn token(&self) -> Result<SessionToken, Error> {
-        self.bytes().map(SessionToken::from_random)
+    pub(crate) fn token(&self, scope: TokenScope) -> Result<SessionToken, Error> {
+        self.bytes().map(|bytes| SessionToken::from_random(bytes, scope))
     }
 
     /// Returns a random version other than `before`.
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn no_randomness_is_an_error() {
         let broken = Random::new(|_| Err(io::Error::other("no entropy")));
-        assert!(broken.token().is_err_and(|error| error.is_unavailable()));
+        assert!(broken.token(TokenScope::of("sid")).is_err_and(|error| error.is_unavailable()));
     }
 
     #[test]

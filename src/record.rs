@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 pub(crate) use self::encoding::RENEWED_LEN;
 pub use self::encoding::{DecodeError, RecordHead};
 pub use self::handle::SessionHandle;
-pub(crate) use self::tombstone::{GRACE, TOMBSTONE};
+pub(crate) use self::tombstone::{GRACE, LEADING_LEN, TOMBSTONE};
 pub use self::tombstone::{Tombstone, TombstoneKind};
 pub(crate) use self::values::{Entry, Values, equal_json};
 use crate::clock::{micros, span, time};

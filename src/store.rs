@@ -70,7 +70,7 @@ pub use crate::error::StoreError;
 pub use crate::record::SessionHandle;
 pub use crate::record::{DecodeError, Record, RecordHead, Tombstone, TombstoneKind, Version};
 #[doc(no_inline)]
-pub use crate::token::{SessionToken, StoreKey, TokenShape};
+pub use crate::token::{SessionToken, StoreKey, TokenScope, TokenShape};
 
 /// A store of sessions.
 ///
@@ -237,22 +237,25 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
         now: SystemTime,
     ) -> impl Future<Output = Result<Updated, StoreError>> + Send;
 
-    /// Ends a session, whatever its version, and leaves a [`TombstoneKind::Destroyed`] tombstone for the duration
-    /// `tombstone`.
+    /// Ends the session under a key, whatever its version, and leaves a [`TombstoneKind::Destroyed`] tombstone for the
+    /// duration `tombstone`.
     ///
-    /// A duration of zero leaves no tombstone. If nothing is stored under the token, `delete` stores nothing. A
-    /// tombstone that is already there stays as it is, and `delete` returns it.
+    /// A duration of zero leaves no tombstone. If nothing is stored under the key, `delete` stores nothing. A tombstone
+    /// that is already there stays as it is, and `delete` returns it. The key is that of a token, or the
+    /// [successor](Tombstone::successor) that a tombstone names.
     ///
     /// # Errors
     ///
-    /// After an error the session may live on. The layer tells the client so with a 503.
+    /// Returns [`StoreError::unsupported`] if the clients hold the sessions: the layer then ends a session by
+    /// [`update`](Self::update). After any other error the session may live on. The layer tells the client so with a
+    /// 503.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future leaves the session as before, or ended.
     fn delete(
         &self,
-        token: &SessionToken,
+        key: &StoreKey,
         tombstone: Duration,
         now: SystemTime,
     ) -> impl Future<Output = Result<Deleted, StoreError>> + Send;

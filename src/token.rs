@@ -11,6 +11,8 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 pub use self::key::StoreKey;
+#[cfg(feature = "memory")]
+pub(crate) use self::key::locator;
 pub(crate) use self::text::RANDOM_LEN;
 use self::text::{TEXT_LEN, decode, encode};
 
@@ -44,6 +46,36 @@ impl TokenShape {
     }
 }
 
+/// The cookie that a token belongs to, as 64 bits of the SHA-256 of the cookie's name.
+///
+/// Two layers with different cookie names may share a store. The scope goes into the [`StoreKey`], so neither layer finds
+/// a session by a token of the other. A layer whose cookie gets another name starts without sessions.
+///
+/// # Examples
+///
+/// ```
+/// use tower_session_layer::{SessionCookie, TokenScope};
+///
+/// let cookie = SessionCookie::builder().name("__Host-shop").build()?;
+/// assert_eq!(cookie.scope(), TokenScope::of("__Host-shop"));
+/// assert_ne!(cookie.scope(), TokenScope::of("__Host-admin"));
+/// # Ok::<(), tower_session_layer::ConfigError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TokenScope(u64);
+
+impl TokenScope {
+    /// Returns the scope of the cookie of this name.
+    pub fn of(cookie: &str) -> Self {
+        let digest = Sha256::new().chain_update(b"tower-session-layer cookie ").chain_update(cookie).finalize();
+        Self(u64::from_be_bytes(std::array::from_fn(|at| digest[at])))
+    }
+
+    pub(crate) fn bytes(self) -> [u8; 8] {
+        self.0.to_be_bytes()
+    }
+}
+
 /// Returns whether a text consists of base64url digits.
 pub(crate) fn is_plain(text: &[u8]) -> bool {
     text.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
@@ -58,28 +90,30 @@ pub(crate) fn is_plain(text: &[u8]) -> bool {
 /// # Examples
 ///
 /// ```
-/// use tower_session_layer::{SessionToken, StoreKey, TokenShape};
+/// use tower_session_layer::{SessionToken, StoreKey, TokenScope, TokenShape};
 ///
-/// let token = SessionToken::from_random([0; 24]);
+/// let shop = TokenScope::of("__Host-shop");
+/// let token = SessionToken::from_random([0; 24], shop);
 /// let text = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
-/// assert_eq!(SessionToken::parse(text.as_bytes(), TokenShape::Random), Some(token.clone()));
-/// assert_eq!(SessionToken::parse(b"short", TokenShape::Random), None);
+/// assert_eq!(SessionToken::parse(text.as_bytes(), TokenShape::Random, shop), Some(token.clone()));
+/// assert_eq!(SessionToken::parse(b"short", TokenShape::Random, shop), None);
 /// assert!(!format!("{token:?}").contains(text));
 ///
-/// // The SHA-256: a store finds the session by it, and nothing else of the token may leave the process.
+/// // A store finds the session by the digest, and nothing else of the token may leave the process.
 /// let key: StoreKey = token.key();
 /// assert_eq!((key.as_bytes().len(), key.hex().len()), (32, 64));
+/// assert_ne!(key, SessionToken::from_random([0; 24], TokenScope::of("__Host-admin")).key());
 ///
 /// let sealed = SessionToken::from_sealed("c2VhbGVk".into()).unwrap(); // as `CookieStore` makes it: the session itself
 /// assert_eq!(sealed.secret(), b"c2VhbGVk");
-/// assert_eq!(SessionToken::parse(sealed.secret(), TokenShape::sealed(8, 1)), Some(sealed));
+/// assert_eq!(SessionToken::parse(sealed.secret(), TokenShape::sealed(8, 1), shop), Some(sealed));
 /// ```
 #[derive(Clone)]
 pub struct SessionToken(Repr);
 
 #[derive(Clone)]
 enum Repr {
-    Random(Aligned),
+    Random(Aligned, TokenScope),
     Sealed(Arc<str>),
 }
 
@@ -89,13 +123,15 @@ enum Repr {
 struct Aligned([u8; RANDOM_LEN]);
 
 impl SessionToken {
-    /// Parses the text that a client sent; `None` for a text of another shape.
+    /// Parses the text that a client sent in the cookie of this scope; `None` for a text of another shape.
+    ///
+    /// The scope of a sealed token stands inside its seal, so `scope` has no effect on it.
     #[inline]
-    pub fn parse(text: &[u8], shape: TokenShape) -> Option<Self> {
+    pub fn parse(text: &[u8], shape: TokenShape, scope: TokenScope) -> Option<Self> {
         match shape {
             TokenShape::Random => {
                 let text: &[u8; TEXT_LEN] = text.try_into().ok()?;
-                decode(text).map(Self::from_random)
+                decode(text).map(|bytes| Self::from_random(bytes, scope))
             }
             TokenShape::Sealed { max_len, .. } => {
                 if text.is_empty() || text.len() > max_len || !is_plain(text) {
@@ -107,8 +143,9 @@ impl SessionToken {
     }
 
     /// Creates a token of random bytes, as the layer does for a new session. Tests of stores need it.
-    pub fn from_random(bytes: [u8; RANDOM_LEN]) -> Self {
-        Self(Repr::Random(Aligned(bytes)))
+    #[inline]
+    pub fn from_random(bytes: [u8; RANDOM_LEN], scope: TokenScope) -> Self {
+        Self(Repr::Random(Aligned(bytes), scope))
     }
 
     /// Creates a token of text that a store sealed.
@@ -118,18 +155,22 @@ impl SessionToken {
     /// Returns the text if it is empty or has a character other than a base64url digit, since such a text could break
     /// out of the cookie.
     pub fn from_sealed(text: String) -> Result<Self, String> {
-        Self::parse(text.as_bytes(), TokenShape::sealed(usize::MAX, 1)).ok_or(text)
+        if text.is_empty() || !is_plain(text.as_bytes()) { Err(text) } else { Ok(Self(Repr::Sealed(text.into()))) }
     }
 
-    /// Returns the digest under which a store keeps the session.
+    /// Returns the digest under which a store keeps the session: the SHA-256 of the scope's 8 bytes and the 24 random
+    /// bytes, or of the sealed text.
     pub fn key(&self) -> StoreKey {
-        StoreKey::from_bytes(Sha256::digest(self.secret()).into())
+        match &self.0 {
+            Repr::Random(Aligned(bytes), scope) => StoreKey::of(bytes, *scope),
+            Repr::Sealed(text) => StoreKey::from_bytes(Sha256::digest(&**text).into()),
+        }
     }
 
     /// Returns the secret itself: 24 random bytes, or the sealed text. Never store or log it.
     pub fn secret(&self) -> &[u8] {
         match &self.0 {
-            Repr::Random(Aligned(bytes)) => bytes,
+            Repr::Random(Aligned(bytes), _) => bytes,
             Repr::Sealed(text) => text.as_bytes(),
         }
     }
@@ -139,11 +180,11 @@ impl SessionToken {
         derive(self.secret(), purpose)
     }
 
-    /// Returns the 24 bytes of a random token; `None` for a sealed one.
+    /// Returns the 24 bytes of a random token and the scope; `None` for a sealed one.
     #[inline]
-    pub(crate) fn random(&self) -> Option<&[u8; RANDOM_LEN]> {
+    pub(crate) fn random(&self) -> Option<(&[u8; RANDOM_LEN], TokenScope)> {
         match &self.0 {
-            Repr::Random(Aligned(bytes)) => Some(bytes),
+            Repr::Random(Aligned(bytes), scope) => Some((bytes, *scope)),
             Repr::Sealed(_) => None,
         }
     }
@@ -151,7 +192,9 @@ impl SessionToken {
     /// Appends the text that the cookie holds.
     pub(crate) fn write_text(&self, out: &mut String) {
         match &self.0 {
-            Repr::Random(Aligned(bytes)) => out.push_str(str::from_utf8(&encode(bytes)).expect("base64url is ASCII")),
+            Repr::Random(Aligned(bytes), _) => {
+                out.push_str(str::from_utf8(&encode(bytes)).expect("base64url is ASCII"))
+            }
             Repr::Sealed(text) => out.push_str(text),
         }
     }
@@ -159,7 +202,7 @@ impl SessionToken {
     /// Returns the length of the text that the cookie holds, in bytes.
     pub(crate) fn text_len(&self) -> usize {
         match &self.0 {
-            Repr::Random(_) => TEXT_LEN,
+            Repr::Random(..) => TEXT_LEN,
             Repr::Sealed(text) => text.len(),
         }
     }
@@ -175,7 +218,8 @@ pub(crate) fn derive<const LEN: usize>(from: &[u8], purpose: &[u8]) -> [u8; LEN]
 
 impl PartialEq for SessionToken {
     fn eq(&self, other: &Self) -> bool {
-        self.secret().ct_eq(other.secret()).into()
+        let scope = |token: &Self| token.random().map(|(_, scope)| scope);
+        scope(self) == scope(other) && self.secret().ct_eq(other.secret()).into()
     }
 }
 
@@ -190,6 +234,10 @@ impl fmt::Debug for SessionToken {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn scope() -> TokenScope {
+        TokenScope::of("__Host-sid")
+    }
 
     #[test]
     fn only_the_declared_shape_parses() {
@@ -207,26 +255,26 @@ mod tests {
             ("two of four are strange", "A++CAwQFBgcICQoLDA0ODxAREhMUFRYX", false, false),
             ("41 characters", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", false, false),
         ] {
-            let parsed = SessionToken::parse(text.as_bytes(), TokenShape::Random);
+            let parsed = SessionToken::parse(text.as_bytes(), TokenShape::Random, scope());
             assert_eq!(parsed.is_some(), random, "{name} as random");
-            let parsed = SessionToken::parse(text.as_bytes(), TokenShape::sealed(40, 1));
+            let parsed = SessionToken::parse(text.as_bytes(), TokenShape::sealed(40, 1), scope());
             assert_eq!(parsed.is_some(), sealed, "{name} as sealed");
         }
     }
 
     #[test]
-    fn text_survives_the_round_trip_and_the_key_is_its_sha_256() {
-        let token = SessionToken::from_random(std::array::from_fn(|i| u8::try_from(i).unwrap()));
+    fn text_survives_the_round_trip_and_the_key_is_the_sha_256_of_scope_and_secret() {
+        let token = SessionToken::from_random(std::array::from_fn(|i| u8::try_from(i).unwrap()), scope());
         let mut text = String::new();
         token.write_text(&mut text);
         assert_eq!(text, "AAECAwQFBgcICQoLDA0ODxAREhMUFRYX");
-        assert_eq!(SessionToken::parse(text.as_bytes(), TokenShape::Random), Some(token.clone()));
-        assert_eq!(token.key().hex(), "1d64add2a6388367c9bc2d1f1b384b069a6ef382cdaaa89771dd103e28613a25");
+        assert_eq!(SessionToken::parse(text.as_bytes(), TokenShape::Random, scope()), Some(token.clone()));
+        assert_eq!(token.key().hex(), "8590b15aa57037318faeedbf3f33607507845f1368ab5d54e9166c00a3cf50b4");
     }
 
     #[test]
     fn debug_shows_no_secret() {
-        let token = SessionToken::from_random([b'x'; RANDOM_LEN]);
+        let token = SessionToken::from_random([b'x'; RANDOM_LEN], scope());
         assert_eq!(format!("{token:?}"), "SessionToken(…)");
         assert_eq!(format!("{:?}", token.key()).len(), 8);
         assert!(token.key().hex().starts_with(&format!("{:?}", token.key())));

@@ -52,6 +52,9 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
         if self.renewal.is_some() && self.store.token_shape().is_sealed() {
             return Err(ConfigError::ClientSideStore("renew_after"));
         }
+        if self.renewal.is_some() && self.renewal_keys.is_empty() {
+            return Err(ConfigError::RenewalKeys);
+        }
         if self.max_sessions_per_owner.is_some() && self.store.token_shape().is_sealed() {
             return Err(ConfigError::ClientSideStore("max_sessions_per_owner"));
         }
@@ -69,7 +72,13 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
             is_immediate: self.store.is_immediate(),
             max_record_len: self.max_record_bytes.min(self.store.max_record_len().unwrap_or(usize::MAX)),
             max_sessions_per_owner: self.max_sessions_per_owner,
-            store: Box::new(Backend::new(self.store, Arc::clone(&clock), self.events.clone(), micros(self.not_before))),
+            store: Box::new(Backend::new(
+                self.store,
+                Arc::clone(&clock),
+                self.events.clone(),
+                micros(self.not_before),
+                Arc::clone(&self.renewal_keys),
+            )),
             cookie,
             token_header,
             vary,
@@ -84,6 +93,7 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
             events: self.events,
             clock,
             random: self.random,
+            renewal_keys: self.renewal_keys,
             queues: (0..QUEUES).map(|_| tokio::sync::Mutex::new(())).collect(),
             sign_in_times,
         };

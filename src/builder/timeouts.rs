@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::{DAY, HOUR, SessionLayerBuilder};
+use crate::key::CookieKey;
 use crate::store::SessionStore;
 
 impl<S: SessionStore> SessionLayerBuilder<S> {
@@ -45,10 +46,16 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
     /// the next request tries again. Each replacement costs two writes, and each request with the old token costs one
     /// read and one write more.
     ///
-    /// [`build`](Self::build) refuses an age of less than 60 seconds or of more than the absolute timeout, and a
+    /// While an old token leads on, the store keeps the new one, sealed under the first of `keys` and the old token. So
+    /// neither a copy of the store and old tokens, nor the keys and the store, give access. Every key opens what it
+    /// sealed: to rotate, put the new key in front and remove the old one two minutes later. All servers need the same
+    /// keys, and the keys of a [`CookieStore`](crate::CookieStore) may serve here too.
+    ///
+    /// [`build`](Self::build) refuses an empty list of keys, an age of less than 60 seconds or of more than the absolute timeout, and a
     /// client-side store.
-    pub fn renew_after(mut self, age: Duration) -> Self {
+    pub fn renew_after(mut self, age: Duration, keys: impl IntoIterator<Item = CookieKey>) -> Self {
         self.renewal = Some(age);
+        self.renewal_keys = keys.into_iter().collect();
         self
     }
 

@@ -10,9 +10,9 @@ use super::{Job, Outcome, Plan, Settled, Successor, prepare};
 use crate::clock::{micros, span, time};
 use crate::error::{Error, Kind, StoreError};
 use crate::event::Operation;
-use crate::record::{Record, TOMBSTONE, Tombstone, TombstoneKind};
+use crate::record::{Record, TOMBSTONE, Tombstone, TombstoneKind, Version};
 use crate::session::{Attempt, CookieAction, Intent, Live, Occasion, SessionCell, Shared, StoreDeadline, Stored};
-use crate::store::{Created, Deadline, Deleted, Loaded, RevocationMark, SessionStore, Updated};
+use crate::store::{Change, Created, Deadline, Deleted, Loaded, RevocationMark, SessionStore, Updated};
 use crate::token::SessionToken;
 
 /// The number of fresh tokens that are tried. Tokens have 192 random bits, so eight that are taken mean a broken store.
@@ -139,7 +139,7 @@ impl<S: SessionStore> Commit<'_, S> {
         if let Stored::EndedMeanwhile(Some(token)) = &self.job.stored
             && self.job.intent.destroy
         {
-            Box::pin(self.destroy(token.clone(), Stored::EndedMeanwhile(None))).await?;
+            Box::pin(self.destroy(token.clone(), None, Stored::EndedMeanwhile(None))).await?;
             if self.job.plan == Plan::Destroy {
                 let outcome = if self.job.intent.edited { Outcome::Gone } else { Outcome::Stored };
                 return Ok(Settled { outcome, ..Settled::unchanged(Stored::EndedMeanwhile(None)) });
@@ -153,12 +153,12 @@ impl<S: SessionStore> Commit<'_, S> {
             (Plan::Write, Some(live)) => self.write(live).await,
             (Plan::Create, None) => self.create().await,
             (Plan::Create, Some(live)) => {
-                let cookie = Box::pin(self.destroy(live.token, Stored::New)).await?;
+                let cookie = Box::pin(self.destroy(live.token, Some(live.record.version), Stored::New)).await?;
                 let created = self.create().await?;
                 Ok(Settled { cookie: created.cookie.or_keep(cookie), ..created })
             }
             (Plan::Destroy, Some(live)) => {
-                let cookie = Box::pin(self.destroy(live.token, Stored::New)).await?;
+                let cookie = Box::pin(self.destroy(live.token, Some(live.record.version), Stored::New)).await?;
                 Ok(Settled { cookie, ..Settled::unchanged(Stored::New) })
             }
             (Plan::Touch(deadline), Some(live)) => Ok(Box::pin(self.touch(live, deadline)).await),
@@ -203,7 +203,7 @@ impl<S: SessionStore> Commit<'_, S> {
         // If the shortcut has sent a write, it has tried one token already.
         let tried = usize::from(self.met.take().is_some());
         for _ in tried..MAX_TRIES {
-            let fresh = self.shared.random.token()?;
+            let fresh = self.shared.random.token(self.shared.cookie.scope())?;
             // A client-side store makes another token of it.
             if !self.shared.is_sealed() {
                 self.span.name_new(&fresh);
@@ -265,17 +265,35 @@ impl<S: SessionStore> Commit<'_, S> {
     ///
     /// If another request has ended the session already, the client's cookie is left alone, since the cookie may belong
     /// to a later sign-in.
-    async fn destroy(&mut self, mut token: SessionToken, left: Stored) -> Result<CookieAction, Error> {
-        let has_ended = loop {
-            let found = self.wait(self.store.delete(&token, TOMBSTONE, self.now())).await?;
-            let Deleted::Retired(stone) = found else { break found == Deleted::Done };
-            let Some(successor) = stone.successor(&token) else {
-                // This call's own tombstone: the store sent the call twice.
-                break stone == self.tombstone(TombstoneKind::Destroyed);
-            };
-            token = successor;
+    async fn destroy(
+        &mut self,
+        token: SessionToken,
+        version: Option<Version>,
+        left: Stored,
+    ) -> Result<CookieAction, Error> {
+        let own = self.tombstone(TombstoneKind::Destroyed);
+        let mut key = token.key();
+        let has_ended = if self.shared.is_sealed() {
+            // Only the token itself names such a session.
+            let change = Change::Retire(own);
+            match version {
+                Some(version) => {
+                    self.wait(self.store.update(&token, version, &change, self.now())).await? == Updated::Done
+                }
+                None => false,
+            }
+        } else {
+            loop {
+                let found = self.wait(self.store.delete(&key, TOMBSTONE, self.now())).await?;
+                let Deleted::Retired(stone) = found else { break found == Deleted::Done };
+                let Some(successor) = stone.successor() else {
+                    // This call's own tombstone: the store sent the call twice.
+                    break stone == own;
+                };
+                key = *successor;
+            }
         };
-        self.shared.events.destroyed(&token, has_ended);
+        self.shared.events.destroyed(key, has_ended);
         self.job.intent.destroy = false;
         self.job.stored = left;
         Ok(if has_ended || self.shared.is_sealed() { CookieAction::Remove } else { CookieAction::Leave })
@@ -351,7 +369,7 @@ async fn reload(store: &impl SessionStore, cell: &SessionCell, now: u64) -> Resu
         Loaded::Outdated(record) => Stored::Live(Live { record, outdated: true, ..live }),
         Loaded::Tombstone(stone) if stone.kind() == TombstoneKind::Emptied => Stored::New,
         Loaded::Tombstone(stone) => {
-            let finding = Successor::find(store, &stone, &live.token, time(now));
+            let finding = Successor::find(store, &shared.renewal_keys, &stone, &live.token, time(now));
             match deadline.wait(finding).await.inspect_err(report)? {
                 Successor::Live(successor) => Stored::Live(successor),
                 Successor::Emptied(_) => Stored::New,

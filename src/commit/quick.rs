@@ -96,7 +96,7 @@ impl Next {
         // Nobody else holds the draft, so it need not be copied.
         let record = Arc::get_mut(&mut work.draft).filter(|record| !record.is_empty())?;
         let (token, from) = match &state.stored {
-            Stored::New if state.head == ResponseHead::Open => (shared.random.token().ok()?, None),
+            Stored::New if state.head == ResponseHead::Open => (shared.random.token(shared.cookie.scope()).ok()?, None),
             Stored::Live(live) if !live.outdated && !shared.lifetime.is_due(record, now) => {
                 (live.token.clone(), Some(live.record.version))
             }

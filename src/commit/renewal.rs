@@ -72,20 +72,27 @@ impl<S: SessionStore> Commit<'_, S> {
 
     pub(super) async fn drop_fresh(&mut self, fresh: &mut Option<Fresh>) -> Result<(), Error> {
         if let Some(Fresh { token, .. }) = fresh {
-            self.wait(self.store.delete(token, Duration::ZERO, self.now())).await?;
+            self.wait(self.store.delete(&token.key(), Duration::ZERO, self.now())).await?;
             *fresh = None;
         }
         Ok(())
     }
 
-    /// Makes the change that turns the old record into a tombstone, which names the fresh token as its successor.
+    /// Makes the change that turns the old record into a tombstone, which names the key of the fresh token. Only after a
+    /// renewal by age does it hold the fresh token itself, sealed.
     pub(super) fn retire(&self, old: &SessionToken, fresh: &mut Fresh) -> Result<Change, Error> {
-        let stone = match self.job.intent.renew {
-            Some(_) => self.tombstone(TombstoneKind::Renewed),
-            None => Tombstone::new(TombstoneKind::Forwarded, GRACE + TOMBSTONE, self.now()),
+        let stone = if self.job.intent.renew.is_some() {
+            self.tombstone(TombstoneKind::Renewed)
+        } else {
+            let stone = Tombstone::new(TombstoneKind::Forwarded, GRACE + TOMBSTONE, self.now());
+            let nonce = self.shared.random.bytes()?;
+            let key = self.shared.renewal_keys.first();
+            match key.and_then(|key| key.seal_leading(old, &fresh.token, nonce)) {
+                Some(leading) => stone.leading_to(leading),
+                None => stone,
+            }
         };
-        let stone = stone.with_successor(old, &fresh.token, self.shared.random.bytes()?);
         fresh.is_retiring = true;
-        Ok(Change::Retire(stone))
+        Ok(Change::Retire(stone.with_successor(fresh.token.key())))
     }
 }

@@ -20,7 +20,7 @@ impl<S: SessionStore> Commit<'_, S> {
         if self.job.withdraws {
             let is_known = matches!(&self.job.stored, Stored::Live(live) if live.token == earlier.token);
             if !is_known {
-                self.wait(self.store.delete(&earlier.token, Duration::ZERO, self.now())).await?;
+                self.wait(self.store.delete(&earlier.token.key(), Duration::ZERO, self.now())).await?;
             }
             self.job.intent.pending = None;
             return Ok(None);

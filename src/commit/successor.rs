@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use crate::error::StoreError;
+use crate::key::{CookieKey, open_leading};
 use crate::record::{Tombstone, TombstoneKind};
 use crate::session::Live;
 use crate::store::{Loaded, SessionStore};
@@ -21,11 +22,13 @@ impl Successor {
     /// One step is enough: by the time that a token is replaced, its own predecessor no longer leads on.
     pub(crate) async fn find(
         store: &impl SessionStore,
+        keys: &[CookieKey],
         stone: &Tombstone,
         token: &SessionToken,
         now: SystemTime,
     ) -> Result<Self, StoreError> {
-        let Some(successor) = stone.forwards(token, now) else { return Ok(Self::None) };
+        let leading = stone.leading(now).and_then(|sealed| open_leading(keys, token, sealed));
+        let Some(successor) = leading else { return Ok(Self::None) };
         tracing::debug!(
             name: "session.token.led_on",
             key = ?token.key(), "a token that was replaced because of its age leads on to the new one"

@@ -30,11 +30,11 @@ pub(super) fn undo_renewal<S: SessionStore>(
         let Ok(version) = version else { return Ok(false) };
         let fence = Change::Replace(Record { version, ..(*from).clone() }.into(), Deadline::Keep);
         let is_retired = match store.update(&old, from.version, &fence, now).await? {
-            Updated::Gone => is_successor(&store.load(&old, now).await?, &old, &fresh),
+            Updated::Gone => is_successor(&store.load(&old, now).await?, &fresh),
             _ => false,
         };
         if !is_retired {
-            store.delete(&fresh, Duration::ZERO, now).await?;
+            store.delete(&fresh.key(), Duration::ZERO, now).await?;
         }
         Ok::<_, StoreError>(is_retired)
     };
@@ -57,14 +57,14 @@ pub(super) fn undo_renewal<S: SessionStore>(
 }
 
 /// Returns whether the tombstone of the old token names the fresh token as its successor.
-pub(super) fn is_successor(found: &Loaded, old: &SessionToken, fresh: &SessionToken) -> bool {
-    matches!(found, Loaded::Tombstone(stone) if stone.successor(old).is_some_and(|successor| successor == *fresh))
+pub(super) fn is_successor(found: &Loaded, fresh: &SessionToken) -> bool {
+    matches!(found, Loaded::Tombstone(stone) if stone.successor() == Some(&fresh.key()))
 }
 
 /// Removes a record that may have been stored under a token which nobody will ever know.
 pub(super) fn remove_unknown<S: SessionStore>(store: &Arc<S>, shared: &Shared, fresh: SessionToken, now: SystemTime) {
     let store = Arc::clone(store);
-    let removing = async move { store.delete(&fresh, Duration::ZERO, now).await };
+    let removing = async move { store.delete(&fresh.key(), Duration::ZERO, now).await };
     if shared.is_immediate {
         let _ = poll_once(removing);
     } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {

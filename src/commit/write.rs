@@ -147,8 +147,7 @@ impl<'a, S: SessionStore> Commit<'a, S> {
         };
         // The store sent the change twice because its first answer was lost, and finds the tombstone of this very
         // commit.
-        let token = &writing.live.token;
-        if let Some(fresh) = writing.fresh.take_if(|fresh| is_successor(&found, token, &fresh.token)) {
+        if let Some(fresh) = writing.fresh.take_if(|fresh| is_successor(&found, &fresh.token)) {
             return Ok(Some(Settled::live(fresh.token, fresh.record, true)));
         }
         if let Some(successor) = self.follow(writing, &mut found).await? {
@@ -170,7 +169,7 @@ impl<'a, S: SessionStore> Commit<'a, S> {
     /// replaces `found`.
     async fn follow(&mut self, writing: &Writing<'a>, found: &mut Loaded) -> Result<Option<Live>, Error> {
         let Loaded::Tombstone(stone) = &*found else { return Ok(None) };
-        let finding = Successor::find(&**self.store, stone, &writing.live.token, self.now());
+        let finding = Successor::find(&**self.store, &self.shared.renewal_keys, stone, &writing.live.token, self.now());
         match self.wait(finding).await? {
             Successor::Live(successor) => {
                 self.deadline.check()?;

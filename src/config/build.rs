@@ -1,11 +1,12 @@
 //! From environment variables to a configuration, and from a configuration to a layer.
 
 use super::kind::{Nist, OrOff};
-use super::open::{Unopened, both};
+use super::open::{Unopened, both, renewal_keys};
 use super::stores::fitting;
 use super::{ConfiguredStore, SessionConfig, env};
 use crate::builder::SessionLayerBuilder;
 use crate::error::ConfigError;
+use crate::key::CookieKey;
 use crate::layer::SessionLayer;
 use crate::store::SessionStore;
 
@@ -172,10 +173,11 @@ impl SessionConfig {
     ) -> Result<SessionLayerBuilder<ConfiguredStore>, ConfigError> {
         let opening = async {
             let unopened = Unopened::new(self)?;
-            if let Some(error) = self.builder_on(unopened.stand_in()?)?.build().err().filter(counts) {
+            let keys = if unopened.is_on_server() { renewal_keys(self)? } else { Vec::new() };
+            if let Some(error) = self.configure(unopened.stand_in()?, &keys)?.build().err().filter(counts) {
                 return Err(error);
             }
-            self.builder_on(unopened.open().await?)
+            self.configure(unopened.open().await?, &keys)
         };
         opening.await.map_err(|error| self.named(error))
     }
@@ -199,10 +201,19 @@ impl SessionConfig {
     /// # Ok::<(), tower_session_layer::ConfigError>(())
     /// ```
     pub fn builder_on<S: SessionStore>(&self, store: S) -> Result<SessionLayerBuilder<S>, ConfigError> {
+        let keys = if store.token_shape().is_sealed() { Vec::new() } else { renewal_keys(self)? };
+        self.configure(store, &keys)
+    }
+
+    fn configure<S: SessionStore>(&self, store: S, keys: &[CookieKey]) -> Result<SessionLayerBuilder<S>, ConfigError> {
         if self.settings.token_header.is_some() && self.settings.token_header_alone.is_some() {
             return Err(both(self, "token_header", "token_header_alone"));
         }
-        Ok(self.options(SessionLayer::builder(store)))
+        let builder = self.options(SessionLayer::builder(store));
+        Ok(match self.settings.renew_after.and_then(OrOff::on) {
+            Some(age) => builder.renew_after(age, keys.iter().cloned()),
+            None => builder,
+        })
     }
 
     /// Opens the store alone, with the wrappers that are configured: connects, makes a directory or a table. Reading files
@@ -265,7 +276,7 @@ impl SessionConfig {
         take! {
             values: cookie_name, path, domain, same_site, idle_timeout, absolute_timeout, not_before, store_timeout,
                 on_store_failure, cache_headers, token_header, token_header_alone, max_record_bytes.map(fitting),
-                renew_after.and_then(OrOff::on), max_sessions_per_owner.and_then(OrOff::on);
+                max_sessions_per_owner.and_then(OrOff::on);
             flags: partitioned, insecure_http, insecure_script_access, browser_session, save_on_server_error,
                 clear_site_data, lazy
         }

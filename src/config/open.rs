@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::SessionConfig;
-use super::key_ring::is_key;
+use super::key_ring::{KeyRing, is_key};
 use super::kind::OrOff;
 use super::settings::Settings;
 use super::store::ConfiguredStore;
@@ -13,6 +13,7 @@ use super::stores;
 #[cfg(any(feature = "cookie", feature = "cached"))]
 use super::stores::apply;
 use crate::error::ConfigError;
+use crate::key::CookieKey;
 use crate::store::memory::MemoryStore;
 use crate::store::sealed::Sealed;
 
@@ -47,6 +48,10 @@ impl<'a> Unopened<'a> {
             store => Planned::OnServer(store),
         };
         Ok(Self { config, store })
+    }
+
+    pub(super) fn is_on_server(&self) -> bool {
+        matches!(self.store, Planned::OnServer(_))
     }
 
     /// Returns a store for which nothing is opened. It refuses the same options as the store that is named.
@@ -109,24 +114,29 @@ fn cached(
 fn cookie(config: &SessionConfig, _: &Located) -> Result<Planned, ConfigError> {
     let settings = &config.settings;
     let builder = apply!(
-        crate::CookieStore::builder(cookie_keys(config)?);
+        crate::CookieStore::builder(keys(config, "the cookie store")?);
         audience: settings.cookie_audience.as_deref(),
         max_chunks: settings.cookie_max_chunks
     );
-    let keys = ["cookie.revocations", "cookie.revocations_url_file"];
+    let places = ["cookie.revocations", "cookie.revocations_url_file"];
     let (url, file) = (settings.cookie_revocations.as_ref(), settings.cookie_revocations_url_file.as_ref());
-    Ok(Planned::InCookie(builder, locate(config, keys, url, file)?))
+    Ok(Planned::InCookie(builder, locate(config, places, url, file)?))
 }
 
-#[cfg(feature = "cookie")]
-fn cookie_keys(config: &SessionConfig) -> Result<Vec<crate::CookieKey>, ConfigError> {
+/// Returns the keys for `renew_after`, which are those of the cookie store; none if tokens are not replaced by age.
+pub(super) fn renewal_keys(config: &SessionConfig) -> Result<Vec<CookieKey>, ConfigError> {
+    if config.settings.renew_after.and_then(OrOff::on).is_some() { keys(config, "renew_after") } else { Ok(Vec::new()) }
+}
+
+/// Returns the keys that are set, of which `user` needs one.
+fn keys(config: &SessionConfig, user: &str) -> Result<Vec<CookieKey>, ConfigError> {
     const FORM: &str = "expected at least 32 bytes in hex or base64, as `openssl rand -hex 32` makes them";
     let (by, ring) = match (&config.settings.cookie_keys, &config.settings.cookie_key_file) {
         (Some(_), Some(_)) => return Err(both(config, "cookie.keys", "cookie.key_file")),
         (Some(keys), None) => (config.by("cookie.keys").to_owned(), keys.clone()),
         (None, Some(path)) => {
             let (by, text) = read(config.by("cookie.key_file"), path, "one key a line, in hex or base64")?;
-            let ring = super::key_ring::KeyRing::of_file(&text);
+            let ring = KeyRing::of_file(&text);
             if ring.is_empty() {
                 return Err(setting(&by, format!("holds no key: {FORM}")));
             }
@@ -139,11 +149,11 @@ fn cookie_keys(config: &SessionConfig) -> Result<Vec<crate::CookieKey>, ConfigEr
                 Some(prefix) => super::settings::variable(prefix, key),
                 None => key.to_owned(),
             });
-            return Err(setting(&keys, format!("the cookie store needs a key: set `{keys}` or `{file}`")));
+            return Err(setting(&keys, format!("{user} needs a key: set `{keys}` or `{file}`")));
         }
     };
     let decoded = ring.decode().map_err(|at| setting(&by, format!("key {at}: {FORM}")))?;
-    decoded.iter().map(|bytes| crate::CookieKey::new(bytes).map_err(|error| set_by(&by, error))).collect()
+    decoded.iter().map(|bytes| CookieKey::new(bytes).map_err(|error| set_by(&by, error))).collect()
 }
 
 #[cfg(not(feature = "cookie"))]

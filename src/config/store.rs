@@ -9,7 +9,7 @@ use crate::record::{Record, Version};
 use crate::store::forward::forward;
 use crate::store::object::DynStore;
 use crate::store::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
-use crate::token::{SessionToken, TokenShape};
+use crate::token::{SessionToken, StoreKey, TokenShape};
 
 /// The store that a [`SessionConfig`](crate::SessionConfig) names: one of this crate's, behind one type.
 ///

@@ -24,7 +24,7 @@ pub(super) async fn dropped_call_leaves_the_old_state_or_the_new(fixture: Arc<Fi
             let next = fixture.next(&record, at(1));
             let token = if kind == 0 { fixture.token() } else { fixture.stored(&record).await };
             let version = record.version();
-            let stone = fixture.renewed(&token, at(1));
+            let stone = fixture.renewed(at(1));
             let mut touched = record.clone();
             touched.touch(at(1) + IDLE, at(1));
             let ended = |kind| Loaded::Tombstone(Tombstone::new(kind, MINUTE, at(1)));

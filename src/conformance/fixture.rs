@@ -16,7 +16,7 @@ use crate::random::Random;
 use crate::record::{Entry, Record, SessionHandle, Tombstone, TombstoneKind, Values, Version};
 use crate::store::object::DynStore;
 use crate::store::{Change, Created, Deadline, Deleted, Loaded, OwnedSession, Revocation, Revoke, Updated};
-use crate::token::SessionToken;
+use crate::token::{SessionToken, TokenScope};
 
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
 /// The lifetime of a record of [`Fixture::record`].
@@ -28,6 +28,11 @@ pub(super) const INSTANT: Duration = Duration::from_micros(1);
 /// Its odd microseconds reveal a store that rounds.
 pub(super) fn at(seconds: u64) -> SystemTime {
     time(1_767_225_600_123_457) + Duration::from_secs(seconds)
+}
+
+/// Returns the scope of the cookie that the stores are bound to.
+pub(super) fn scope() -> TokenScope {
+    TokenScope::of("__Host-sid")
 }
 
 pub(super) struct Fixture {
@@ -99,7 +104,7 @@ impl Fixture {
     }
 
     pub(super) async fn delete(&self, token: &SessionToken, tombstone: Duration, now: SystemTime) -> Deleted {
-        succeeded("delete", self.store().delete(token, tombstone, now).await)
+        succeeded("delete", self.store().delete(&token.key(), tombstone, now).await)
     }
 
     pub(super) async fn owned(&self, owner: &str, now: SystemTime) -> Vec<OwnedSession> {
@@ -146,7 +151,7 @@ impl Fixture {
     }
 
     pub(super) fn token(&self) -> SessionToken {
-        SessionToken::from_random(self.bytes())
+        SessionToken::from_random(self.bytes(), scope())
     }
 
     pub(super) fn handle(&self) -> SessionHandle {
@@ -208,9 +213,8 @@ impl Fixture {
     }
 
     /// Returns the tombstone of a renewal to a token that nobody has.
-    pub(super) fn renewed(&self, old: &SessionToken, now: SystemTime) -> Tombstone {
-        let stone = Tombstone::new(TombstoneKind::Renewed, MINUTE, now);
-        stone.with_successor(old, &self.token(), self.bytes())
+    pub(super) fn renewed(&self, now: SystemTime) -> Tombstone {
+        Tombstone::new(TombstoneKind::Renewed, MINUTE, now).with_successor(self.token().key())
     }
 
     // Steps that lead to the state which a law is about.
@@ -244,7 +248,7 @@ impl Fixture {
 
     /// Returns what a client sends back for a sealed token: its text, parsed.
     pub(super) fn returned(&self, token: &SessionToken) -> SessionToken {
-        let parsed = SessionToken::parse(text(token).as_bytes(), self.store().token_shape());
+        let parsed = SessionToken::parse(text(token).as_bytes(), self.store().token_shape(), scope());
         parsed.expect("broken: a sealed token has the shape that the store declares")
     }
 

@@ -24,7 +24,7 @@ impl Model {
             Create(token, record) => StoreAnswer::Created(self.create(token, record, now)),
             Update(token, from, change) => StoreAnswer::Updated(self.update(token, *from, change, now)),
             Touch(token, version, deadline) => StoreAnswer::Updated(self.touch(token, *version, *deadline, now)),
-            Delete(token, tombstone) => StoreAnswer::Deleted(self.delete(token, *tombstone, now)),
+            Delete(token, tombstone) => StoreAnswer::Deleted(self.delete(&token.key(), *tombstone, now)),
             Owned(owner) => StoreAnswer::Owned(self.owned(owner, now)),
             Revoke(owner, which, tombstone) => {
                 StoreAnswer::Count(self.revoke(owner, &Revocation::new(*which, now, *tombstone), now))
@@ -79,8 +79,8 @@ impl Model {
         }
     }
 
-    pub(super) fn delete(&mut self, token: &SessionToken, tombstone: Duration, now: SystemTime) -> Deleted {
-        match self.at(token, now) {
+    pub(super) fn delete(&mut self, key: &StoreKey, tombstone: Duration, now: SystemTime) -> Deleted {
+        match self.under(key, now) {
             Loaded::Absent => Deleted::Absent,
             Loaded::Tombstone(stone) => Deleted::Retired(stone.clone()),
             state => {
@@ -126,7 +126,11 @@ impl Model {
 
     /// Returns the state of a session at `now`. A session that has expired becomes absent.
     fn at(&mut self, token: &SessionToken, now: SystemTime) -> &mut Loaded {
-        let state = self.sessions.entry(token.key()).or_insert(Loaded::Absent);
+        self.under(&token.key(), now)
+    }
+
+    fn under(&mut self, key: &StoreKey, now: SystemTime) -> &mut Loaded {
+        let state = self.sessions.entry(*key).or_insert(Loaded::Absent);
         if is_expired(state, now) {
             *state = Loaded::Absent;
         }

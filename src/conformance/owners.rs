@@ -29,7 +29,7 @@ pub(super) async fn owner_list_follows_the_sessions(fixture: Arc<Fixture>) {
     // A renewal: the new record keeps the handle.
     let renewed = fixture.next(&first, at(3));
     fixture.stored_at(&renewed, at(3)).await;
-    fixture.apply(&token, &first, &Change::Retire(fixture.renewed(&token, at(3))), at(3)).await;
+    fixture.apply(&token, &first, &Change::Retire(fixture.renewed(at(3))), at(3)).await;
     fixture.expect_owned("a renewed session is listed once", &owner, at(3), &[&renewed, &second]).await;
 
     fixture.deleted(&other, MINUTE, at(4)).await;

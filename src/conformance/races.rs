@@ -33,7 +33,7 @@ impl RacedSession {
         let other = fixture.owned_record(&owner, at(61));
         let update =
             |deadline| Update(token.clone(), version, Change::Replace(fixture.next(&record, now).into(), deadline));
-        let retire = || Update(token.clone(), version, Change::Retire(fixture.renewed(&token, now)));
+        let retire = || Update(token.clone(), version, Change::Retire(fixture.renewed(now)));
         let create_fresh = || Create(fresh.clone(), fixture.next(&fixture.record(), now));
         let revoke = |which| StoreOperation::Revoke(owner.clone(), which, IDLE);
         let calls = vec![
@@ -178,7 +178,7 @@ pub(super) async fn revocation_reaches_a_concurrent_sign_in(fixture: Arc<Fixture
 /// Renews a token as a layer does: stores the new record first, then retires the old one by compare-and-swap.
 async fn renew(fixture: Arc<Fixture>, old: SessionToken, record: Record) -> (SessionToken, Updated) {
     let fresh = fixture.stored_at(&fixture.next(&record, at(60)), at(60)).await;
-    let stone = Tombstone::new(TombstoneKind::Renewed, MINUTE, at(60)).with_successor(&old, &fresh, fixture.bytes());
+    let stone = Tombstone::new(TombstoneKind::Renewed, MINUTE, at(60)).with_successor(fresh.key());
     let answer = fixture.update(&old, record.version(), &Change::Retire(stone), at(60)).await;
     if answer != Updated::Done {
         fixture.deleted(&fresh, Duration::ZERO, at(60)).await;
@@ -197,8 +197,8 @@ pub(super) async fn one_of_two_renewals_wins(fixture: Arc<Fixture>) {
             panic!("broken: one of several concurrent renewals wins, the others are Gone\n  got: {outcomes:?}")
         };
         let state = fixture.load(&old, at(61)).await;
-        let successor = if let Loaded::Tombstone(stone) = &state { stone.successor(&old) } else { None };
-        let is_winner = successor.as_ref() == Some(winner);
+        let successor = if let Loaded::Tombstone(stone) = &state { stone.successor() } else { None };
+        let is_winner = successor == Some(&winner.key());
         assert!(is_winner, "broken: the old token's tombstone leads to the winner's token\n  got: {state:?}");
         let listed: Vec<_> = fixture.owned(&owner, at(61)).await.iter().map(|session| session.handle).collect();
         same("after a renewal the session is listed once", &listed, &vec![record.handle()]);

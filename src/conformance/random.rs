@@ -140,7 +140,7 @@ impl<'a> History<'a> {
         let fresh = self.fixture.token();
         let next = self.next(record);
         let stone = Tombstone::new(TombstoneKind::Renewed, MINUTE, self.now);
-        let stone = stone.with_successor(token, &fresh, self.fixture.bytes());
+        let stone = stone.with_successor(fresh.key());
         let retire = StoreOperation::Update(token.clone(), version, Change::Retire(stone));
         if version != record.version() {
             return vec![retire];

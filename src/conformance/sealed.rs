@@ -7,7 +7,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::fixture::{Fixture, IDLE, INSTANT, MINUTE, at, fails, replace, same, text};
+use super::fixture::{Fixture, IDLE, INSTANT, MINUTE, at, fails, replace, same, scope, text};
 pub(super) use super::records::record_is_loaded_as_it_was_created as record_is_loaded_as_it_was_sealed;
 use super::time::expect_absent_for_every_call;
 use crate::clock::micros;
@@ -52,8 +52,6 @@ pub(super) async fn update_seals_the_new_record(fixture: Arc<Fixture>) {
     let rule = "update to a tombstone from another version is a Conflict";
     same(rule, &fixture.update(&token, fixture.version(), &change, at(1)).await, &Updated::Conflict);
     fixture.apply(&token, &record, &change, at(1)).await;
-    let (token, _) = fixture.session().await;
-    fixture.deleted(&token, MINUTE, at(1)).await;
 }
 
 pub(super) async fn touch_seals_the_new_deadline(fixture: Arc<Fixture>) {
@@ -97,7 +95,7 @@ pub(super) async fn forged_tokens_are_absent(fixture: Arc<Fixture>) {
         forged.push((format!("{len} random digits"), (0..len).map(|_| DIGITS[fixture.below(64)]).collect()));
     }
     for (name, text) in forged {
-        if let Some(token) = SessionToken::parse(&text, fixture.store().token_shape()) {
+        if let Some(token) = SessionToken::parse(&text, fixture.store().token_shape(), scope()) {
             let rule = format!("a forged token is absent ({name})");
             expect_absent_for_every_call(&fixture, &rule, &token, &record, at(1)).await;
         }
@@ -131,6 +129,8 @@ pub(super) async fn owners_are_unsupported(fixture: Arc<Fixture>) {
         let revoked = fixture.store().revoke(&owner, &Revocation::new(which, at(1), MINUTE), at(1)).await;
         fails("`revoke` is StoreError::unsupported", &revoked, StoreError::is_unsupported);
     }
+    let deleted = fixture.store().delete(&token.key(), MINUTE, at(1)).await;
+    fails("`delete` by a key is StoreError::unsupported", &deleted, StoreError::is_unsupported);
     fixture.sweep(10, at(1)).await;
 }
 

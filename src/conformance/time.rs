@@ -25,10 +25,12 @@ fn calls(
         (Update(token.clone(), version, replace(&fixture.next(record, now))), gone()),
         // An update to the version that is stored already, as one that is sent again.
         (Update(token.clone(), fixture.version(), replace(record)), gone()),
-        (Update(token.clone(), version, Change::Retire(fixture.renewed(token, now))), gone()),
+        (Update(token.clone(), version, Change::Retire(fixture.renewed(now))), gone()),
         (Touch(token.clone(), version, now + IDLE), gone()),
-        (Delete(token.clone(), MINUTE), StoreAnswer::Deleted(Deleted::Absent)),
     ];
+    if !fixture.is_client_side() {
+        calls.push((Delete(token.clone(), MINUTE), StoreAnswer::Deleted(Deleted::Absent)));
+    }
     if let Some(owner) = record.owner() {
         calls.push((Owned(owner.to_owned()), StoreAnswer::Owned(Vec::new())));
         for which in [Revoke::One(record.handle()), Revoke::All] {
@@ -116,7 +118,7 @@ pub(super) async fn tombstone_ends_at_its_time(fixture: Arc<Fixture>) {
             fixture.deleted(&token, MINUTE, at(1)).await;
             Tombstone::new(TombstoneKind::Destroyed, MINUTE, at(1))
         } else {
-            let stone = fixture.renewed(&token, at(1));
+            let stone = fixture.renewed(at(1));
             fixture.apply(&token, &record, &Change::Retire(stone.clone()), at(1)).await;
             stone
         };

@@ -6,6 +6,7 @@ use cookie::SameSite;
 
 use super::SessionCookie;
 use crate::error::ConfigError;
+use crate::token::TokenScope;
 
 /// Bytes of the longest attribute value: browsers ignore a longer one (RFC 6265bis).
 const ATTRIBUTE_LEN: usize = 1_024;
@@ -15,9 +16,9 @@ const ATTRIBUTE_LEN: usize = 1_024;
 /// # Examples
 ///
 /// ```
-/// use tower_session_layer::{ConfigError, SameSite, SessionCookie, SessionToken};
+/// use tower_session_layer::{ConfigError, SameSite, SessionCookie, SessionToken, TokenScope};
 ///
-/// let token = SessionToken::from_random([0; 24]);
+/// let token = SessionToken::from_random([0; 24], TokenScope::of("__Secure-shop"));
 /// let embedded = SessionCookie::builder()
 ///     .name("__Secure-shop")
 ///     .path("/shop")
@@ -161,7 +162,7 @@ impl SessionCookieBuilder {
         attributes.push_str(if self.secure { "; Secure" } else { "" });
         let _ = write!(attributes, "; SameSite={}", self.same_site);
         attributes.push_str(if self.partitioned { "; Partitioned" } else { "" });
-        Ok(SessionCookie { name, attributes })
+        Ok(SessionCookie { scope: TokenScope::of(&name), name, attributes })
     }
 }
 

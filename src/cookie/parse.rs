@@ -10,17 +10,22 @@ use super::candidates::Candidates;
 use super::candidates::MAX_CANDIDATES;
 use super::chunks::{Chunks, suffixes};
 use super::pairs::{each_pair, trim, value_of};
-use crate::token::{SessionToken, TokenShape};
+use crate::token::{SessionToken, TokenScope, TokenShape};
 
 /// Returns the tokens in the layer's own header. A proxy may have joined several such headers with commas.
-pub(crate) fn header_candidates(name: &HeaderName, request: &HeaderMap, shape: TokenShape) -> Candidates {
+pub(crate) fn header_candidates(
+    name: &HeaderName,
+    scope: TokenScope,
+    request: &HeaderMap,
+    shape: TokenShape,
+) -> Candidates {
     let mut found = Candidates::default();
     for value in request.get_all(name).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b',')) {
         if found.is_full() {
             break;
         }
         let value = trim(value);
-        match SessionToken::parse(value, shape) {
+        match SessionToken::parse(value, shape, scope) {
             Some(token) => found.push(token),
             // A client without a token sends an empty value.
             None => found.is_malformed |= !value.is_empty(),
@@ -37,7 +42,7 @@ pub(crate) fn header_candidates(name: &HeaderName, request: &HeaderMap, shape: T
 
 /// Returns the tokens in the cookies of this name.
 #[inline]
-pub(super) fn candidates(name: &str, request: &HeaderMap, shape: TokenShape) -> Candidates {
+pub(super) fn candidates(name: &str, scope: TokenScope, request: &HeaderMap, shape: TokenShape) -> Candidates {
     let mut found = Candidates::default();
     let most = suffixes(shape).len();
     let mut chunks = (most > 1).then(|| Chunks::collect(name, request, shape));
@@ -49,10 +54,10 @@ pub(super) fn candidates(name: &str, request: &HeaderMap, shape: TokenShape) -> 
             (Some(chunks), [count @ b'2'..=b'3', b'.', first @ ..]) => {
                 let text = chunks.join(usize::from(count - b'0'), first);
                 chunks.joined.extend(text.as_ref().map(|_| value));
-                text.and_then(|text| SessionToken::parse(&text, shape))
+                text.and_then(|text| SessionToken::parse(&text, shape, scope))
             }
             (Some(chunks), _) if !chunks.is_exactly(1) => None,
-            _ => SessionToken::parse(value, shape),
+            _ => SessionToken::parse(value, shape, scope),
         };
         match token {
             Some(token) => found.push(token),
@@ -100,7 +105,7 @@ mod tests {
         for header in headers {
             request.append(COOKIE, HeaderValue::from_bytes(header).unwrap());
         }
-        candidates("id", &request, shape)
+        candidates("id", TokenScope::of("id"), &request, shape)
             .into_iter()
             .map(|token| {
                 let mut text = String::new();
@@ -145,12 +150,12 @@ mod tests {
         let header = texts.iter().map(|text| format!("id={text}")).collect::<Vec<_>>().join("; ");
         let request = HeaderMap::from_iter([(COOKIE, HeaderValue::from_str(&header).unwrap())]);
         for (at, text) in texts.iter().enumerate() {
-            let mut found = candidates("id", &request, TokenShape::Random);
-            let token = SessionToken::parse(text.as_bytes(), TokenShape::Random).unwrap();
+            let mut found = candidates("id", TokenScope::of("id"), &request, TokenShape::Random);
+            let token = SessionToken::parse(text.as_bytes(), TokenShape::Random, TokenScope::of("id")).unwrap();
             assert_eq!(found.get(at), Some(&token));
             assert_eq!(found.take(at), Some(token), "{at}");
         }
-        assert!(candidates("id", &request, TokenShape::Random).take(4).is_none());
+        assert!(candidates("id", TokenScope::of("id"), &request, TokenShape::Random).take(4).is_none());
     }
 
     #[test]
@@ -167,14 +172,19 @@ mod tests {
             for value in values {
                 request.append(&name, HeaderValue::from_bytes(value.replace('\u{7f}', " ").as_bytes()).unwrap());
             }
-            let found: Vec<_> = header_candidates(&name, &request, TokenShape::Random).into_iter().collect();
-            let expected =
-                expected.iter().map(|text| SessionToken::parse(text.as_bytes(), TokenShape::Random).unwrap());
+            let found: Vec<_> =
+                header_candidates(&name, TokenScope::of("id"), &request, TokenShape::Random).into_iter().collect();
+            let expected = expected
+                .iter()
+                .map(|text| SessionToken::parse(text.as_bytes(), TokenShape::Random, TokenScope::of("id")).unwrap());
             assert!(found.into_iter().eq(expected), "{values:?}");
         }
         let many = (0..100).map(|i| format!("{i:032}")).collect::<Vec<_>>().join(",");
         let request = HeaderMap::from_iter([(name.clone(), HeaderValue::from_str(&many).unwrap())]);
-        assert_eq!(header_candidates(&name, &request, TokenShape::Random).into_iter().count(), MAX_CANDIDATES);
+        assert_eq!(
+            header_candidates(&name, TokenScope::of("id"), &request, TokenShape::Random).into_iter().count(),
+            MAX_CANDIDATES
+        );
     }
 
     #[test]

@@ -132,7 +132,7 @@ impl SessionCookie {
     }
 
     pub(super) fn render_removal(&self, suffix: &str) -> HeaderValue {
-        let Self { name, attributes } = self;
+        let Self { name, attributes, .. } = self;
         secret_header(format!("{name}{suffix}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT{attributes}"))
     }
 }
@@ -170,7 +170,7 @@ mod tests {
             .build()
             .unwrap();
         let attributes = "; Path=/app; Domain=example.com; HttpOnly; Secure; SameSite=None; Partitioned";
-        let token = SessionToken::from_random([0; 24]);
+        let token = SessionToken::from_random([0; 24], crate::token::TokenScope::of("sid"));
         let text = "A".repeat(32);
         assert_eq!(cookie.set(&token, None), format!("__Secure-x={text}{attributes}"));
         let set = cookie.set(&token, Some(Duration::from_secs(u64::MAX)));

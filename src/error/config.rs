@@ -55,6 +55,8 @@ pub enum ConfigError {
     },
     /// The age at which tokens are replaced is less than 60 seconds or longer than the absolute timeout.
     RenewAfter(Duration),
+    /// Tokens are to be replaced by age, and there is no key that seals what a replaced token leads on to.
+    RenewalKeys,
     /// The name of the header for tokens is invalid, or HTTP, gRPC or the layer uses it for something else.
     TokenHeader(String),
     /// The store timeout is zero.
@@ -179,6 +181,7 @@ impl fmt::Display for ConfigError {
                     "renew_after {age}: expected at least 60 seconds and at most the absolute_timeout, 30d unless set"
                 )
             }
+            Self::RenewalKeys => f.write_str("renew_after has no keys: expected at least one `CookieKey`"),
             Self::TokenHeader(name) => {
                 write!(
                     f,
@@ -256,6 +259,7 @@ impl ConfigError {
             Self::AbsoluteTimeout(_) => vec!["absolute_timeout"],
             Self::IdleOverAbsolute { .. } => vec!["idle_timeout", "absolute_timeout", "nist"],
             Self::RenewAfter(_) => vec!["renew_after", "absolute_timeout", "nist"],
+            Self::RenewalKeys => vec!["renew_after", "keys", "key_file"],
             Self::TokenHeader(_) => vec!["token_header", "token_header_alone"],
             Self::StoreTimeout => vec!["store_timeout"],
             Self::MaxRecordBytes => vec!["max_record_bytes"],

@@ -128,6 +128,7 @@ fn config_errors() -> Vec<ConfigError> {
         C::AbsoluteTimeout(_) => [C::AbsoluteTimeout(zero)],
         C::IdleOverAbsolute { .. } => [C::IdleOverAbsolute { idle: 2 * second, absolute: second }],
         C::RenewAfter(_) => [C::RenewAfter(second)],
+        C::RenewalKeys => [C::RenewalKeys],
         C::TokenHeader(_) => [C::TokenHeader("cookie".into())],
         C::StoreTimeout => [C::StoreTimeout],
         C::MaxRecordBytes => [C::MaxRecordBytes],

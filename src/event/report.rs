@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::{Operation, Refusal, SessionEvent};
 use crate::error::Error;
 use crate::record::TombstoneKind;
-use crate::token::SessionToken;
+use crate::token::{SessionToken, StoreKey};
 
 /// Reports events to the log and to the event hook. No caller holds a lock.
 #[derive(Clone, Default)]
@@ -52,10 +52,10 @@ impl Events {
         self.tell(|| SessionEvent::Removed { key: token.key().into() });
     }
 
-    pub(crate) fn destroyed(&self, token: &SessionToken, has_ended: bool) {
-        tracing::debug!(name: "session.destroyed", key = ?token.key(), has_ended, "a session was destroyed");
+    pub(crate) fn destroyed(&self, key: StoreKey, has_ended: bool) {
+        tracing::debug!(name: "session.destroyed", ?key, has_ended, "a session was destroyed");
         if has_ended {
-            self.tell(|| SessionEvent::Destroyed { key: token.key().into() });
+            self.tell(|| SessionEvent::Destroyed { key: key.into() });
         }
     }
 

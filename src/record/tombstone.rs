@@ -3,12 +3,9 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use chacha20poly1305::aead::Aead as _;
-use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, XNonce};
-
 use super::encoding::DecodeError;
 use crate::clock::{micros, span, time};
-use crate::token::SessionToken;
+use crate::token::StoreKey;
 
 /// The reason why a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,8 +43,10 @@ pub enum TombstoneKind {
 pub struct Tombstone {
     kind: TombstoneKind,
     until: u64,
-    /// The new token, sealed under a key derived from the old token, for a late `destroy` of the old token.
-    successor: Option<[u8; SUCCESSOR_LEN]>,
+    /// The key of the session under its new token, for a late `destroy` of the old token.
+    successor: Option<StoreKey>,
+    /// The new token itself, sealed, where the old one leads on to it.
+    leading: Option<Box<[u8; LEADING_LEN]>>,
 }
 
 /// The time for which the tombstone of a session stands.
@@ -55,29 +54,33 @@ pub(crate) const TOMBSTONE: Duration = Duration::from_secs(60);
 /// The time for which a token that was replaced because of its age leads on to the new token.
 pub(crate) const GRACE: Duration = Duration::from_secs(60);
 
-const NONCE_LEN: usize = 24;
-const SUCCESSOR_LEN: usize = NONCE_LEN + crate::token::RANDOM_LEN + 16;
+/// Bytes of a store key.
+const KEY_LEN: usize = 32;
+/// Bytes of a sealed token: key id, nonce, ciphertext, tag.
+pub(crate) const LEADING_LEN: usize = 8 + 24 + crate::token::RANDOM_LEN + 16;
 
 impl Tombstone {
     /// Creates a tombstone that stands for the duration `lasting` from `now` on.
     pub fn new(kind: TombstoneKind, lasting: Duration, now: SystemTime) -> Self {
-        Self { kind, until: micros(now).saturating_add(span(lasting)), successor: None }
+        Self { kind, until: micros(now).saturating_add(span(lasting)), successor: None, leading: None }
     }
 
-    /// Adds the token `new`, sealed so that only a holder of the token `old` can read it.
-    pub(crate) fn with_successor(mut self, old: &SessionToken, new: &SessionToken, nonce: [u8; NONCE_LEN]) -> Self {
-        // The encryption of 24 bytes cannot fail. If it did, the tombstone would have no successor.
-        self.successor = new
-            .random()
-            .and_then(|new| successor_cipher(old).encrypt(&XNonce::from(nonce), new.as_slice()).ok())
-            .and_then(|sealed| [nonce.as_slice(), &sealed].concat().try_into().ok());
+    /// Adds the key under which the session goes on.
+    pub(crate) fn with_successor(mut self, successor: StoreKey) -> Self {
+        self.successor = Some(successor);
         self
     }
 
-    /// Returns the new token if `old` still leads on to it at `now`.
-    pub(crate) fn forwards(&self, old: &SessionToken, now: SystemTime) -> Option<SessionToken> {
+    /// Adds the token to which the old token leads on.
+    pub(crate) fn leading_to(mut self, leading: [u8; LEADING_LEN]) -> Self {
+        self.leading = Some(Box::new(leading));
+        self
+    }
+
+    /// Returns the token to which the old token still leads on at `now`, sealed.
+    pub(crate) fn leading(&self, now: SystemTime) -> Option<&[u8; LEADING_LEN]> {
         let is_leading = self.forwards_until().is_some_and(|end| micros(now) < end);
-        if is_leading { self.successor(old) } else { None }
+        self.leading.as_deref().filter(|_| is_leading)
     }
 
     /// Returns the time until which the old token leads on, in microseconds. After that time the tombstone stands as
@@ -86,11 +89,9 @@ impl Tombstone {
         (self.kind == TombstoneKind::Forwarded).then(|| self.until.saturating_sub(span(TOMBSTONE)))
     }
 
-    /// Returns the new token if `old` is the token that it replaced.
-    pub(crate) fn successor(&self, old: &SessionToken) -> Option<SessionToken> {
-        let (nonce, sealed) = self.successor.as_ref()?.split_first_chunk::<NONCE_LEN>()?;
-        let opened = successor_cipher(old).decrypt(&XNonce::from(*nonce), sealed).ok()?;
-        opened.try_into().ok().map(SessionToken::from_random)
+    /// Returns the key under which the session goes on, if its token was replaced.
+    pub fn successor(&self) -> Option<&StoreKey> {
+        self.successor.as_ref()
     }
 
     /// Returns the reason why the session ended.
@@ -113,8 +114,9 @@ impl Tombstone {
             TombstoneKind::Revoked => b'r',
             TombstoneKind::Emptied => b'e',
         };
-        let successor = self.successor.as_ref().map_or(&[][..], |sealed| sealed.as_slice());
-        [&[kind], successor].concat()
+        let successor = self.successor.as_ref().map_or(&[][..], |key| key.as_bytes());
+        let leading = self.leading.as_deref().map_or(&[][..], |sealed| sealed);
+        [&[kind], successor, leading].concat()
     }
 
     /// Reads the bytes that [`encode`](Self::encode) wrote.
@@ -123,7 +125,7 @@ impl Tombstone {
     ///
     /// The bytes are not exactly a tombstone.
     pub fn decode(until: SystemTime, bytes: &[u8]) -> Result<Self, DecodeError> {
-        let (kind, successor) = bytes.split_first().ok_or(DecodeError::CUT_OFF)?;
+        let (kind, rest) = bytes.split_first().ok_or(DecodeError::CUT_OFF)?;
         let kind = match kind {
             b'd' => TombstoneKind::Destroyed,
             b'n' => TombstoneKind::Renewed,
@@ -132,12 +134,22 @@ impl Tombstone {
             b'e' => TombstoneKind::Emptied,
             _ => return Err(DecodeError("unknown tombstone")),
         };
-        let successor = match successor {
-            [] => None,
-            sealed => Some(sealed.try_into().map_err(|_| DecodeError("tombstone of another length"))?),
-        };
-        Ok(Self { kind, until: micros(until), successor })
+        let (successor, leading) = rest.split_at(rest.len().min(KEY_LEN));
+        let successor: Option<[u8; KEY_LEN]> = read(successor)?;
+        let leading: Option<[u8; LEADING_LEN]> = read(leading)?;
+        Ok(Self {
+            kind,
+            until: micros(until),
+            successor: successor.map(StoreKey::from_bytes),
+            leading: leading.map(Box::new),
+        })
     }
+}
+
+/// Reads a part of a tombstone, which has all its bytes or none.
+fn read<const LEN: usize>(bytes: &[u8]) -> Result<Option<[u8; LEN]>, DecodeError> {
+    let whole = || bytes.try_into().map_err(|_| DecodeError("tombstone of another length"));
+    (!bytes.is_empty()).then(whole).transpose()
 }
 
 impl fmt::Debug for Tombstone {
@@ -146,36 +158,38 @@ impl fmt::Debug for Tombstone {
     }
 }
 
-fn successor_cipher(old: &SessionToken) -> XChaCha20Poly1305 {
-    let key: [u8; 32] = old.derive(b"tower-session-layer successor v1");
-    XChaCha20Poly1305::new(&key.into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::token::{SessionToken, TokenScope};
 
-    #[test]
-    fn only_the_old_token_opens_the_successor() {
-        let (old, new) = (SessionToken::from_random([1; 24]), SessionToken::from_random([2; 24]));
-        let stone = Tombstone::new(TombstoneKind::Renewed, Duration::from_secs(60), time(0));
-        let stone = stone.with_successor(&old, &new, [3; NONCE_LEN]);
-        assert_eq!(stone.successor(&old), Some(new.clone()));
-        assert_eq!(stone.successor(&new), None);
-        let again = Tombstone::decode(stone.until(), &stone.encode());
-        assert_eq!(again.as_ref(), Ok(&stone));
-        assert!(!stone.encode().windows(24).any(|window| window == [2; 24]));
+    fn token(byte: u8) -> SessionToken {
+        SessionToken::from_random([byte; 24], TokenScope::of("sid"))
+    }
+
+    fn stone(kind: TombstoneKind) -> Tombstone {
+        let stone = Tombstone::new(kind, GRACE + TOMBSTONE, time(0)).with_successor(token(2).key());
+        stone.leading_to([3; LEADING_LEN])
     }
 
     #[test]
     fn a_token_replaced_by_age_leads_on_for_its_grace_and_is_inert_after_it() {
-        let (old, new) = (SessionToken::from_random([1; 24]), SessionToken::from_random([2; 24]));
-        let stone = |kind| Tombstone::new(kind, GRACE + TOMBSTONE, time(0)).with_successor(&old, &new, [3; NONCE_LEN]);
         let forwarded = stone(TombstoneKind::Forwarded);
-        assert_eq!(forwarded.forwards(&old, time(0)), Some(new.clone()));
-        assert_eq!(forwarded.forwards(&old, time(59_999_999)), Some(new.clone()));
-        assert_eq!(forwarded.forwards(&old, time(0) + GRACE), None);
-        assert_eq!(stone(TombstoneKind::Renewed).forwards(&old, time(0)), None);
+        assert!(forwarded.leading(time(0)).is_some() && forwarded.leading(time(59_999_999)).is_some());
+        assert!(forwarded.leading(time(0) + GRACE).is_none());
+        assert!(stone(TombstoneKind::Renewed).leading(time(0)).is_none());
+    }
+
+    #[test]
+    fn no_byte_of_the_new_token_is_in_a_tombstone() {
+        for kind in [TombstoneKind::Renewed, TombstoneKind::Forwarded] {
+            let bytes = stone(kind).encode();
+            assert!(!bytes.windows(4).any(|window| window == [2; 4]));
+            assert_eq!(Tombstone::decode(stone(kind).until(), &bytes), Ok(stone(kind)));
+            for end in (2..bytes.len()).filter(|end| *end != 33) {
+                assert!(Tombstone::decode(time(0), &bytes[..end]).is_err(), "cut at {end}");
+            }
+        }
     }
 
     #[test]
@@ -191,6 +205,8 @@ mod tests {
             assert_eq!(stone.encode(), [byte]);
             assert_eq!(Tombstone::decode(time(60_000_000), &[byte]), Ok(stone));
         }
+        let renewed = Tombstone::new(TombstoneKind::Renewed, Duration::ZERO, time(0)).with_successor(token(2).key());
+        assert_eq!(renewed.encode(), [b"n".as_slice(), token(2).key().as_bytes()].concat());
         assert!(Tombstone::decode(time(0), b"").is_err());
         assert!(Tombstone::decode(time(0), b"x").is_err());
         assert!(Tombstone::decode(time(0), b"nshort").is_err());

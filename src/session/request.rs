@@ -14,6 +14,7 @@ use crate::clock::{Clock, micros};
 use crate::cookie::{Candidates, SessionCookie, header_candidates};
 use crate::error::{Error, StoreError};
 use crate::event::{Events, Operation};
+use crate::key::CookieKey;
 use crate::lifetime::Lifetime;
 use crate::random::Random;
 use crate::store::{OwnedSession, Revocation};
@@ -127,6 +128,8 @@ pub(crate) struct Shared {
     pub(crate) events: Events,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Random,
+    /// The keys of `renew_after`: the first seals, all open.
+    pub(crate) renewal_keys: Arc<[CookieKey]>,
     /// Queues in which commits of one record wait for each other after a conflict.
     pub(crate) queues: Box<[tokio::sync::Mutex<()>]>,
     pub(crate) sign_in_times: SignInTimes,
@@ -225,7 +228,9 @@ impl Shared {
     #[inline]
     pub(crate) fn candidates(&self, request: &HeaderMap, carrier: Carrier) -> Candidates {
         match &self.token_header {
-            Some(header) if carrier == Carrier::Header => header_candidates(&header.name, request, self.shape),
+            Some(header) if carrier == Carrier::Header => {
+                header_candidates(&header.name, self.cookie.scope(), request, self.shape)
+            }
             _ => self.cookie.candidates(request, self.shape),
         }
     }

@@ -15,7 +15,7 @@ use crate::clock::{micros, span};
 use crate::cookie::SessionCookie;
 use crate::error::{ConfigError, StoreError};
 use crate::record::{Record, Version};
-use crate::token::{SessionToken, TokenShape};
+use crate::token::{SessionToken, StoreKey, TokenShape};
 
 /// A store that answers repeated loads from this process's memory for a short time.
 ///
@@ -179,9 +179,9 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
         self.back.touch(token, version, deadline, now).await
     }
 
-    async fn delete(&self, token: &SessionToken, tombstone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
-        let _forget = self.front.writing(token.key());
-        self.back.delete(token, tombstone, now).await
+    async fn delete(&self, key: &StoreKey, tombstone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
+        let _forget = self.front.writing(*key);
+        self.back.delete(key, tombstone, now).await
     }
 
     async fn owned(&self, owner: &str, now: SystemTime) -> Result<Vec<OwnedSession>, StoreError> {

@@ -2,7 +2,6 @@
 
 mod bound;
 mod builder;
-mod key;
 mod plain;
 mod revocations;
 mod seal;
@@ -12,14 +11,14 @@ use std::time::{Duration, SystemTime};
 
 use self::bound::BoundCookie;
 pub use self::builder::CookieStoreBuilder;
-pub use self::key::CookieKey;
 use super::expired::ExpiredSessions;
 use super::object;
 use super::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::cookie::SessionCookie;
 use crate::error::StoreError;
+use crate::key::CookieKey;
 use crate::record::{Record, SessionHandle, TombstoneKind, Version};
-use crate::token::{SessionToken, TokenShape};
+use crate::token::{SessionToken, StoreKey, TokenScope, TokenShape};
 
 /// A client-side store: each session is in its own cookie, sealed so that the client can neither read nor change it.
 ///
@@ -118,7 +117,7 @@ impl CookieStore {
     async fn live(&self, token: &SessionToken, now: SystemTime) -> Result<Option<(Record, bool)>, StoreError> {
         let opened = self.open(token, now);
         if let (Some((record, _)), Some(list)) = (&opened, &self.revocations)
-            && revocations::include(&**list, record, now).await?
+            && revocations::include(&**list, self.scope()?, record, now).await?
         {
             tracing::debug!(
                 name: "session.token.copied",
@@ -133,7 +132,7 @@ impl CookieStore {
     /// already.
     async fn end(&self, session: &Record, now: SystemTime) -> Result<bool, StoreError> {
         match &self.revocations {
-            Some(list) => revocations::add(&**list, session, now).await,
+            Some(list) => revocations::add(&**list, self.scope()?, session, now).await,
             None => Ok(true),
         }
     }
@@ -148,10 +147,18 @@ impl CookieStore {
         (!self.expired.includes(record.handle, record.deadline)).then_some((record, is_current))
     }
 
-    fn seal(&self, record: &Record) -> Result<SessionToken, StoreError> {
+    fn bound(&self) -> Result<&BoundCookie, StoreError> {
         const NOT_BOUND: &str =
             "the cookie store does not know its cookie: call `bind`, as a `SessionLayer` does when it is built";
-        self.bound.as_ref().ok_or_else(|| StoreError::new(NOT_BOUND))?.seal(record)
+        self.bound.as_deref().ok_or_else(|| StoreError::new(NOT_BOUND))
+    }
+
+    fn seal(&self, record: &Record) -> Result<SessionToken, StoreError> {
+        self.bound()?.seal(record)
+    }
+
+    fn scope(&self) -> Result<TokenScope, StoreError> {
+        Ok(self.bound()?.scope)
     }
 }
 
@@ -248,15 +255,14 @@ impl SessionStore for CookieStore {
         self.seal(&record).map(Updated::Instead)
     }
 
-    /// Ends the session in the list of revocations. Without a list it only reports whether the session is live: the removal
-    /// of the client's cookie is then all that ends the session, and a copy survives.
+    /// Refuses: no key leads to a session that a client holds. [`update`](Self::update) to a tombstone ends a session in the
+    /// list of revocations. Without a list the removal of the client's cookie is all that ends it, and a copy survives.
     ///
     /// # Errors
     ///
-    /// The list of revocations failed.
-    async fn delete(&self, token: &SessionToken, _: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
-        let Some((record, _)) = self.open(token, now) else { return Ok(Deleted::Absent) };
-        Ok(if self.end(&record, now).await? { Deleted::Done } else { Deleted::Absent })
+    /// Always [`StoreError::unsupported`].
+    async fn delete(&self, _: &StoreKey, _: Duration, _: SystemTime) -> Result<Deleted, StoreError> {
+        Err(StoreError::unsupported())
     }
 
     /// Refuses: the clients hold the sessions.

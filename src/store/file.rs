@@ -198,8 +198,8 @@ impl SessionStore for FileStore {
         self.with(token.key(), now, move |session| session.touch(version, deadline)).await
     }
 
-    async fn delete(&self, token: &SessionToken, tombstone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
-        let (key, tombstone) = (token.key(), Tombstone::new(TombstoneKind::Destroyed, tombstone, now));
+    async fn delete(&self, key: &StoreKey, tombstone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
+        let (key, tombstone) = (*key, Tombstone::new(TombstoneKind::Destroyed, tombstone, now));
         let (deleted, ended) = self.with(key, now, move |session| session.delete(&tombstone)).await?;
         self.strike(ended, key, now).await;
         Ok(deleted)

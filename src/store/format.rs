@@ -131,7 +131,7 @@ mod tests {
     use crate::token::SessionToken;
 
     fn key() -> StoreKey {
-        SessionToken::from_random([7; 24]).key()
+        SessionToken::from_random([7; 24], crate::token::TokenScope::of("sid")).key()
     }
 
     fn sample() -> Record {
@@ -188,7 +188,7 @@ mod tests {
         }
         assert!(unreadable(&[whole, b"x"].concat()));
         assert!(unreadable(b"") && unreadable(b"hello") && unreadable(&[0xff; 200]));
-        let other = SessionToken::from_random([8; 24]).key();
+        let other = SessionToken::from_random([8; 24], crate::token::TokenScope::of("sid")).key();
         assert!(decode(&other, whole, time(0x10)).is_err(), "of another session");
     }
 }

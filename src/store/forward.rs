@@ -35,7 +35,7 @@ macro_rules! forward {
             touch(token: &SessionToken, version: Version, deadline: SystemTime, now: SystemTime) -> Updated }
     };
     ($store:tt: delete) => {
-        forward! { @call $store delete(token: &SessionToken, tombstone: Duration, now: SystemTime) -> Deleted }
+        forward! { @call $store delete(key: &StoreKey, tombstone: Duration, now: SystemTime) -> Deleted }
     };
     ($store:tt: owned) => { forward! { @call $store owned(owner: &str, now: SystemTime) -> Vec<OwnedSession> } };
     ($store:tt: revoke) => {

@@ -35,7 +35,7 @@ use super::format::{self, HEADER_LEN, bounded};
 use super::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::error::StoreError;
 use crate::record::{Record, Tombstone, TombstoneKind, Version};
-use crate::token::{SessionToken, TokenShape};
+use crate::token::{SessionToken, StoreKey, TokenShape};
 
 /// Sessions in a [`KeyValue`], with every promise of this crate's own server-side stores.
 ///
@@ -157,9 +157,9 @@ impl<M: KeyValue> SessionStore for KeyValueStore<M> {
         self.replace(&token.key(), make, now).await
     }
 
-    async fn delete(&self, token: &SessionToken, tombstone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
+    async fn delete(&self, key: &StoreKey, tombstone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
         let tombstone = Tombstone::new(TombstoneKind::Destroyed, tombstone, now);
-        Ok(match self.retire(&token.key(), |_| true, &tombstone, now).await? {
+        Ok(match self.retire(key, |_| true, &tombstone, now).await? {
             Ok(_) => Deleted::Done,
             Err(Loaded::Tombstone(standing)) => Deleted::Retired(standing),
             Err(_) => Deleted::Absent,

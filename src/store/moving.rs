@@ -8,7 +8,7 @@ use super::{Change, Created, Deadline, Deleted, Loaded, OwnedSession, Revocation
 use crate::cookie::SessionCookie;
 use crate::error::{ConfigError, StoreError};
 use crate::record::{Record, Version};
-use crate::token::{SessionToken, TokenShape};
+use crate::token::{SessionToken, StoreKey, TokenShape};
 
 /// A store that moves sessions from an old store to a new one as they are used, so that nobody is logged out.
 ///
@@ -84,12 +84,12 @@ impl<New: SessionStore, Old: SessionStore> MovingStore<New, Old> {
         };
         // A record that the new store has already, and the mark for which it refuses this one, are newer.
         self.new.create(token, &record, now).await?;
-        let Deleted::Retired(tombstone) = self.old.delete(token, Duration::ZERO, now).await? else {
+        let Deleted::Retired(tombstone) = self.old.delete(&token.key(), Duration::ZERO, now).await? else {
             return Ok(Loaded::Absent);
         };
         // A move leaves no tombstone, so somebody has ended the session since this call read it.
         let lasting = tombstone.until().duration_since(now).unwrap_or_default();
-        self.new.delete(token, lasting, now).await?;
+        self.new.delete(&token.key(), lasting, now).await?;
         Ok(Loaded::Tombstone(tombstone))
     }
 
@@ -169,12 +169,12 @@ impl<New: SessionStore, Old: SessionStore> SessionStore for MovingStore<New, Old
         }
     }
 
-    async fn delete(&self, token: &SessionToken, tombstone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
-        // Moved first, so that the tombstone stands where another process that moves the session would create it.
-        let rest = self.bring(token, now).await?;
-        match (self.new.delete(token, tombstone, now).await?, rest) {
-            (Deleted::Absent, Loaded::Tombstone(tombstone)) => Ok(Deleted::Retired(tombstone)),
-            (deleted, _) => Ok(deleted),
+    async fn delete(&self, key: &StoreKey, tombstone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
+        // The old store first: a session that another process moves meanwhile is then in the new one.
+        let old = self.old.delete(key, tombstone, now).await?;
+        match (self.new.delete(key, tombstone, now).await?, old) {
+            (Deleted::Absent, old) => Ok(old),
+            (new, _) => Ok(new),
         }
     }
 

@@ -9,7 +9,7 @@ use super::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionS
 use crate::cookie::SessionCookie;
 use crate::error::StoreError;
 use crate::record::{Record, Version};
-use crate::token::{SessionToken, TokenShape};
+use crate::token::{SessionToken, StoreKey, TokenShape};
 
 /// The future of one store call.
 pub(crate) type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -58,7 +58,7 @@ dyn_store! {
         create(fresh: &'a SessionToken, record: &'a Arc<Record>, now: SystemTime) -> Created;
         update(token: &'a SessionToken, from: Version, change: &'a Change, now: SystemTime) -> Updated;
         touch(token: &'a SessionToken, version: Version, deadline: SystemTime, now: SystemTime) -> Updated;
-        delete(token: &'a SessionToken, tombstone: Duration, now: SystemTime) -> Deleted;
+        delete(key: &'a StoreKey, tombstone: Duration, now: SystemTime) -> Deleted;
         owned(owner: &'a str, now: SystemTime) -> Vec<OwnedSession>;
         revoke(owner: &'a str, revocation: &'a Revocation, now: SystemTime) -> usize;
         sweep(limit: usize, now: SystemTime) -> usize;

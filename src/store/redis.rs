@@ -63,7 +63,7 @@ use super::log::unreadable;
 use super::{Change, Created, Deadline, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::error::StoreError;
 use crate::record::{DecodeError, Record, Tombstone, TombstoneKind, Version};
-use crate::token::{SessionToken, TokenShape};
+use crate::token::{SessionToken, StoreKey, TokenShape};
 
 /// The most bytes of a record. Redis takes strings of up to 512 MiB; the rest is for the header.
 const MAX_RECORD_LEN: usize = (512 << 20) - 1024;
@@ -207,14 +207,13 @@ impl SessionStore for RedisStore {
         updated(&self.0.step(&self.0.scripts.touch, &token.key(), &[&instant(now), &version, &deadline]).await?)
     }
 
-    async fn delete(&self, token: &SessionToken, tombstone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
-        let key = token.key();
+    async fn delete(&self, key: &StoreKey, tombstone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
         let tombstone = Tombstone::new(TombstoneKind::Destroyed, tombstone, now);
-        let reply = self.0.retire(&key, None, &tombstone, now).await?;
+        let reply = self.0.retire(key, None, &tombstone, now).await?;
         match &*reply.word {
             b"done" => Ok(Deleted::Done),
             b"gone" => Ok(Deleted::Absent),
-            b"retired" => match read(&key, reply.bytes(), now) {
+            b"retired" => match read(key, reply.bytes(), now) {
                 Loaded::Tombstone(stored) => Ok(Deleted::Retired(stored)),
                 _ => Ok(Deleted::Absent),
             },

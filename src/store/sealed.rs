@@ -13,7 +13,7 @@ use super::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionS
 use crate::cookie::SessionCookie;
 use crate::error::{ConfigError, StoreError};
 use crate::record::{Record, Version};
-use crate::token::{SessionToken, TokenShape};
+use crate::token::{SessionToken, StoreKey, TokenShape};
 
 /// A store that encrypts the contents of sessions before a server-side store gets them, each under a key that only the
 /// session's token gives.

@@ -20,7 +20,7 @@ fn ended_session_is_absent_and_a_clock_that_steps_back_revives_nothing() {
     let change = Change::Replace(record(3).into(), Deadline::Extend);
     assert_eq!(now(store.update(&token, version(1), &change, start())).unwrap(), Updated::Gone);
     assert_eq!(now(store.touch(&token, version(1), end + MINUTE, start())).unwrap(), Updated::Gone);
-    assert_eq!(now(store.delete(&token, MINUTE, start())).unwrap(), Deleted::Absent);
+    assert_eq!(now(store.delete(&token.key(), MINUTE, start())).unwrap(), Deleted::Absent);
     assert_eq!(load_at(&store, &later, end + MINUTE), Loaded::Absent);
 }
 
@@ -33,7 +33,7 @@ fn deadline_itself_is_already_too_late_for_every_method() {
     let change = Change::Replace(record(2).into(), Deadline::Set);
     assert_eq!(now(store(&[NEW]).update(&token, version(1), &change, end)).unwrap(), Updated::Gone);
     assert_eq!(now(store(&[NEW]).touch(&token, version(1), end + MINUTE, end)).unwrap(), Updated::Gone);
-    assert_eq!(now(store(&[NEW]).delete(&token, MINUTE, end)).unwrap(), Deleted::Absent);
+    assert_eq!(now(store(&[NEW]).delete(&token.key(), MINUTE, end)).unwrap(), Deleted::Absent);
 }
 
 #[test]
@@ -66,8 +66,8 @@ fn retiring_and_deleting_answer_for_what_is_live_and_a_copy_survives() {
     assert_eq!(now(store.update(&token, version(9), &retire, start())).unwrap(), Updated::Conflict);
     assert_eq!(now(store.update(&forged, version(1), &retire, start())).unwrap(), Updated::Gone);
     assert_eq!(now(store.update(&token, version(1), &retire, start())).unwrap(), Updated::Done);
-    assert_eq!(now(store.delete(&token, MINUTE, start())).unwrap(), Deleted::Done);
-    assert_eq!(now(store.delete(&forged, MINUTE, start())).unwrap(), Deleted::Absent);
+    assert_eq!(now(store.delete(&token.key(), MINUTE, start())).unwrap(), Deleted::Done);
+    assert_eq!(now(store.delete(&forged.key(), MINUTE, start())).unwrap(), Deleted::Absent);
     assert_eq!(load_at(&store, &token, start()), Loaded::Live(record(1).into()));
 }
 

@@ -8,6 +8,7 @@ mod size;
 #[path = "../support/mod.rs"]
 mod support;
 
+use crate::support::scope;
 use std::collections::HashSet;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -83,7 +84,7 @@ fn record_of_len(len: usize) -> Record {
 }
 
 fn create(store: &CookieStore, record: &Record) -> Result<SessionToken, StoreError> {
-    let fresh = SessionToken::from_random([5; 24]);
+    let fresh = SessionToken::from_random([5; 24], scope());
     now(store.create(&fresh, &record.clone().into(), start())).map(|created| match created {
         Created::Instead(token) => token,
         other => panic!("{other:?}"),

@@ -187,7 +187,7 @@ fn of_two_ends_at_once_one_is_the_first() {
     assert_eq!(now(store().update(&token, version(1), &retire, start())).unwrap(), Updated::Done);
     assert_eq!(now(store().update(&token, version(1), &retire, start())).unwrap(), Updated::Gone);
     assert_eq!(now(store().touch(&token, version(1), start() + 90 * MINUTE, start())).unwrap(), Updated::Gone);
-    assert_eq!(now(store().delete(&token, MINUTE, start())).unwrap(), Deleted::Absent);
+    assert_eq!(now(store().delete(&token.key(), MINUTE, start())).unwrap(), Deleted::Absent);
     assert_eq!(load_at(&store(), &token, start()), Loaded::Absent);
 }
 

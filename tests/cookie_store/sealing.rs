@@ -1,6 +1,7 @@
 //! What a sealed value gives away, and what opens it.
 
 use super::*;
+use crate::support::scope;
 
 #[test]
 fn sealed_session_is_read_back_and_holds_nothing_readable() {
@@ -82,7 +83,7 @@ fn foreign_input_is_absence() {
     ] {
         assert_eq!(load(&store, &input), Loaded::Absent, "{what}");
     }
-    assert_eq!(load_at(&store, &SessionToken::from_random([1; 24]), start()), Loaded::Absent);
+    assert_eq!(load_at(&store, &SessionToken::from_random([1; 24], scope()), start()), Loaded::Absent);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The identifier.
 
+use crate::support::scope;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use tower_session_layer::store::TombstoneKind;
 use tower_session_layer::{MemoryStore, Refusal, SessionEvent, SessionLayer, SessionToken, TokenShape};
 
 use crate::support::direct::{act, begin, values};
-use crate::support::{Backend, HOUR, MINUTE, Setup};
+use crate::support::{Backend, HOUR, MINUTE, Setup, renewal_keys};
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
@@ -73,7 +74,7 @@ async fn sid_10_a_token_replaced_by_age_leads_on_for_its_grace_and_is_an_event_a
                 heard.lock().unwrap().push(*why);
             }
         };
-        let setup = Setup::with(backend, |builder| builder.renew_after(HOUR).on_event(hook));
+        let setup = Setup::with(backend, |builder| builder.renew_after(HOUR, renewal_keys()).on_event(hook));
         let old = begin(&setup.layer, |session| session.insert("a", 1)).await;
         setup.clock.advance(HOUR);
         let new = act(&setup.layer, Some(&old), |session| assert_eq!(session.len(), 1)).await.token().unwrap();
@@ -107,7 +108,7 @@ async fn sid_15_every_guess_is_an_event_with_a_part_of_its_digest() {
             act(&setup.layer, Some(guess), |_| ()).await;
             act(&setup.layer, Some(&format!("{guess}!")), |_| ()).await;
         }
-        let key = |guess: &String| SessionToken::parse(guess.as_bytes(), shape).unwrap().key().hex();
+        let key = |guess: &String| SessionToken::parse(guess.as_bytes(), shape, scope()).unwrap().key().hex();
         let expected: Vec<_> = guesses.iter().flat_map(|guess| [Some(key(guess)[..8].to_owned()), None]).collect();
         assert_eq!(*told.lock().unwrap(), expected, "{backend:?}");
     }

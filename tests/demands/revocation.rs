@@ -3,7 +3,7 @@
 use tower_session_layer::{Clock as _, Error, Session};
 
 use crate::support::direct::{act, begin, hold, values};
-use crate::support::{Backend, DAY, HOUR, Setup};
+use crate::support::{Backend, DAY, HOUR, Setup, renewal_keys};
 
 #[tokio::test]
 async fn rv_1_a_session_that_was_signed_out_is_open_to_no_client() {
@@ -66,7 +66,9 @@ async fn rv_8_nobodys_session_from_before_a_breach_is_let_in() {
         }
         if backend != Backend::Cookie {
             // Nor is it by a token that leads on to it.
-            let aging = Setup::on(setup.store.clone(), |builder| builder.clock(setup.clock.clone()).renew_after(HOUR));
+            let aging = Setup::on(setup.store.clone(), |builder| {
+                builder.clock(setup.clock.clone()).renew_after(HOUR, renewal_keys())
+            });
             let forwarded = begin(&aging.layer, |session| session.insert("a", 1)).await;
             setup.clock.advance(HOUR);
             assert!(act(&aging.layer, Some(&forwarded), |session| drop(session.keys())).await.token().is_some());

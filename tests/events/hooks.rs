@@ -1,11 +1,12 @@
 //! What a program that listens is told, and that its listening changes nothing.
 
+use crate::support::scope;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::support::direct::{act, at_once, begin, hold, values};
-use crate::support::{Backend, DAY, Fault, HOUR, Log, Op, Setup};
+use crate::support::{Backend, DAY, Fault, HOUR, Log, Op, Setup, renewal_keys};
 use http::{Request, Response, StatusCode};
 use tower::{Layer as _, Service as _, ServiceExt as _};
 use tower_session_layer::{Error, KeyPrefix, Session, SessionEvent, SessionLayer, SessionToken, TokenShape};
@@ -52,7 +53,7 @@ fn line(event: &SessionEvent<'_>) -> String {
 /// The first eight digits of a token's digest.
 fn key(token: &str, backend: Backend) -> KeyPrefix {
     let shape = if backend == Backend::Cookie { TokenShape::sealed(4_096, 1) } else { TokenShape::Random };
-    SessionToken::parse(token.as_bytes(), shape).unwrap().key().into()
+    SessionToken::parse(token.as_bytes(), shape, scope()).unwrap().key().into()
 }
 
 #[tokio::test]
@@ -168,7 +169,8 @@ async fn whatever_fails_is_told_with_what_it_was() {
             act(&setup.layer, Some(&token), act_on).await;
             assert_eq!(told.take(), [format!("failed {operation} true")], "{backend:?} {op:?}");
         }
-        let aging = Setup::on(setup.store.clone(), |builder| builder.renew_after(HOUR).on_event(told.hook()));
+        let aging =
+            Setup::on(setup.store.clone(), |builder| builder.renew_after(HOUR, renewal_keys()).on_event(told.hook()));
         let token = begin(&aging.layer, |session| session.insert("a", 1)).await;
         aging.clock.advance(HOUR);
         setup.store.fault(Op::Create, Fault::Fail, 1);

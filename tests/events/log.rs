@@ -1,5 +1,6 @@
 //! What the log says, and what it never says (promises 30 and 31).
 
+use crate::support::scope;
 use std::sync::{Arc, Mutex};
 
 use crate::support::{Backend, Browser, DAY, Fault, Log, Op, Setup};
@@ -52,7 +53,7 @@ fn app(setup: &Setup) -> Router {
 fn key(token: &str, backend: Backend) -> StoreKey {
     let sealed = TokenShape::sealed(4_096, 1);
     let shape = if backend == Backend::Cookie { sealed } else { TokenShape::Random };
-    SessionToken::parse(token.as_bytes(), shape).unwrap().key()
+    SessionToken::parse(token.as_bytes(), shape, scope()).unwrap().key()
 }
 
 /// Whether a line of this level says so.

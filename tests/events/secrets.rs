@@ -1,5 +1,6 @@
 //! Nothing secret is in the log of any store that needs no server, down to `TRACE`, from any thread, spans included.
 
+use crate::support::scope;
 use std::path::Path;
 
 use crate::support::{Browser, Log, is_alone};
@@ -98,7 +99,7 @@ async fn no_store_lets_a_token_or_a_value_into_events_and_spans() {
         for token in tokens {
             assert_eq!(told(&token), None, "{name}");
             // Of a token that is no text of 32 bytes the digest is another matter, and the text itself is looked for above.
-            let Some(parsed) = SessionToken::parse(token.as_bytes(), TokenShape::Random) else { continue };
+            let Some(parsed) = SessionToken::parse(token.as_bytes(), TokenShape::Random, scope()) else { continue };
             assert_eq!(told(&parsed.key().hex()[..9]), None, "{name}: more than eight digits of the digest");
             let hex: String = parsed.secret().iter().map(|byte| format!("{byte:02x}")).collect();
             assert_eq!(told(&hex), None, "{name}");

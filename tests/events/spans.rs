@@ -1,5 +1,6 @@
 //! The span of a commit: one each, none where nothing is committed, entered only while it works, and closed in any case.
 
+use crate::support::scope;
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::future::Future as _;
@@ -117,7 +118,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
 /// The first eight digits of a token's digest.
 fn key(token: &str, backend: Backend) -> String {
     let shape = if backend == Backend::Cookie { TokenShape::sealed(4_096, 1) } else { TokenShape::Random };
-    KeyPrefix::from(SessionToken::parse(token.as_bytes(), shape).unwrap().key()).to_string()
+    KeyPrefix::from(SessionToken::parse(token.as_bytes(), shape, scope()).unwrap().key()).to_string()
 }
 
 #[tokio::test]

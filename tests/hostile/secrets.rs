@@ -1,5 +1,6 @@
 //! What leaves the process holds no token, and no token is made without randomness (promise 6).
 
+use crate::support::scope;
 use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::io;
@@ -35,7 +36,7 @@ fn app(setup: &Setup) -> Router {
 
 /// The token in every form that it could hide in: text, bytes, hexadecimal.
 fn forms(token: &str) -> [Vec<u8>; 4] {
-    let parsed = SessionToken::parse(token.as_bytes(), TokenShape::Random).unwrap();
+    let parsed = SessionToken::parse(token.as_bytes(), TokenShape::Random, scope()).unwrap();
     let hex = parsed.secret().iter().fold(String::new(), |mut hex, byte| {
         write!(hex, "{byte:02x}").unwrap();
         hex
@@ -76,7 +77,7 @@ async fn a_dump_of_the_files_holds_no_token() {
     }
     assert_eq!(tokens.len(), 5);
     for token in tokens {
-        let key = SessionToken::parse(token.as_bytes(), TokenShape::Random).unwrap().key().hex();
+        let key = SessionToken::parse(token.as_bytes(), TokenShape::Random, scope()).unwrap().key().hex();
         assert!(contains(&dumped, &key.as_bytes()[2..]), "the dump does not even hold the key");
         assert!(!forms(&token).iter().any(|form| contains(&dumped, form)));
     }
@@ -105,7 +106,7 @@ async fn no_debug_output_holds_a_token() {
         browser.post("/look").await;
         let service = setup.layer.layer(());
         let owned = setup.layer.owners().list("ada").await.unwrap();
-        let parsed = SessionToken::parse(token.as_bytes(), TokenShape::Random).unwrap();
+        let parsed = SessionToken::parse(token.as_bytes(), TokenShape::Random, scope()).unwrap();
         let text =
             format!("{} {:?} {service:?} {owned:?} {parsed:?} {:?}", seen.lock().unwrap(), setup.layer, setup.store);
         assert!(text.contains("Session"), "{backend:?}");
@@ -301,7 +302,7 @@ async fn debug_names_what_it_shows() {
 
 #[test]
 fn debug_of_what_is_stored_names_it_and_shows_no_secret() {
-    let token = SessionToken::from_random([1; 24]);
+    let token = SessionToken::from_random([1; 24], scope());
     assert_eq!(format!("{:?}", KeyPrefix::from(token.key())), KeyPrefix::from(token.key()).to_string());
     let stone = Tombstone::new(TombstoneKind::Renewed, crate::support::MINUTE, SystemTime::UNIX_EPOCH);
     assert!(format!("{stone:?}").starts_with("Tombstone { kind: Renewed"));

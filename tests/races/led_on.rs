@@ -5,13 +5,13 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use crate::support::direct::{act, begin, hold, respond, settle, values};
-use crate::support::{Backend, HOUR, MINUTE, Setup};
+use crate::support::{Backend, HOUR, MINUTE, Setup, renewal_keys};
 use serde_json::json;
 use tower_session_layer::{Clock as _, Error, Session};
 
 /// A session whose token is due to be replaced.
 async fn due(backend: Backend, start: fn(&Session) -> Result<(), Error>) -> (Setup, String) {
-    let setup = Setup::with(backend, |builder| builder.renew_after(HOUR).max_sessions_per_owner(1));
+    let setup = Setup::with(backend, |builder| builder.renew_after(HOUR, renewal_keys()).max_sessions_per_owner(1));
     let token = begin(&setup.layer, start).await;
     setup.clock.advance(HOUR);
     (setup, token)

@@ -1,5 +1,6 @@
 //! A commit whose answer was lost, and what follows it: nothing is applied twice, and nothing is left out.
 
+use crate::support::scope;
 use http::StatusCode;
 use serde_json::json;
 use tower_session_layer::store::{Change, Loaded, Tombstone, TombstoneKind, Updated};
@@ -97,7 +98,7 @@ async fn renewal_that_failed_can_no_longer_be_carried_out_by_a_call_that_comes_l
     for backend in Backend::SERVER {
         let setup = Setup::new(backend);
         let text = begin(&setup.layer, |session| session.insert("n", 0)).await;
-        let token = SessionToken::parse(text.as_bytes(), TokenShape::Random).unwrap();
+        let token = SessionToken::parse(text.as_bytes(), TokenShape::Random, scope()).unwrap();
         let now = setup.clock.now();
         let Loaded::Live(before) = setup.store.load(&token, now).await.unwrap() else { unreachable!() };
         setup.store.fault(Op::Update, Fault::Fail, 1);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::direct::{act, begin, hold, send, settle, values};
-use crate::support::{Backend, DAY, Fault, HOUR, MINUTE, Op, Setup, TestStore};
+use crate::support::{Backend, DAY, Fault, HOUR, MINUTE, Op, Setup, TestStore, renewal_keys};
 use http::StatusCode;
 use serde_json::json;
 use tower_session_layer::{ConfigError, Error, MemoryStore, Session, SessionLayer};
@@ -17,7 +17,7 @@ async fn records(backend: Backend, store: &TestStore) -> usize {
 
 /// A session whose token is due to be replaced.
 async fn due(backend: Backend) -> (Setup, String) {
-    let setup = Setup::with(backend, |builder| builder.renew_after(HOUR));
+    let setup = Setup::with(backend, |builder| builder.renew_after(HOUR, renewal_keys()));
     let token = begin(&setup.layer, |session| session.insert("a", 1)).await;
     setup.clock.advance(HOUR);
     (setup, token)
@@ -34,7 +34,7 @@ async fn replaced(backend: Backend) -> (Setup, String, String) {
 #[tokio::test]
 async fn a_token_is_replaced_at_its_age_and_everything_else_stays() {
     for backend in Backend::SERVER {
-        let setup = Setup::with(backend, |builder| builder.renew_after(HOUR));
+        let setup = Setup::with(backend, |builder| builder.renew_after(HOUR, renewal_keys()));
         let Setup { layer, clock, store } = &setup;
         let about = |session: &Session| {
             let times = (session.created_at(), session.expires_at());
@@ -269,7 +269,7 @@ async fn reload_follows_the_token_too() {
 #[tokio::test]
 async fn the_absolute_timeout_and_a_revocation_hold_across_it() {
     for backend in Backend::SERVER {
-        let setup = Setup::with(backend, |builder| builder.renew_after(HOUR).absolute_timeout(DAY));
+        let setup = Setup::with(backend, |builder| builder.renew_after(HOUR, renewal_keys()).absolute_timeout(DAY));
         let Setup { layer, clock, .. } = &setup;
         let mut token = begin(layer, |session| session.sign_in("ada")).await;
         for _ in 0..23 {
@@ -293,13 +293,15 @@ async fn the_absolute_timeout_and_a_revocation_hold_across_it() {
 
 #[test]
 fn an_age_that_makes_no_sense_is_refused() {
-    let build = |age| SessionLayer::builder(MemoryStore::new()).absolute_timeout(DAY).renew_after(age).build();
+    let build =
+        |age| SessionLayer::builder(MemoryStore::new()).absolute_timeout(DAY).renew_after(age, renewal_keys()).build();
     for age in [Duration::ZERO, Duration::from_nanos(59_999_999_999), DAY + SECOND, Duration::MAX] {
         assert_eq!(build(age).unwrap_err(), ConfigError::RenewAfter(age));
     }
     build(MINUTE).unwrap();
     build(DAY).unwrap();
     let key = tower_session_layer::CookieKey::new(&[7; 32]).unwrap();
-    let refused = SessionLayer::builder(tower_session_layer::CookieStore::new(key)).renew_after(HOUR).build();
+    let refused =
+        SessionLayer::builder(tower_session_layer::CookieStore::new(key)).renew_after(HOUR, renewal_keys()).build();
     assert_eq!(refused.unwrap_err(), ConfigError::ClientSideStore("renew_after"));
 }

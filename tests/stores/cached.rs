@@ -1,5 +1,6 @@
 //! A cache in front of a store: what it may answer, for how long, and what ends that at once.
 
+use crate::support::scope;
 use std::time::{Duration, SystemTime};
 
 use crate::support::direct::{act, at_once, begin, hold, values};
@@ -30,7 +31,7 @@ fn process(back: &TestStore) -> CachedStore<TestStore> {
 }
 
 fn token(n: u8) -> SessionToken {
-    SessionToken::from_random([n; 24])
+    SessionToken::from_random([n; 24], scope())
 }
 
 fn version(number: u64) -> Version {
@@ -114,7 +115,11 @@ fn writes() -> Vec<(&'static str, fn(&CachedStore<TestStore>), Option<u64>)> {
             },
             None,
         ),
-        ("delete", |here| assert_eq!(at_once(here.delete(&token(1), MINUTE, start())).unwrap(), Deleted::Done), None),
+        (
+            "delete",
+            |here| assert_eq!(at_once(here.delete(&token(1).key(), MINUTE, start())).unwrap(), Deleted::Done),
+            None,
+        ),
         ("revoke", |here| assert_eq!(revoke_all(here), 1), None),
     ]
 }
@@ -191,7 +196,7 @@ fn conflict_and_gone_forget_what_was_read() {
     assert_eq!(update(&back, 1, 1, 2), Updated::Done);
     assert_eq!(update(&here, 1, 1, 3), Updated::Conflict);
     assert_eq!(loaded(&here, 1, start()), Some(2));
-    assert_eq!(at_once(back.delete(&token(1), MINUTE, start())).unwrap(), Deleted::Done);
+    assert_eq!(at_once(back.delete(&token(1).key(), MINUTE, start())).unwrap(), Deleted::Done);
     assert_eq!(loaded(&here, 1, start()), Some(2));
     assert_eq!(update(&here, 1, 2, 3), Updated::Gone);
     assert!(matches!(load(&here, 1, start()), Loaded::Tombstone(_)));
@@ -204,7 +209,7 @@ fn only_what_lives_is_kept() {
     assert_eq!(load(&here, 1, start()), Loaded::Absent);
     create(&back, 1, &session(1));
     assert_eq!(loaded(&here, 1, start()), Some(1), "absence is asked for each time");
-    at_once(here.delete(&token(1), MINUTE, start())).unwrap();
+    at_once(here.delete(&token(1).key(), MINUTE, start())).unwrap();
     back.forget();
     for _ in 0..2 {
         assert!(matches!(load(&here, 1, start()), Loaded::Tombstone(_)));

@@ -1,6 +1,7 @@
 //! What `KeyValueStore` asks of a map, and what it makes of a map that fails.
 
 mod owners;
+use crate::support::scope;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -20,7 +21,7 @@ fn start() -> SystemTime {
 }
 
 fn token(byte: u8) -> SessionToken {
-    SessionToken::from_random([byte; 24])
+    SessionToken::from_random([byte; 24], scope())
 }
 
 fn ada(version: u64, deadline: SystemTime) -> Arc<Record> {
@@ -76,7 +77,7 @@ impl Step {
                 store.update(&token(1), first, &Change::Retire(stone), now).await?;
             }
             Self::Delete => {
-                store.delete(&token(1), HOUR, now).await?;
+                store.delete(&token(1).key(), HOUR, now).await?;
             }
             Self::Owned => {
                 store.owned("ada", now).await?;
@@ -176,7 +177,7 @@ async fn calls_of_the_map_are_as_few_as_is_said() {
     assert_eq!(map.calls(), 2);
     assert_eq!(store.touch(&token(1), plain(2).version(), now + DAY, now).await.unwrap(), Updated::Done);
     assert_eq!(map.calls(), 2);
-    store.delete(&token(1), Duration::ZERO, now).await.unwrap();
+    store.delete(&token(1).key(), Duration::ZERO, now).await.unwrap();
     assert_eq!(map.calls(), 2);
     assert!(map.state().entries.is_empty());
     // A sign-in that is refused: its record, the list, its record again, and its owner's list has nothing of it.
@@ -211,7 +212,7 @@ async fn unreadable_session_is_absent_and_stays_as_it_is() {
     assert_eq!(store.create(&token(1), &ada(1, now + HOUR), now).await.unwrap(), Created::Taken);
     assert!(store.owned("ada", now).await.unwrap().is_empty());
     assert_eq!(store.revoke("ada", &Revocation::new(Revoke::All, now, MINUTE), now).await.unwrap(), 0);
-    store.delete(&token(1), MINUTE, now).await.unwrap();
+    store.delete(&token(1).key(), MINUTE, now).await.unwrap();
     assert!(map.state().entries.values().any(|(_, entry)| entry.bytes == damaged));
     // Whoever can read it finds it where it was.
     for (_, entry) in map.state().entries.values_mut().filter(|(_, entry)| entry.bytes == damaged) {

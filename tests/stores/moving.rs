@@ -1,5 +1,6 @@
 //! Sessions move from one store to another, nobody is logged out, and nothing that ended comes back.
 
+use crate::support::scope;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
@@ -16,7 +17,7 @@ use tower_session_layer::store::{
 };
 use tower_session_layer::{
     Clock as _, ConfigError, CookieKey, CookieStore, Error, ManualClock, MemoryStore, MovingStore, Sealed, Session,
-    SessionLayer, SessionStore, SessionToken, StoreError, TokenShape, session_store_conformance,
+    SessionLayer, SessionStore, SessionToken, StoreError, StoreKey, TokenShape, session_store_conformance,
 };
 
 type Pair = MovingStore<TestStore, TestStore>;
@@ -94,8 +95,8 @@ impl<S: SessionStore + Clone> SessionStore for FromTheOld<S> {
         self.0.touch(token, version, deadline, now).await
     }
 
-    async fn delete(&self, token: &SessionToken, tombstone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
-        self.0.delete(token, tombstone, now).await
+    async fn delete(&self, key: &StoreKey, tombstone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
+        self.0.delete(key, tombstone, now).await
     }
 
     async fn owned(&self, owner: &str, now: SystemTime) -> Result<Vec<OwnedSession>, StoreError> {
@@ -159,7 +160,7 @@ fn pair(backend: Backend) -> (TestStore, TestStore, Pair) {
 }
 
 fn parse(text: &str) -> SessionToken {
-    SessionToken::parse(text.as_bytes(), TokenShape::Random).unwrap()
+    SessionToken::parse(text.as_bytes(), TokenShape::Random, scope()).unwrap()
 }
 
 async fn moves(old: impl SessionStore + Clone, new: impl SessionStore + Clone) {

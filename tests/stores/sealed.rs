@@ -1,5 +1,6 @@
 //! Sealed sessions: what a dump of the store shows, and what is done about a store that somebody else has written to.
 
+use crate::support::scope;
 use std::time::{Duration, SystemTime};
 
 use crate::support::direct::{act, at_once, begin, values};
@@ -19,7 +20,7 @@ fn layer(store: impl SessionStore, clock: &ManualClock) -> SessionLayer {
 }
 
 fn token(text: &str) -> SessionToken {
-    SessionToken::parse(text.as_bytes(), TokenShape::Random).unwrap()
+    SessionToken::parse(text.as_bytes(), TokenShape::Random, scope()).unwrap()
 }
 
 /// The cookie's text.
@@ -37,7 +38,7 @@ fn stored(store: &MemoryStore, token: &SessionToken, now: SystemTime) -> Record 
 
 /// Replaces what is stored by something else, as an attacker does who may write to the store.
 fn overwrite(store: &MemoryStore, token: &SessionToken, record: &Record, now: SystemTime) {
-    at_once(store.delete(token, Duration::ZERO, now)).unwrap();
+    at_once(store.delete(&token.key(), Duration::ZERO, now)).unwrap();
     assert_eq!(at_once(store.create(token, &record.clone().into(), now)).unwrap(), Created::Stored);
 }
 
@@ -142,7 +143,7 @@ fn the_store_s_limit_counts_what_sealing_adds() {
     let longest = sealed.max_record_len().unwrap();
     assert!(longest < inner * 3 / 4 && longest > inner / 2, "{longest} of {inner}");
     let now = ManualClock::default().now();
-    let (one, other) = (SessionToken::from_random([1; 24]), SessionToken::from_random([2; 24]));
+    let (one, other) = (SessionToken::from_random([1; 24], scope()), SessionToken::from_random([2; 24], scope()));
     let largest = record_of_len(1, longest, (now, now + MINUTE));
     assert_eq!(at_once(sealed.create(&one, &largest.clone().into(), now)).unwrap(), Created::Stored);
     assert!(stored(&memory, &one, now).encoded_len() <= inner);
@@ -156,7 +157,7 @@ fn the_store_s_limit_counts_what_sealing_adds() {
 #[test]
 fn a_change_that_is_sent_again_is_done_though_it_is_sealed_anew() {
     let (sealed, now) = (Sealed::new(MemoryStore::new()).unwrap(), ManualClock::default().now());
-    let (token, record) = (SessionToken::from_random([1; 24]), record_of_len(1, 200, (now, now + MINUTE)));
+    let (token, record) = (SessionToken::from_random([1; 24], scope()), record_of_len(1, 200, (now, now + MINUTE)));
     for _ in 0..2 {
         assert_eq!(at_once(sealed.create(&token, &record.clone().into(), now)).unwrap(), Created::Stored);
     }

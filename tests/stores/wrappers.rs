@@ -8,7 +8,8 @@ use tower_session_layer::store::{
     Change, Created, Deleted, Loaded, OwnedSession, Record, Revocation, Updated, Version,
 };
 use tower_session_layer::{
-    CachedStore, MovingStore, Sealed, SessionCookie, SessionLayer, SessionStore, SessionToken, StoreError, TokenShape,
+    CachedStore, MovingStore, Sealed, SessionCookie, SessionLayer, SessionStore, SessionToken, StoreError, StoreKey,
+    TokenShape,
 };
 
 /// Says of itself what no other store says, and holds nothing.
@@ -64,7 +65,7 @@ impl SessionStore for Odd {
         Ok(Updated::Gone)
     }
 
-    async fn delete(&self, _: &SessionToken, _: Duration, _: SystemTime) -> Result<Deleted, StoreError> {
+    async fn delete(&self, _: &StoreKey, _: Duration, _: SystemTime) -> Result<Deleted, StoreError> {
         Ok(Deleted::Absent)
     }
 

@@ -28,7 +28,8 @@ use tower::ServiceExt as _;
 use tower_session_layer::store::Loaded;
 use tower_session_layer::store::Record;
 use tower_session_layer::{
-    Clock as _, ManualClock, Session, SessionCookie, SessionLayer, SessionLayerBuilder, SessionStore as _, SessionToken,
+    Clock as _, CookieKey, ManualClock, Session, SessionCookie, SessionLayer, SessionLayerBuilder, SessionStore as _,
+    SessionToken, TokenScope,
 };
 
 pub use self::log::Log;
@@ -72,12 +73,22 @@ impl Setup {
     pub async fn record(&self, browser: &Browser) -> Option<Record> {
         let mut store = self.store.clone();
         store.bind(&SessionCookie::builder().name("sid").build().unwrap());
-        let token = SessionToken::parse(browser.token()?.as_bytes(), store.token_shape())?;
+        let token = SessionToken::parse(browser.token()?.as_bytes(), store.token_shape(), scope())?;
         match store.load(&token, self.clock.now()).await.unwrap() {
             Loaded::Live(record) => Some((*record).clone()),
             _ => None,
         }
     }
+}
+
+/// The keys of `renew_after`.
+pub fn renewal_keys() -> [CookieKey; 1] {
+    [CookieKey::new(&[7; 32]).unwrap()]
+}
+
+/// The scope of the cookie that the tests' layers have.
+pub fn scope() -> TokenScope {
+    TokenScope::of("sid")
 }
 
 /// A client that keeps cookies as a browser does, but shows them.

@@ -11,7 +11,7 @@ use tower_session_layer::store::{
 };
 use tower_session_layer::{
     CookieKey, CookieStore, FileStore, KeyValueStore, MemoryStore, SessionCookie, SessionStore, SessionToken,
-    StoreError, TokenShape,
+    StoreError, StoreKey, TokenShape,
 };
 
 use super::key_value::Map;
@@ -357,8 +357,8 @@ impl SessionStore for TestStore {
         on!(self, Op::Touch, touch(token, version, deadline, now))
     }
 
-    async fn delete(&self, token: &SessionToken, tombstone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
-        on!(self, Op::Delete, delete(token, tombstone, now))
+    async fn delete(&self, key: &StoreKey, tombstone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
+        on!(self, Op::Delete, delete(key, tombstone, now))
     }
 
     async fn owned(&self, owner: &str, now: SystemTime) -> Result<Vec<OwnedSession>, StoreError> {

@@ -15,7 +15,7 @@ use crate::conformance::{Profile, check};
 use crate::error::StoreError;
 use crate::record::{Record, RecordHead, SessionHandle, Version};
 use crate::store::{Change, Created, Deadline, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
-use crate::token::{SessionToken, TokenShape};
+use crate::token::{SessionToken, StoreKey, TokenShape};
 
 mod faultless {
     crate::session_store_conformance!(client_side: super::FaultySealedStore::new(super::SealedFault::None));
@@ -39,6 +39,7 @@ const FAULTS: &[(SealedFault, &str)] = &[
     (SealedFault::OneNonce, "token_shows_nothing_and_is_never_the_same"),
     (SealedFault::TooLargeIsSealed, "record_over_the_limit_is_a_typed_error"),
     (SealedFault::PretendsOwners, "owners_are_unsupported"),
+    (SealedFault::PretendsToDelete, "owners_are_unsupported"),
     (SealedFault::DeadlineIsAlwaysSet, "answers_are_those_of_the_model"),
 ];
 
@@ -68,6 +69,7 @@ enum SealedFault {
     OneNonce,
     Plain,
     PretendsOwners,
+    PretendsToDelete,
     TooLargeIsSealed,
     TouchMovesBack,
 }
@@ -207,8 +209,8 @@ impl SessionStore for FaultySealedStore {
         self.seal(&stored).map(Updated::Instead)
     }
 
-    async fn delete(&self, token: &SessionToken, _: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
-        Ok(if self.open(token, now).is_some() { Deleted::Done } else { Deleted::Absent })
+    async fn delete(&self, _: &StoreKey, _: Duration, _: SystemTime) -> Result<Deleted, StoreError> {
+        if self.fault == SealedFault::PretendsToDelete { Ok(Deleted::Absent) } else { Err(StoreError::unsupported()) }
     }
 
     async fn owned(&self, _: &str, _: SystemTime) -> Result<Vec<OwnedSession>, StoreError> {

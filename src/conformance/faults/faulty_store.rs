@@ -14,7 +14,7 @@ use crate::record::{Record, SessionHandle, Tombstone, TombstoneKind, Version};
 use crate::store::{
     Change, Created, Deadline, Deleted, Loaded, OwnedSession, Revocation, Revoke, SessionStore, Updated,
 };
-use crate::token::{SessionToken, TokenShape};
+use crate::token::{SessionToken, StoreKey, TokenShape};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -291,11 +291,11 @@ impl SessionStore for FaultyStore {
         Ok(updated.await)
     }
 
-    async fn delete(&self, token: &SessionToken, tombstone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
+    async fn delete(&self, key: &StoreKey, tombstone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
         let now = self.now(now);
         let fault = self.fault;
         let deleted = self.step(|model| {
-            let deleted = model.delete(token, tombstone, now);
+            let deleted = model.delete(key, tombstone, now);
             let left = match (fault, &deleted) {
                 (Fault::DeleteLeavesNothing, Deleted::Done) => Loaded::Absent,
                 (Fault::DeleteOverwritesTombstones, Deleted::Retired(_))
@@ -304,7 +304,7 @@ impl SessionStore for FaultyStore {
                 }
                 _ => return deleted,
             };
-            model.sessions.insert(token.key(), left);
+            model.sessions.insert(*key, left);
             deleted
         });
         Ok(deleted.await)

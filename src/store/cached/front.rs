@@ -185,7 +185,10 @@ mod tests {
         let values = Values::from_sorted(vec![Entry::new("text", &json)]);
         let live = Loaded::Live(Record { deadline: 1_000, values, ..Record::blank() }.into());
         for n in 0..1_000_u64 {
-            let token = SessionToken::from_random(std::array::from_fn(|at| n.to_be_bytes()[at % 8]));
+            let token = SessionToken::from_random(
+                std::array::from_fn(|at| n.to_be_bytes()[at % 8]),
+                crate::token::TokenScope::of("sid"),
+            );
             let Lookup::Miss(load) = front.find(token.key(), 0) else { panic!("known before it was asked for") };
             front.keep(&load, &live);
         }

@@ -2,17 +2,18 @@
 
 use std::fmt;
 
-use super::key::CookieKey;
 use super::plain;
 use super::seal::{NONCE_LEN, Sealer, max_plaintext_len, open};
 use crate::cookie::SessionCookie;
 use crate::error::StoreError;
+use crate::key::CookieKey;
 use crate::record::Record;
-use crate::token::SessionToken;
+use crate::token::{SessionToken, TokenScope};
 
 /// The cookie that the store is bound to, with the limits that follow from it.
 pub(super) struct BoundCookie {
     name: String,
+    pub(super) scope: TokenScope,
     pub(super) max_text_len: usize,
     pub(super) max_record_len: usize,
     /// The keys, in their order.
@@ -24,6 +25,7 @@ impl BoundCookie {
         let max_text_len = cookie.capacity(max_chunks);
         Self {
             name: cookie.name().into(),
+            scope: cookie.scope(),
             max_text_len,
             max_record_len: plain::max_record_len(max_plaintext_len(max_text_len)),
             ring: keys.iter().map(|key| Sealer::new(key, cookie.name(), audience)).collect(),

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chacha20poly1305::aead::AeadInOut as _;
 use chacha20poly1305::{KeyInit as _, Tag, XChaCha20Poly1305, XNonce};
 
-use super::key::{CookieKey, ID_LEN};
+use crate::key::{CookieKey, ID_LEN};
 
 /// The number of algorithm and layout together, so that no part of a text chooses how the rest is checked.
 const FORMAT: u8 = 1;

@@ -107,7 +107,7 @@ mod tests {
     use crate::token::SessionToken;
 
     fn key() -> StoreKey {
-        SessionToken::from_random([7; 24]).key()
+        SessionToken::from_random([7; 24], crate::token::TokenScope::of("sid")).key()
     }
 
     fn head(owner: Option<&str>) -> RecordHead {
@@ -155,7 +155,10 @@ mod tests {
             assert!(read(&key(), &whole[..at]).is_err(), "cut at {at}");
         }
         assert!(read(&key(), &[&whole[..], b"x"].concat()).is_err(), "longer");
-        assert!(read(&SessionToken::from_random([8; 24]).key(), &whole).is_err(), "another session's");
+        assert!(
+            read(&SessionToken::from_random([8; 24], crate::token::TokenScope::of("sid")).key(), &whole).is_err(),
+            "another session's"
+        );
     }
 
     #[test]

@@ -2,12 +2,12 @@
 
 use std::hash::{BuildHasherDefault, Hasher};
 
-use crate::token::{RANDOM_LEN, SessionToken};
+use crate::token::{RANDOM_LEN, SessionToken, StoreKey, TokenScope, locator};
 
 /// Bytes of a token that make its key.
 pub(super) const KEY_LEN: usize = 8;
 
-/// The first 64 bits of a random token. The slot holds the other 128, compared in constant time.
+/// The first 64 bits of a random token. The slot holds the other 128, compared in constant time, and the scope.
 ///
 /// Two live tokens that share a key are as good as impossible, and harmless: the layer mints another token.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -15,12 +15,22 @@ pub(super) struct TokenKey(u64);
 
 impl TokenKey {
     pub(super) fn new(token: &[u8; RANDOM_LEN]) -> Self {
-        Self(u64::from_le_bytes(std::array::from_fn(|at| token[at])))
+        Self(locator(token))
     }
 
-    /// Returns the key of a token and the bytes of the token, or `None` for a token of another shape.
-    pub(super) fn of(token: &SessionToken) -> Option<(Self, &[u8; RANDOM_LEN])> {
-        token.random().map(|bytes| (Self::new(bytes), bytes))
+    /// Returns the key of a token, with the bytes and the scope of the token; `None` for a token of another shape.
+    pub(super) fn of(token: &SessionToken) -> Option<(Self, Token<'_>)> {
+        token.random().map(|token| (Self::new(token.0), token))
+    }
+
+    /// Returns the place of a session that is named by its store key; `None` if the key was read from a store.
+    pub(super) fn named(key: &StoreKey) -> Option<Self> {
+        key.locator().map(Self)
+    }
+
+    /// Returns the bytes of a token, whose rest the slot holds.
+    pub(super) fn bytes(self) -> [u8; KEY_LEN] {
+        self.0.to_le_bytes()
     }
 
     /// Returns the shard of this key among `count`, a power of two up to 65,536.
@@ -31,6 +41,9 @@ impl TokenKey {
         usize::from(u16::from_le_bytes([low, high])) & (count - 1)
     }
 }
+
+/// The bytes of a random token, and its scope.
+pub(super) type Token<'a> = (&'a [u8; RANDOM_LEN], TokenScope);
 
 pub(super) type BuildIdentity = BuildHasherDefault<Identity>;
 

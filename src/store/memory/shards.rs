@@ -7,6 +7,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use super::key::{BuildIdentity, TokenKey};
 use super::slot::{Class, Slot, SlotState, Weight};
 use crate::record::Record;
+use crate::token::StoreKey;
 
 type Slots = HashMap<TokenKey, Slot, BuildIdentity>;
 
@@ -80,6 +81,15 @@ impl Shards {
 
     pub(super) fn read_at(&self, at: usize) -> RwLockReadGuard<'_, Slots> {
         self.tables[at].0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Finds the key of a session by its store key alone, which takes a look at every slot. Only a store key that came
+    /// from outside this process needs that.
+    pub(super) fn find(&self, name: &StoreKey) -> Option<TokenKey> {
+        (0..self.count()).find_map(|at| {
+            let slots = self.read_at(at);
+            slots.iter().find(|(key, slot)| slot.token.store_key(**key) == *name).map(|(key, _)| *key)
+        })
     }
 
     pub(super) fn write(&self, key: TokenKey) -> Writer<'_> {

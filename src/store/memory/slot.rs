@@ -4,32 +4,41 @@ use std::sync::Arc;
 
 use subtle::ConstantTimeEq as _;
 
-use super::key::{KEY_LEN, TokenKey};
+use super::key::{KEY_LEN, Token, TokenKey};
 use crate::clock::micros;
 use crate::record::{Entry, Record, Tombstone};
-use crate::token::RANDOM_LEN;
+use crate::token::{RANDOM_LEN, SessionToken, StoreKey, TokenScope};
 
 pub(super) struct Slot {
     pub(super) token: Secret,
     pub(super) state: SlotState,
 }
 
-/// The 128 bits of a token that its key does not hold.
+/// The 128 bits of a token that its key does not hold, and its scope.
 ///
-/// They are compared in constant time, so that the time of an answer says nothing about them.
-pub(super) struct Secret([u8; RANDOM_LEN - KEY_LEN]);
+/// The bits are compared in constant time, so that the time of an answer says nothing about them.
+pub(super) struct Secret([u8; RANDOM_LEN - KEY_LEN], TokenScope);
 
 impl Secret {
-    pub(super) fn is_of(&self, token: &[u8; RANDOM_LEN]) -> bool {
+    #[inline]
+    pub(super) fn is_of(&self, (token, scope): Token<'_>) -> bool {
         // In words, since `subtle` puts a barrier behind each element that it compares.
         let words = self.0.as_chunks().0.iter().zip(token[KEY_LEN..].as_chunks().0);
         let differing =
             words.fold(0, |all, (one, other)| all | (u64::from_ne_bytes(*one) ^ u64::from_ne_bytes(*other)));
-        differing.ct_eq(&0).into()
+        self.1 == scope && differing.ct_eq(&0).into()
     }
 
-    fn new(token: &[u8; RANDOM_LEN]) -> Self {
-        Self(std::array::from_fn(|at| token[KEY_LEN + at]))
+    fn new((token, scope): Token<'_>) -> Self {
+        Self(std::array::from_fn(|at| token[KEY_LEN + at]), scope)
+    }
+
+    /// Returns the store key of the token that has this key.
+    pub(super) fn store_key(&self, key: TokenKey) -> StoreKey {
+        let mut token = [0; RANDOM_LEN];
+        token[..KEY_LEN].copy_from_slice(&key.bytes());
+        token[KEY_LEN..].copy_from_slice(&self.0);
+        SessionToken::from_random(token, self.1).key()
     }
 }
 
@@ -83,7 +92,7 @@ pub(super) fn longest_record(max_bytes: usize) -> usize {
 }
 
 impl Slot {
-    pub(super) fn new(token: &[u8; RANDOM_LEN], record: Arc<Record>) -> Self {
+    pub(super) fn new(token: Token<'_>, record: Arc<Record>) -> Self {
         Self { token: Secret::new(token), state: SlotState::Live(record) }
     }
 

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
-use super::key::TokenKey;
+use super::key::{Token, TokenKey};
 use super::owners::OwnerIndex;
 use super::shards::{Shards, Writer};
 use super::slot::{Slot, SlotState};
 use crate::clock::micros;
 use crate::record::{Record, Tombstone, TombstoneKind, Version};
 use crate::store::{Change, Created, Deleted, Loaded, Updated};
-use crate::token::RANDOM_LEN;
+use crate::token::StoreKey;
 
 pub(super) struct Table {
     pub(super) shards: Shards,
@@ -19,8 +19,6 @@ pub(super) struct Table {
     /// The shard at which the next sweep begins.
     cursor: AtomicUsize,
 }
-
-type Token = [u8; RANDOM_LEN];
 
 /// The most slots that a sweep looks at, but for the rest of a shard, before it lets others run: about a millisecond.
 pub(super) const SLOTS_PER_SWEEP: usize = 16_384;
@@ -31,7 +29,7 @@ impl Table {
         Self { shards: Shards::new(count), owners: OwnerIndex::new(count), cursor: AtomicUsize::new(0) }
     }
 
-    pub(super) fn load(&self, key: TokenKey, token: &Token, now: u64) -> Loaded {
+    pub(super) fn load(&self, key: TokenKey, token: Token<'_>, now: u64) -> Loaded {
         let answer = |slot: &Slot| match &slot.state {
             SlotState::Live(record) => Loaded::Live(Arc::clone(record)),
             SlotState::Retired(rest) => Loaded::Tombstone(rest.stone.clone()),
@@ -47,7 +45,7 @@ impl Table {
         })
     }
 
-    pub(super) fn create(&self, key: TokenKey, token: &Token, record: &Arc<Record>, now: SystemTime) -> Created {
+    pub(super) fn create(&self, key: TokenKey, token: Token<'_>, record: &Arc<Record>, now: SystemTime) -> Created {
         let slot = Slot::new(token, Arc::clone(record));
         let insert = || {
             let mut shard = self.shards.write(key);
@@ -74,7 +72,7 @@ impl Table {
         created
     }
 
-    pub(super) fn update(&self, key: TokenKey, token: &Token, from: Version, change: &Change, now: u64) -> Updated {
+    pub(super) fn update(&self, key: TokenKey, token: Token<'_>, from: Version, change: &Change, now: u64) -> Updated {
         let next = |slot: &Slot| {
             let SlotState::Live(stored) = &slot.state else { return Err(Updated::Gone) };
             match change {
@@ -101,7 +99,7 @@ impl Table {
     pub(super) fn touch(
         &self,
         key: TokenKey,
-        token: &Token,
+        token: Token<'_>,
         version: Version,
         deadline: SystemTime,
         now: SystemTime,
@@ -119,9 +117,10 @@ impl Table {
         })
     }
 
-    pub(super) fn delete(&self, key: TokenKey, token: &Token, tombstone: Duration, now: SystemTime) -> Deleted {
+    pub(super) fn delete(&self, name: &StoreKey, tombstone: Duration, now: SystemTime) -> Deleted {
         let since = micros(now);
-        self.step(key, since, |shard| match shard.get(key).filter(|slot| slot.token.is_of(token)) {
+        let Some(key) = TokenKey::named(name).or_else(|| self.shards.find(name)) else { return Deleted::Absent };
+        self.step(key, since, |shard| match shard.get(key).filter(|slot| slot.token.store_key(key) == *name) {
             None => Deleted::Absent,
             Some(Slot { state: SlotState::Retired(rest), .. }) => Deleted::Retired(rest.stone.clone()),
             Some(_) => {

@@ -30,7 +30,7 @@ fn token(n: u64) -> SessionToken {
     bytes[..8].copy_from_slice(&mixed.to_le_bytes());
     bytes[8..16].copy_from_slice(&mixed.rotate_left(23).to_be_bytes());
     bytes[16..].copy_from_slice(&n.to_le_bytes());
-    SessionToken::from_random(bytes)
+    SessionToken::from_random(bytes, crate::token::TokenScope::of("sid"))
 }
 
 fn version(n: u64) -> Version {
@@ -87,7 +87,7 @@ impl MemoryStore {
     }
 
     fn end(&self, n: u64, tombstone: Duration, now: u64) -> Deleted {
-        at_once(self.delete(&token(n), tombstone, time(now)))
+        at_once(self.delete(&token(n).key(), tombstone, time(now)))
     }
 
     fn swept(&self, limit: usize, now: u64) -> usize {
@@ -149,19 +149,31 @@ fn a_created_session_loads_as_it_was_and_is_never_overwritten() {
 }
 
 #[test]
+fn the_bytes_of_a_key_end_a_session_too() {
+    let store = MemoryStore::new();
+    store.put(1, &record(10, 100), 10);
+    store.put(2, &record(10, 100), 10);
+    let key = StoreKey::from_bytes(*token(1).key().as_bytes());
+    assert_eq!(at_once(store.delete(&key, MINUTE, time(10))), Deleted::Done);
+    assert!(matches!(at_once(store.delete(&key, MINUTE, time(10))), Deleted::Retired(_)));
+    assert_eq!(store.at(2, 10), Loaded::Live(record(10, 100).into()));
+    store.check();
+}
+
+#[test]
 fn half_a_token_opens_nothing() {
     let store = MemoryStore::new();
     store.put(1, &record(10, 100), 10);
-    let mut other: [u8; 24] = *token(1).random().unwrap();
+    let mut other: [u8; 24] = *token(1).random().unwrap().0;
     other[23] ^= 1;
-    let other = SessionToken::from_random(other);
+    let other = SessionToken::from_random(other, crate::token::TokenScope::of("sid"));
     let sealed = SessionToken::from_sealed("AAECAwQFBgcICQoLDA0ODxAREhMUFRYX".into()).unwrap();
     for token in [&other, &sealed] {
         assert_eq!(at_once(store.load(token, time(10))), Loaded::Absent);
         let change = Change::Replace(Record { version: version(2), ..record(10, 100) }.into(), Deadline::Set);
         assert_eq!(at_once(store.update(token, version(1), &change, time(10))), Updated::Gone);
         assert_eq!(at_once(store.touch(token, version(1), time(500), time(10))), Updated::Gone);
-        assert_eq!(at_once(store.delete(token, MINUTE, time(10))), Deleted::Absent);
+        assert_eq!(at_once(store.delete(&token.key(), MINUTE, time(10))), Deleted::Absent);
     }
     assert_eq!(at_once(store.create(&other, &record(10, 100).into(), time(10))), Created::Taken);
     assert_eq!(store.at(1, 10), Loaded::Live(record(10, 100).into()));

@@ -79,7 +79,7 @@ mod tests {
     use crate::record::{CSRF_LEN, SessionHandle, Version};
 
     fn token(n: u8) -> SessionToken {
-        SessionToken::from_random([n; 24])
+        SessionToken::from_random([n; 24], crate::token::TokenScope::of("sid"))
     }
 
     /// A record whose one value is a text of so many bytes.

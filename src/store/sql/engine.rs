@@ -89,7 +89,7 @@ macro_rules! engine_store {
             use $crate::record::{Record, Version};
             use $crate::store::forward::forward;
             use $crate::store::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
-            use $crate::token::{SessionToken, TokenShape};
+            use $crate::token::{SessionToken, StoreKey, TokenShape};
 
             impl SessionStore for $store {
                 forward!(0: token_shape is_immediate max_record_len sweep_interval bind);

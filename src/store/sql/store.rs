@@ -14,7 +14,7 @@ use crate::record::{Record, Tombstone, TombstoneKind, Version};
 use crate::store::{
     Change, Created, Deadline, Deleted, Loaded, OwnedSession, Revocation, Revoke, SessionStore, Updated,
 };
-use crate::token::{SessionToken, TokenShape};
+use crate::token::{SessionToken, StoreKey, TokenShape};
 
 /// The table's name unless another is chosen.
 const DEFAULT_TABLE: &str = "tower_session_layer";
@@ -40,6 +40,11 @@ impl<Pool: SqlPool> SqlStore<Pool> {
     pub(super) async fn migrate(&self) -> Result<(), StoreError> {
         self.pool.script(&self.statements.schema).await.map_err(|error| self.error(&error))?;
         self.rows(&self.statements.probe, &[Arg::Bytes(&[]), Arg::Bytes(&[])]).await.map(drop)
+    }
+
+    async fn read(&self, key: StoreKey, now: SystemTime) -> Result<Loaded, StoreError> {
+        let row = self.find(&self.statements.find, key, now).await?;
+        Ok(row.map_or(Loaded::Absent, |row| row.read(now)))
     }
 
     fn with_table(pool: Pool, name: &str) -> Self {
@@ -72,8 +77,7 @@ impl<Pool: SqlPool> SessionStore for SqlStore<Pool> {
     }
 
     async fn load(&self, token: &SessionToken, now: SystemTime) -> Result<Loaded, StoreError> {
-        let row = self.find(&self.statements.find, token.key(), now).await?;
-        Ok(row.map_or(Loaded::Absent, |row| row.read(now)))
+        self.read(token.key(), now).await
     }
 
     async fn create(&self, fresh: &SessionToken, record: &Arc<Record>, now: SystemTime) -> Result<Created, StoreError> {
@@ -128,15 +132,15 @@ impl<Pool: SqlPool> SessionStore for SqlStore<Pool> {
         self.guarded(&self.statements.touch, &args, key, version, None, now).await
     }
 
-    async fn delete(&self, token: &SessionToken, tombstone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
+    async fn delete(&self, key: &StoreKey, tombstone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
         let tombstone = Tombstone::new(TombstoneKind::Destroyed, tombstone, now);
-        let (key, body, now_arg) = (token.key(), tombstone.encode(), Arg::time(now));
+        let (body, now_arg) = (tombstone.encode(), Arg::time(now));
         let args = [Arg::time(tombstone.until()), now_arg, Arg::Bytes(&body), Arg::Bytes(key.as_bytes()), now_arg];
         loop {
             if self.execute(&self.statements.end, &args).await? > 0 {
                 return Ok(Deleted::Done);
             }
-            match self.load(token, now).await? {
+            match self.read(*key, now).await? {
                 Loaded::Tombstone(standing) => return Ok(Deleted::Retired(standing)),
                 // The session was created, or its deadline moved, after the statement looked.
                 Loaded::Live(_) => {}

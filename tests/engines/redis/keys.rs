@@ -1,5 +1,6 @@
 //! What stands in the server, and what others put there.
 
+use crate::support::scope;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -18,7 +19,7 @@ fn name(token: &SessionToken) -> String {
 }
 
 fn parse(text: &str) -> SessionToken {
-    SessionToken::parse(text.as_bytes(), tower_session_layer::TokenShape::Random).unwrap()
+    SessionToken::parse(text.as_bytes(), tower_session_layer::TokenShape::Random, scope()).unwrap()
 }
 
 #[tokio::test]
@@ -135,7 +136,7 @@ async fn value_that_is_not_ours_is_absent_with_a_warning_and_stays() {
     .into_iter()
     .enumerate()
     {
-        let token = SessionToken::from_random([index as u8; 24]);
+        let token = SessionToken::from_random([index as u8; 24], scope());
         let key = name(&token);
         let words: Vec<_> = make
             .iter()
@@ -165,7 +166,7 @@ async fn value_that_is_not_ours_is_absent_with_a_warning_and_stays() {
         assert_eq!(store.create(&token, &other(&record), now).await.unwrap(), Created::Taken, "{what}");
         if !what.starts_with("another") && !what.starts_with("a value cut") {
             assert_eq!(store.touch(&token, version, now + MINUTE, now).await.unwrap(), Updated::Gone, "{what}");
-            assert_eq!(store.delete(&token, MINUTE, now).await.unwrap(), Deleted::Absent, "{what}");
+            assert_eq!(store.delete(&token.key(), MINUTE, now).await.unwrap(), Deleted::Absent, "{what}");
         }
         assert_eq!(server.command(&["DUMP", &key]).await, before, "{what} stays as it was");
     }

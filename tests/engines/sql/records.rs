@@ -1,5 +1,6 @@
 //! Records, tokens and times to work with, for calls on a store itself.
 
+use crate::support::scope;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ pub(crate) fn at(seconds: u64) -> SystemTime {
 pub(crate) fn token(n: u64) -> SessionToken {
     let mut bytes = [7; 24];
     bytes[..8].copy_from_slice(&n.to_be_bytes());
-    SessionToken::from_random(bytes)
+    SessionToken::from_random(bytes, scope())
 }
 
 pub(crate) fn version(n: u64) -> Version {

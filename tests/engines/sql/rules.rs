@@ -102,7 +102,7 @@ macro_rules! sql_rules {
             let log = Log::capture();
             assert_eq!(store.load(&token(1), at(1)).await.unwrap(), Loaded::Absent);
             assert_eq!(log.text().lines().filter(|line| line.contains("WARN")).count(), 1);
-            assert_eq!(store.delete(&token(1), MINUTE, at(1)).await.unwrap(), Deleted::Absent);
+            assert_eq!(store.delete(&token(1).key(), MINUTE, at(1)).await.unwrap(), Deleted::Absent);
             assert_eq!(store.create(&token(1), &record(2), at(1)).await.unwrap(), Created::Taken);
         }
 
@@ -203,7 +203,7 @@ macro_rules! sql_rules {
                     assert_eq!(bytes, token.key().as_bytes());
                 }
             }
-            store.delete(&token, MINUTE, at(1)).await.unwrap();
+            store.delete(&token.key(), MINUTE, at(1)).await.unwrap();
             for column in ["owner", "handle"] {
                 let select = sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT {column} FROM {table}")));
                 let left: Option<Vec<u8>> = select.fetch_one(store.pool()).await.unwrap();
@@ -237,7 +237,7 @@ macro_rules! sql_rules {
             assert_eq!(store.load(&token(1), at(1)).await.unwrap(), Loaded::Absent);
             assert_eq!(store.owned("ada", at(1)).await.unwrap(), []);
             assert_eq!(store.touch(&token(1), version(1), at(9999), at(1)).await.unwrap(), Updated::Gone);
-            assert_eq!(store.delete(&token(1), MINUTE, at(1)).await.unwrap(), Deleted::Absent);
+            assert_eq!(store.delete(&token(1).key(), MINUTE, at(1)).await.unwrap(), Deleted::Absent);
             assert_eq!(store.create(&token(1), &owned(2, Some("ada")), at(1)).await.unwrap(), Created::Taken);
             assert_eq!(store.create(&token(1), &ada, at(1)).await.unwrap(), Created::Stored, "sent again");
             sql(&store, &format!("UPDATE {table} SET kind = 2")).await;
@@ -316,7 +316,7 @@ macro_rules! sql_rules {
                 match round % 3 {
                     0 => drop(dropped_after(polls, store.load(&token(n), at(1))).await),
                     1 => drop(dropped_after(polls, store.touch(&token(n), version(n), at(1), at(1))).await),
-                    _ => drop(dropped_after(polls, store.delete(&token(100 + n), MINUTE, at(1))).await),
+                    _ => drop(dropped_after(polls, store.delete(&token(100 + n).key(), MINUTE, at(1))).await),
                 }
             }
             over.send(true).unwrap();

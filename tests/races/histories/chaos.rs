@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use tower_session_layer::store::{
     Change, Created, Deleted, Loaded, OwnedSession, Record, Revocation, SessionCookie, Updated, Version,
 };
-use tower_session_layer::{SessionStore, SessionToken, StoreError, TokenShape};
+use tower_session_layer::{SessionStore, SessionToken, StoreError, StoreKey, TokenShape};
 
 use super::chance::Chance;
 use super::turns::Turns;
@@ -156,8 +156,8 @@ impl<S: SessionStore> SessionStore for Chaos<S> {
         self.call(Box::pin(self.store.touch(token, version, deadline, now))).await
     }
 
-    async fn delete(&self, token: &SessionToken, tombstone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
-        self.call(Box::pin(self.store.delete(token, tombstone, now))).await
+    async fn delete(&self, key: &StoreKey, tombstone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
+        self.call(Box::pin(self.store.delete(key, tombstone, now))).await
     }
 
     async fn owned(&self, owner: &str, now: SystemTime) -> Result<Vec<OwnedSession>, StoreError> {

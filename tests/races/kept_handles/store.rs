@@ -1,5 +1,6 @@
 //! A store that answers at once, on top of the one in memory, in which things go wrong as planned.
 
+use crate::support::scope;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -11,7 +12,7 @@ use tower_session_layer::store::{
     Change, Created, Deleted, Loaded, OwnedSession, Record, Revocation, Updated, Version,
 };
 use tower_session_layer::{
-    ManualClock, MemoryStore, Session, SessionLayer, SessionStore, SessionToken, StoreError, TokenShape,
+    ManualClock, MemoryStore, Session, SessionLayer, SessionStore, SessionToken, StoreError, StoreKey, TokenShape,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,8 +96,8 @@ impl SessionStore for Shared {
     async fn touch(&self, t: &SessionToken, v: Version, d: SystemTime, now: SystemTime) -> Result<Updated, StoreError> {
         self.0.touch(t, v, d, now).await
     }
-    async fn delete(&self, t: &SessionToken, stone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
-        self.0.delete(t, stone, now).await
+    async fn delete(&self, key: &StoreKey, stone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
+        self.0.delete(key, stone, now).await
     }
 }
 
@@ -152,7 +153,7 @@ impl SessionStore for Wrap {
             Some(Fault::ClockOn) => self.clock.advance(Duration::from_secs(20 * 3600)),
             Some(Fault::Twice) => drop(self.inner.create(fresh, record, now).await?),
             Some(Fault::Instead) => {
-                let other = SessionToken::from_random([9; 24]);
+                let other = SessionToken::from_random([9; 24], scope());
                 self.inner.create(&other, record, now).await?;
                 return Ok(Created::Instead(other));
             }
@@ -184,9 +185,9 @@ impl SessionStore for Wrap {
         match fault {
             Some(Fault::Lose) => Err(lost()),
             Some(Fault::Instead) if answer == Updated::Done => {
-                let other = SessionToken::from_random([8; 24]);
+                let other = SessionToken::from_random([8; 24], scope());
                 let Loaded::Live(record) = self.inner.load(token, now).await? else { return Ok(answer) };
-                self.inner.delete(token, Duration::ZERO, now).await?;
+                self.inner.delete(&token.key(), Duration::ZERO, now).await?;
                 self.inner.create(&other, &record, now).await?;
                 Ok(Updated::Instead(other))
             }
@@ -199,8 +200,8 @@ impl SessionStore for Wrap {
         self.inner.touch(t, v, d, now).await
     }
 
-    async fn delete(&self, t: &SessionToken, stone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
+    async fn delete(&self, key: &StoreKey, stone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
         self.note("delete");
-        self.inner.delete(t, stone, now).await
+        self.inner.delete(key, stone, now).await
     }
 }

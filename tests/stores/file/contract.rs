@@ -34,7 +34,7 @@ async fn create_never_overwrites() {
     assert_eq!(store.create(&token(1), &record(1, "1"), at(0)).await.unwrap(), Created::Stored, "sent again");
     assert_eq!(store.create(&token(1), &record(2, "2"), at(0)).await.unwrap(), Created::Taken);
     assert_eq!(live(&store, &token(1), at(0)).await, record(1, "1"));
-    store.delete(&token(1), MINUTE, at(0)).await.unwrap();
+    store.delete(&token(1).key(), MINUTE, at(0)).await.unwrap();
     assert_eq!(store.create(&token(1), &record(2, "2"), at(0)).await.unwrap(), Created::Taken, "a tombstone");
     assert_eq!(store.create(&token(1), &record(2, "2"), at(60)).await.unwrap(), Created::Stored, "after it");
 }
@@ -93,22 +93,22 @@ async fn touch_moves_the_times_forward_and_nothing_else() {
     assert_eq!(after.encode(), before.encode());
     let touched = std::fs::read(path_of(&dir, &token(1))).unwrap();
     assert_eq!((&touched[..32], &touched[56..]), (&bytes[..32], &bytes[56..]));
-    store.delete(&token(1), MINUTE, at(8)).await.unwrap();
+    store.delete(&token(1).key(), MINUTE, at(8)).await.unwrap();
     assert_eq!(store.touch(&token(1), version(1), at(9999), at(8)).await.unwrap(), Updated::Gone, "a tombstone");
 }
 
 #[tokio::test]
 async fn delete_leaves_a_tombstone_once() {
     let (dir, store) = store();
-    assert_eq!(store.delete(&token(1), MINUTE, at(0)).await.unwrap(), Deleted::Absent);
+    assert_eq!(store.delete(&token(1).key(), MINUTE, at(0)).await.unwrap(), Deleted::Absent);
     put(&store, &token(1), &record(1, "1")).await;
-    assert_eq!(store.delete(&token(1), MINUTE, at(0)).await.unwrap(), Deleted::Done);
+    assert_eq!(store.delete(&token(1).key(), MINUTE, at(0)).await.unwrap(), Deleted::Done);
     let standing = stone(TombstoneKind::Destroyed, 0);
-    assert_eq!(store.delete(&token(1), MINUTE, at(30)).await.unwrap(), Deleted::Retired(standing.clone()));
+    assert_eq!(store.delete(&token(1).key(), MINUTE, at(30)).await.unwrap(), Deleted::Retired(standing.clone()));
     assert_eq!(store.load(&token(1), at(30)).await.unwrap(), Loaded::Tombstone(standing));
-    assert_eq!(store.delete(&token(1), MINUTE, at(60)).await.unwrap(), Deleted::Absent);
+    assert_eq!(store.delete(&token(1).key(), MINUTE, at(60)).await.unwrap(), Deleted::Absent);
     put(&store, &token(2), &record(1, "1")).await;
-    assert_eq!(store.delete(&token(2), Duration::ZERO, at(0)).await.unwrap(), Deleted::Done);
+    assert_eq!(store.delete(&token(2).key(), Duration::ZERO, at(0)).await.unwrap(), Deleted::Done);
     assert_eq!(store.load(&token(2), at(0)).await.unwrap(), Loaded::Absent);
     assert_eq!(files(dir.path()), Vec::<String>::new());
 }
@@ -136,7 +136,7 @@ async fn the_expired_is_absent_for_every_method_and_a_clock_that_steps_back_revi
         }),
         ("delete", |(store, at)| {
             Box::pin(async move {
-                assert_eq!(store.delete(&token(1), MINUTE, at).await.unwrap(), Deleted::Absent);
+                assert_eq!(store.delete(&token(1).key(), MINUTE, at).await.unwrap(), Deleted::Absent);
             })
         }),
         ("owned", |(store, at)| {

@@ -87,7 +87,7 @@ async fn left_alone(store: &FileStore, name: &str) {
     assert_eq!(store.create(&token(1), &record(1, "1"), at(0)).await.unwrap(), Created::Taken, "{name}");
     assert_eq!(replace(store, &token(1), 1, 2, "2").await, Updated::Gone, "{name}");
     assert_eq!(store.touch(&token(1), version(1), at(9000), at(0)).await.unwrap(), Updated::Gone, "{name}");
-    assert_eq!(store.delete(&token(1), MINUTE, at(0)).await.unwrap(), Deleted::Absent, "{name}");
+    assert_eq!(store.delete(&token(1).key(), MINUTE, at(0)).await.unwrap(), Deleted::Absent, "{name}");
     assert_eq!(store.sweep(100, at(0)).await.unwrap(), 0, "{name}");
 }
 

@@ -1,5 +1,6 @@
 //! What the file store says in the log.
 
+use crate::support::scope;
 use std::time::SystemTime;
 
 use crate::support::Log;
@@ -11,7 +12,7 @@ async fn what_cannot_be_read_is_warned_of_by_eight_digits() {
     let log = Log::capture();
     let dir = tempfile::tempdir().unwrap();
     let store = FileStore::new(dir.path()).unwrap();
-    let token = SessionToken::from_random([1; 24]);
+    let token = SessionToken::from_random([1; 24], scope());
     let key = token.key().hex();
     let shard = dir.path().join(&key[..2]);
     std::fs::create_dir(&shard).unwrap();

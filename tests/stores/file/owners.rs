@@ -32,7 +32,7 @@ async fn an_owner_has_what_lives_and_nothing_else() {
     let first = all.iter().find(|one| one.handle == handle(1)).unwrap();
     assert_eq!((first.created, first.signed_in, first.last_seen), (at(0), Some(at(1)), at(0)));
 
-    store.delete(&token(1), MINUTE, at(0)).await.unwrap();
+    store.delete(&token(1).key(), MINUTE, at(0)).await.unwrap();
     let renewed = Change::Retire(Tombstone::new(TombstoneKind::Renewed, MINUTE, at(0)));
     assert_eq!(store.update(&token(2), version(2), &renewed, at(0)).await.unwrap(), Updated::Done);
     store.touch(&token(3), version(3), at(9000), at(9)).await.unwrap();

@@ -17,7 +17,7 @@ async fn what_one_store_does_another_sees() {
     put(&first, &token(1), &owned(1, "ada", 0)).await;
     assert_eq!(live(&second, &token(1), at(0)).await, owned(1, "ada", 0));
     assert_eq!(second.owned("ada", at(0)).await.unwrap().len(), 1);
-    assert_eq!(second.delete(&token(1), MINUTE, at(0)).await.unwrap(), Deleted::Done);
+    assert_eq!(second.delete(&token(1).key(), MINUTE, at(0)).await.unwrap(), Deleted::Done);
     assert_eq!(replace(&first, &token(1), 1, 2, "2").await, Updated::Gone);
     assert_eq!(first.owned("ada", at(0)).await.unwrap(), []);
 }
@@ -77,7 +77,7 @@ async fn a_destroyed_session_is_not_resurrected_and_a_reader_sees_it_whole() {
         for _ in 0..10 {
             live(&second, &token, at(0)).await;
         }
-        assert_eq!(second.delete(&token, MINUTE, at(0)).await.unwrap(), Deleted::Done);
+        assert_eq!(second.delete(&token.key(), MINUTE, at(0)).await.unwrap(), Deleted::Done);
         writer.await.unwrap();
         assert!(matches!(first.load(&token, at(0)).await.unwrap(), Loaded::Tombstone(_)));
     }
@@ -125,8 +125,8 @@ async fn a_dropped_call_leaves_old_or_new_and_no_lock() {
             assert_eq!(live(&store, &token, at(0)).await.deadline(), at(5000));
             let now = at(polls as u64 * 10 + 6);
             dropped_after(polls, revoke(&store, Revoke::All, MINUTE, now)).await;
-            dropped_after(polls, store.delete(&token, MINUTE, now)).await;
-            store.delete(&token, MINUTE, now).await.unwrap();
+            dropped_after(polls, store.delete(&token.key(), MINUTE, now)).await;
+            store.delete(&token.key(), MINUTE, now).await.unwrap();
             assert!(matches!(store.load(&token, now).await.unwrap(), Loaded::Tombstone(_)));
             dropped_after(polls, store.sweep(100, at(6000))).await;
             assert_eq!(store.owned("ada", at(0)).await.unwrap(), []);

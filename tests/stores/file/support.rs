@@ -1,5 +1,6 @@
 //! Records and tokens, and lists of the files.
 
+use crate::support::scope;
 use std::future::{Future, poll_fn};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -30,7 +31,7 @@ pub(crate) fn open(dir: &Path) -> FileStore {
 }
 
 pub(crate) fn token(n: u8) -> SessionToken {
-    SessionToken::from_random([n; 24])
+    SessionToken::from_random([n; 24], scope())
 }
 
 pub(crate) fn version(n: u64) -> Version {

@@ -13,7 +13,7 @@ async fn only_the_expired_goes() {
     for n in 0..10 {
         put(&store, &token(n), &until(&owned(1, "ada", 0), 100 + u64::from(n) * 100)).await;
     }
-    store.delete(&token(9), MINUTE, at(0)).await.unwrap();
+    store.delete(&token(9).key(), MINUTE, at(0)).await.unwrap();
     store.touch(&token(0), version(1), at(5000), at(0)).await.unwrap();
     assert_eq!(store.sweep(100, at(59)).await.unwrap(), 0);
     assert_eq!(store.sweep(100, at(400)).await.unwrap(), 4, "a tombstone and three records");
@@ -79,7 +79,7 @@ async fn what_is_touched_meanwhile_stays() {
             (Updated::Gone, 1) => assert_eq!(found, Loaded::Absent),
             other => panic!("{other:?}"),
         }
-        first.delete(&token, std::time::Duration::ZERO, at(10)).await.unwrap();
+        first.delete(&token.key(), std::time::Duration::ZERO, at(10)).await.unwrap();
     }
 }
 
@@ -120,7 +120,7 @@ async fn a_sweep_looks_again_under_the_lock() {
     let path = path_of(&dir, &token(1));
     put(&store, &token(1), &until(&record(1, "1"), 9000)).await;
     let touched = fs::read(&path).unwrap();
-    store.delete(&token(1), std::time::Duration::ZERO, at(0)).await.unwrap();
+    store.delete(&token(1).key(), std::time::Duration::ZERO, at(0)).await.unwrap();
     put(&store, &token(1), &record(1, "1")).await;
     let lock = fs::File::open(path.parent().unwrap()).unwrap();
     lock.try_lock().unwrap();

@@ -30,7 +30,7 @@ async fn list_outlasts_its_sessions_whatever_the_clock_does() {
         version = next.version();
     }
     // Without sessions and marks there is no list.
-    store.delete(&token(1), Duration::ZERO, start() + 20 * HOUR).await.unwrap();
+    store.delete(&token(1).key(), Duration::ZERO, start() + 20 * HOUR).await.unwrap();
     assert!(map.state().entries.is_empty());
     let revocation = Revocation::new(Revoke::All, start(), MINUTE);
     store.revoke("ada", &revocation, start()).await.unwrap();
@@ -55,7 +55,7 @@ async fn damaged_list_is_an_error_and_nobody_escapes_by_it() {
     let other: Arc<_> = record(1, Some("bob"), "1", (now, now + HOUR)).into();
     assert_eq!(store.create(&token(4), &other, now).await.unwrap(), Created::Stored);
     assert!(matches!(store.load(&token(1), now).await.unwrap(), Loaded::Live(_)));
-    store.delete(&token(1), MINUTE, now).await.unwrap();
+    store.delete(&token(1).key(), MINUTE, now).await.unwrap();
     assert!(matches!(store.load(&token(1), now).await.unwrap(), Loaded::Tombstone(_)));
 }
 
@@ -80,7 +80,7 @@ async fn revocation_ends_nobody_else_under_a_key_that_was_used_before() {
     let (store, now) = (map.store(), start() + MINUTE);
     // Ada's session goes, and its entry in her list is left.
     map.state().fault = Some((2, false));
-    store.delete(&token(1), Duration::ZERO, now).await.unwrap();
+    store.delete(&token(1).key(), Duration::ZERO, now).await.unwrap();
     let mut bob = record(1, Some("bob"), "1", (now, now + HOUR)).encode();
     bob[33..49].fill(9);
     let head = record(1, Some("bob"), "1", (now, now + HOUR)).head();
@@ -131,7 +131,7 @@ async fn revocation_reaches_a_session_that_is_renewed_under_its_hands() {
                 let retired = store.update(&token(1), version, &Change::Retire(stone), now).await.unwrap();
                 if retired == Updated::Gone {
                     // As the layer does, whose renewal comes to nothing then.
-                    store.delete(&token(2), Duration::ZERO, now).await.unwrap();
+                    store.delete(&token(2).key(), Duration::ZERO, now).await.unwrap();
                 }
             }
             assert!(revoking.await.unwrap() > 0);
@@ -175,7 +175,7 @@ async fn sign_out_by_a_clock_that_is_fast_leaves_the_list_of_those_who_live() {
     let map = begun().await;
     let (store, fast) = (map.store(), start() + 10 * DAY);
     store.create(&token(2), &ada(2, fast + HOUR), start()).await.unwrap();
-    store.delete(&token(2), Duration::ZERO, fast).await.unwrap();
+    store.delete(&token(2).key(), Duration::ZERO, fast).await.unwrap();
     let now = start() + MINUTE;
     store.revoke("ada", &Revocation::new(Revoke::All, now, HOUR), now).await.unwrap();
     assert!(!matches!(store.load(&token(1), now).await.unwrap(), Loaded::Live(_)));

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use tower_session_layer::store::{Loaded, Record, RecordHead, file, redis, sql};
-use tower_session_layer::{SessionToken, StoreKey};
+use tower_session_layer::{SessionToken, StoreKey, TokenScope};
 
 use super::choices::{Choices, at};
 use super::records;
@@ -12,7 +12,7 @@ type Decode = fn(&StoreKey, &[u8], SystemTime) -> Loaded;
 
 pub fn run(data: &[u8]) {
     let mut choices = Choices::new(data);
-    let key = SessionToken::from_random([7; 24]).key();
+    let key = SessionToken::from_random([7; 24], TokenScope::of("sid")).key();
     let decode: Decode = if choices.below(2) == 0 { file::bytes::decode } else { redis::bytes::decode };
     match choices.below(4) {
         0 => {
@@ -70,7 +70,7 @@ fn changed(choices: &mut Choices<'_>, key: &StoreKey, decode: Decode) {
     };
     assert_eq!(decode(key, &whole, at(1)), Loaded::Live(record.clone().into()));
     assert_eq!(decode(key, &whole, at(1_000)), Loaded::Absent);
-    let other = SessionToken::from_random([8; 24]).key();
+    let other = SessionToken::from_random([8; 24], TokenScope::of("sid")).key();
     assert_eq!(decode(&other, &whole, at(1)), Loaded::Absent);
     let bytes = choices.mutation(&whole);
     match decode(key, &bytes, at(1)) {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use tower_session_layer::store::{Created, Loaded, Record, RecordHead};
-use tower_session_layer::{CookieKey, CookieStore, Sealed, SessionCookie, SessionStore, SessionToken};
+use tower_session_layer::{CookieKey, CookieStore, Sealed, SessionCookie, SessionStore, SessionToken, TokenScope};
 
 use super::choices::{Choices, at, at_once, small_memory};
 
@@ -35,13 +35,13 @@ fn arbitrary_text(bytes: &[u8]) {
         b'-' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => *byte,
         _ => b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdef"[usize::from(byte % 32)],
     }));
-    let Some(token) = SessionToken::parse(&text, COOKIE.token_shape()) else { return };
+    let Some(token) = SessionToken::parse(&text, COOKIE.token_shape(), TokenScope::of("sid")) else { return };
     assert_eq!(at_once(COOKIE.load(&token, at(1))).unwrap(), Loaded::Absent);
 }
 
 fn cookie(choices: &mut Choices<'_>) {
     let record = Arc::new(choices.record(5, DEADLINE));
-    let unused = SessionToken::from_random([0; 24]);
+    let unused = SessionToken::from_random([0; 24], TokenScope::of("sid"));
     let Created::Instead(token) = at_once(COOKIE.create(&unused, &record, at(1))).unwrap() else { panic!() };
     let load = |store: &CookieStore, token: &SessionToken| at_once(store.load(token, at(1))).unwrap();
     assert_eq!(load(&COOKIE, &token), Loaded::Live(Arc::clone(&record)));
@@ -49,7 +49,7 @@ fn cookie(choices: &mut Choices<'_>) {
     assert_eq!(load(&STRANGERS[choices.below(3)], &token), Loaded::Absent);
     let changed = choices.mutation(token.secret());
     if changed != token.secret()
-        && let Some(changed) = SessionToken::parse(&changed, COOKIE.token_shape())
+        && let Some(changed) = SessionToken::parse(&changed, COOKIE.token_shape(), TokenScope::of("sid"))
     {
         assert_eq!(load(&COOKIE, &changed), Loaded::Absent, "{changed:?}");
     }
@@ -60,7 +60,10 @@ fn record(choices: &mut Choices<'_>) {
     let inner = small_memory();
     let sealed = Sealed::new(inner.clone()).unwrap();
     let record = choices.record(5, DEADLINE);
-    let (token, other) = (SessionToken::from_random([choices.byte(); 24]), SessionToken::from_random([0xee; 24]));
+    let (token, other) = (
+        SessionToken::from_random([choices.byte(); 24], TokenScope::of("sid")),
+        SessionToken::from_random([0xee; 24], TokenScope::of("sid")),
+    );
     at_once(sealed.create(&token, &Arc::new(record.clone()), at(1))).unwrap();
     assert_eq!(live(&sealed, &token).as_ref(), Some(&record));
     let shell = live(&inner, &token).unwrap();

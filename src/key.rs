@@ -1,17 +1,22 @@
 //! A configured secret, and the keys that are derived from it.
 
+mod leading;
+
 use std::fmt;
 use std::io;
 
+pub(crate) use self::leading::open_leading;
 use crate::error::ConfigError;
 use crate::token::derive;
 
 /// A secret shorter than the derived sealing key would be the weakest part.
 const MIN_LEN: usize = 32;
 const AEAD_LEN: usize = 32;
-pub(super) const ID_LEN: usize = 8;
+pub(crate) const ID_LEN: usize = 8;
 
-/// A secret that seals sessions: at least 32 random bytes, the same on every server of an application.
+/// A secret that seals sessions in cookies ([`CookieStore`](crate::CookieStore)), and the tokens that
+/// [`renew_after`](crate::SessionLayerBuilder::renew_after) leads on to: at least 32 random bytes, the same on every
+/// server of an application.
 ///
 /// Neither `Debug` nor anything else gives the bytes back. The sealing key is derived from them by HKDF-SHA256 (RFC 5869),
 /// and so is, independently, the 8-byte id by which a cookie names its key. If the secret serves another purpose too,
@@ -33,9 +38,9 @@ pub(super) const ID_LEN: usize = 8;
 #[derive(Clone)]
 pub struct CookieKey {
     /// The key that seals.
-    pub(super) aead: [u8; AEAD_LEN],
-    /// The public id by which a sealed text names its key.
-    pub(super) id: [u8; ID_LEN],
+    pub(crate) aead: [u8; AEAD_LEN],
+    /// The public id by which sealed bytes name their key.
+    pub(crate) id: [u8; ID_LEN],
 }
 
 impl CookieKey {
