@@ -109,6 +109,11 @@ impl<S: SessionStore> StorePort for Backend<S> {
         }
     }
 
+    fn count(&self, owner: Option<String>, now: SystemTime) -> Boxed<Result<usize, StoreError>> {
+        let store = Arc::clone(&self.store);
+        Box::pin(async move { store.count(owner.as_deref(), now).await })
+    }
+
     fn owned(&self, owner: String, now: SystemTime) -> Boxed<Result<Vec<OwnedSession>, StoreError>> {
         let store = Arc::clone(&self.store);
         Box::pin(async move { store.owned(&owner, now).await })

@@ -2,7 +2,11 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+#[cfg(feature = "memory")]
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+#[cfg(feature = "memory")]
+use std::time::Instant;
 use std::time::{Duration, SystemTime};
 
 /// A source of the current time.
@@ -122,6 +126,13 @@ pub(crate) fn span(duration: Duration) -> u64 {
 
 /// The largest number of microseconds that every system's `SystemTime` can hold: about the year 294,000.
 const MAX_MICROS: u64 = i64::MAX.unsigned_abs();
+
+/// Returns the time since an arbitrary beginning, the same for the whole process, which never goes back.
+#[cfg(feature = "memory")]
+pub(crate) fn monotonic() -> SystemTime {
+    static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
+    SystemTime::UNIX_EPOCH + BEGINNING.elapsed()
+}
 
 #[cfg(test)]
 mod tests {

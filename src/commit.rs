@@ -219,7 +219,13 @@ const HANDLE_LEN: usize = 16;
 fn prepare(draft: &mut Record, before: Option<Version>, shared: &Shared, now: u64) -> Result<bool, Error> {
     fits(draft, shared.max_record_len)?;
     let (lacks_handle, lacks_csrf) = (draft.handle == SessionHandle::NONE, draft.csrf == [0; CSRF_LEN]);
-    if lacks_handle || lacks_csrf {
+    if !shared.is_sealed() {
+        // Nobody knows a secret that was not handed out, so it need not be stored.
+        if !draft.csrf_handed_out {
+            draft.csrf = [0; CSRF_LEN];
+        }
+    } else if lacks_handle || lacks_csrf {
+        // A sealed session is told from its copies and from other sessions by both.
         // One long draw costs hardly more than a short one.
         let bytes: [u8; HANDLE_LEN + CSRF_LEN] = shared.random.bytes()?;
         if let (true, Some(handle)) = (lacks_handle, bytes.first_chunk()) {
@@ -307,7 +313,7 @@ fn is_idle(shared: &Shared, state: &SessionState, loaded_at: u64) -> bool {
 pub(crate) fn ends_another(session: &Session) -> bool {
     let cell = session.cell();
     let is_limited = cell.shared.max_sessions_per_owner.is_some();
-    let ends = |intent: &Intent| intent.destroy || (is_limited && intent.sign_in_time().is_some());
+    let ends = |intent: &Intent| intent.destroy || (is_limited && intent.sign_in().is_some());
     cell.lock().work.as_ref().is_some_and(|work| ends(&work.intent))
 }
 

@@ -109,6 +109,8 @@ pub(crate) enum Kind {
     Stale,
     Random(std::io::Error),
     TimedOut(Duration),
+    /// A revocation is not complete within the store timeout, and goes on.
+    GoesOn(Duration),
     /// For the log and the hook alone; the panic itself goes on.
     Panicked,
     Store(StoreError),
@@ -163,7 +165,7 @@ impl Error {
 
     /// Returns whether the store failed or did not answer in time, or there was no randomness for a token.
     pub fn is_unavailable(&self) -> bool {
-        matches!(*self.0, Kind::Unavailable | Kind::TimedOut(_) | Kind::Store(_) | Kind::Random(_))
+        matches!(*self.0, Kind::Unavailable | Kind::TimedOut(_) | Kind::GoesOn(_) | Kind::Store(_) | Kind::Random(_))
             && !self.is_too_large()
             && !self.is_unsupported()
     }
@@ -264,6 +266,9 @@ impl fmt::Display for Error {
             Kind::Random(_) => f.write_str("the operating system gave no randomness for a session token"),
             Kind::Panicked => f.write_str("the session store, or a closure of `update`, panicked"),
             Kind::TimedOut(limit) => write!(f, "the session store did not answer within {limit:?}"),
+            Kind::GoesOn(limit) => {
+                write!(f, "sessions may live on: the revocation was not complete within {limit:?}, and goes on")
+            }
             Kind::Store(StoreError(StoreKind::Failed(_))) => f.write_str("the session store failed"),
             Kind::Store(error) => error.fmt(f),
         }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
+use crate::error::Error;
 use crate::service::SessionService;
-use crate::session::{Owners, Shared};
+use crate::session::{Owners, Shared, StoreDeadline};
 
 /// Gives every request of a service its [`Session`](crate::Session).
 ///
@@ -60,6 +61,37 @@ impl SessionLayer {
     /// ```
     pub fn owners(&self) -> Owners {
         Owners::new(&self.shared)
+    }
+}
+
+impl SessionLayer {
+    /// Returns the number of live sessions in the store. Sessions that have expired and were not swept yet may count.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot count them cheaply ([`Error::is_unsupported`]), failed, or took too long.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(feature = "memory")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower_session_layer::Error> {
+    /// use tower_session_layer::{MemoryStore, SessionLayer};
+    ///
+    /// assert_eq!(SessionLayer::new(MemoryStore::new()).count().await?, 0);
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(feature = "memory"))]
+    /// # fn main() {}
+    /// ```
+    pub async fn count(&self) -> Result<usize, Error> {
+        let counting = self.shared.store.count(None, self.shared.clock.now());
+        StoreDeadline::new(&self.shared).wait(counting).await
     }
 }
 

@@ -8,10 +8,9 @@ mod values;
 use std::fmt;
 use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-#[cfg(feature = "cookie")]
-pub(crate) use self::encoding::RENEWED_LEN;
+pub(crate) use self::encoding::Extensions;
 pub use self::encoding::{DecodeError, RecordHead};
 pub use self::handle::SessionHandle;
 pub(crate) use self::tombstone::{GRACE, LEADING_LEN, TOMBSTONE};
@@ -98,10 +97,16 @@ pub struct Record {
     pub(crate) idle: u64,
     /// The time at which the owner signed in; 0 without an owner.
     pub(crate) signed_in: u64,
+    /// The moment of the sign-in in the order of the store, which assigns it; 0 if there is none yet.
+    pub(crate) sign_in: u64,
+    /// The time at which a sign-in without a moment began.
+    pub(crate) began: Began,
     pub(crate) version: Version,
+    /// The handle; `NONE` in a server-side store if nobody has signed in.
     pub(crate) handle: SessionHandle,
     pub(crate) owner: Option<Arc<str>>,
-    /// The CSRF secret, made with the session and replaced by a renewal.
+    /// The CSRF secret, replaced by a renewal. It is made when the program takes it, or with a session that is sealed in
+    /// its token; zeros before.
     pub(crate) csrf: [u8; CSRF_LEN],
     /// True if the program has taken the CSRF secret. Such a session is kept even if it is empty otherwise.
     pub(crate) csrf_handed_out: bool,
@@ -110,7 +115,22 @@ pub struct Record {
     pub(crate) renewed: u32,
     pub(crate) flash: Values,
     pub(crate) values: Values,
+    pub(crate) extensions: Extensions,
 }
+
+/// The time at which a sign-in that is under way began, by the monotonic clock of this process.
+///
+/// It is not stored, so records are equal whatever it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Began(pub(crate) Option<Instant>);
+
+impl PartialEq for Began {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Began {}
 
 /// Bytes of a session's CSRF secret.
 pub(crate) const CSRF_LEN: usize = 24;
@@ -125,6 +145,8 @@ impl Record {
             absolute: 0,
             idle: 0,
             signed_in: 0,
+            sign_in: 0,
+            began: Began::default(),
             version: Version::after(None),
             handle: SessionHandle::NONE,
             owner: None,
@@ -133,6 +155,7 @@ impl Record {
             renewed: 0,
             flash: Values::default(),
             values: Values::default(),
+            extensions: Extensions::default(),
         }
     }
 
@@ -171,9 +194,25 @@ impl Record {
         self.version
     }
 
-    /// Returns the handle, the public name of the session.
+    /// Returns the moment of the sign-in in the order of the store; 0 if the store has not given one yet.
+    pub fn sign_in(&self) -> u64 {
+        self.sign_in
+    }
+
+    /// Returns the record with the moment that the store gives to its sign-in.
+    #[must_use]
+    pub fn with_sign_in(&self, moment: u64) -> Self {
+        Self { sign_in: moment, ..self.clone() }
+    }
+
+    /// Returns the handle, the public name of a signed-in session; all zeros if the session has none.
     pub fn handle(&self) -> SessionHandle {
         self.handle
+    }
+
+    /// Returns the handle if somebody is signed in.
+    pub(crate) fn owned_handle(&self) -> Option<SessionHandle> {
+        self.owner.as_ref().map(|_| self.handle)
     }
 
     /// Returns the name of the owner; `None` if nobody has signed in.
@@ -191,8 +230,11 @@ impl Record {
     ///
     /// The bound does not grow when the layer replaces the token or moves the deadline.
     pub fn encoded_len(&self) -> usize {
-        let entries = self.flash.entries().len() + self.values.entries().len();
-        self.owner.as_ref().map_or(0, |owner| owner.len()) + encoding::FIXED_LEN + 8 * entries + self.size()
+        let (entries, size) = (self.flash.entries().len() + self.values.entries().len(), self.size());
+        // Two lengths take eight bytes unless both are huge.
+        let lengths = if size < 1 << 28 { 8 } else { 10 };
+        let owner = self.owner.as_ref().map_or(0, |owner| owner.len());
+        owner + encoding::FIXED_LEN + lengths * entries + size + self.extensions.len()
     }
 
     /// Returns whether the session ends at or before `now`.
@@ -214,7 +256,16 @@ impl Record {
             deadline: self.deadline(),
             seen: self.seen(),
             owner: self.owner.clone(),
+            handle: self.handle,
+            sign_in: self.sign_in,
         }
+    }
+
+    /// Returns whether `stored` is this record, as it was created: the times that a touch moves and the moment that the
+    /// store gave may differ.
+    pub(crate) fn is_same(&self, stored: &Self) -> bool {
+        let Self { seen, deadline, sign_in, .. } = *stored;
+        self.version == stored.version && *stored == Self { seen, deadline, sign_in, ..self.clone() }
     }
 
     /// Returns the idle timeout that applies, in microseconds: the session's own, or else `default`.

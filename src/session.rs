@@ -20,6 +20,8 @@ mod deadline;
 mod request;
 // The settings of a layer that have rules of their own.
 mod settings;
+// The sign-ins that wait until surplus sessions have ended.
+mod overflow;
 // The messages between a session and its store.
 mod port;
 // A snapshot that cannot write.
@@ -35,7 +37,7 @@ mod changes;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -46,12 +48,13 @@ pub(crate) use self::deadline::StoreDeadline;
 #[cfg(feature = "import")]
 pub(crate) use self::json::{decode, encode};
 pub use self::key::{Readable, SessionKey, ValueOf};
+pub(crate) use self::overflow::Overflows;
 pub use self::owners::Owners;
 pub(crate) use self::port::{Answer, Boxed, Occasion, Opened, poll_once};
 pub use self::request::{LazySession, Session};
 pub(crate) use self::request::{Scope, SessionCell, Shared, StorePort};
 pub use self::settings::CacheHeaders;
-pub(crate) use self::settings::{Carrier, SignInTimes, TokenHeader};
+pub(crate) use self::settings::{Carrier, TokenHeader};
 pub(crate) use self::state::{CookieAction, Live, Outgoing, ResponseHead, SessionState, Stored, Work};
 pub use self::typed::TypedSession;
 pub use self::view::SessionView;
@@ -137,8 +140,8 @@ impl Session {
     ///
     /// A sign-in is refused if the owner's sessions are revoked before it is committed: [`commit`](Self::commit)
     /// returns an error that [`is_gone`](Error::is_gone), and at the end of the request the response is 503 instead of
-    /// the handler's. The same happens once if the revocation's time comes from a clock that was ahead of this one; the
-    /// next sign-in then succeeds.
+    /// the handler's. What came first is decided by the store, not by the clocks of the hosts: see
+    /// [`RevocationMark`](crate::store::RevocationMark).
     ///
     /// # Errors
     ///
@@ -171,11 +174,11 @@ impl Session {
         }
         let shared = &self.0.shared;
         let (secret, handle) = (shared.random.bytes()?, shared.random.handle()?);
-        let time = shared.sign_in_time();
+        let (began, time) = (Instant::now(), micros(shared.clock.now()));
         let owner: Arc<str> = owner.into();
         self.0.write(|work| {
             let begins_anew = work.draft.owner.as_ref().is_some_and(|before| *before != owner);
-            let sign_in = SignIn { owner, time, signed_in: time, handle, begins_anew };
+            let sign_in = SignIn { owner, began, time, signed_in: time.max(1), handle, begins_anew };
             work.apply(Op::SignIn(sign_in), shared.max_record_len)?;
             work.intent.renew = Some(secret);
             work.draft_mut().csrf = secret;
@@ -194,10 +197,9 @@ impl Session {
         self.0.read(|record, _| record.and_then(Record::signed_in))
     }
 
-    /// Returns the session's handle, which is its public name among its owner's sessions. A new session has one once it
-    /// is stored or somebody signs in.
+    /// Returns the session's handle, which is its public name among its owner's sessions; `None` if nobody is signed in.
     pub fn handle(&self) -> Option<SessionHandle> {
-        self.0.read(|record, _| record.map(Record::handle).filter(|handle| *handle != SessionHandle::NONE))
+        self.0.read(|record, _| record.and_then(Record::owned_handle))
     }
 
     /// Returns the CSRF token to put into forms: 32 base64url characters, which stay the same until the session's token
@@ -214,7 +216,10 @@ impl Session {
         let secret = if let Some(secret) = known {
             secret
         } else {
-            let secret = self.0.shared.random.bytes()?;
+            let secret = match self.0.read(|_, state| state.first_csrf()) {
+                Some(secret) => secret,
+                None => self.0.shared.random.bytes()?,
+            };
             self.0.write(|work| {
                 work.apply(Op::KeepCsrf(secret), usize::MAX)?;
                 Ok(work.draft.csrf)

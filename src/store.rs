@@ -85,7 +85,9 @@ pub use crate::token::{SessionToken, StoreKey, TokenScope, TokenShape};
 ///
 /// # Time
 ///
-/// Every call passes the layer's current time as `now`; the store uses no clock of its own.
+/// Every call passes the layer's current time as `now`. The times of sessions are compared with it and with nothing
+/// else. What came first, a sign-in or a revocation, is the store's to say: by a clock of its own, the same for all
+/// processes, or by a counter. The hosts' clocks may differ.
 ///
 /// A record, tombstone or mark that ends at or before `now` is absent for every method, whether it was swept or not.
 /// Once a call has found it expired, it stays absent even if a later call passes an earlier `now`. A server-side store
@@ -165,14 +167,17 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     ///
     /// The insertion is atomic: a reader finds nothing or the whole record. It never overwrites:
     ///
-    /// - If this record is stored under the token at this version, returns [`Created::Stored`] and changes nothing.
+    /// - If this very record is stored under the token, returns the same answer as before and changes nothing. The two
+    ///   have the same version and the same contents; the deadline may have moved since.
     /// - If any other live record or a tombstone is stored under the token, returns [`Created::Taken`].
-    /// - If the owner's [`RevocationMark`] refuses the record, stores nothing and returns [`Created::Revoked`] with the
-    ///   mark, whatever is stored under the token.
+    /// - If the owner's [`RevocationMark`] refuses the record, stores nothing and returns [`Created::Revoked`], whatever
+    ///   is stored under the token.
     ///
-    /// A record with an owner enters the owner's list in the same step. A store that cannot write the record and check
-    /// the mark in one step writes the record first, then checks the mark, and removes the record if the mark refuses
-    /// it.
+    /// A record with an owner enters the owner's list in the same step. If it has no [moment](Record::sign_in) yet, the
+    /// store gives it the [next](RevocationMark::next_moment) one of the owner, stores that with it, and returns
+    /// [`Created::SignedIn`]; a record that has one keeps it, and the answer is the same. A store that cannot do all of
+    /// this in one step enters the list first, so that no record is missing there, writes the record second, and then
+    /// enters the list once more and checks the mark; it removes the record if the mark refuses it.
     ///
     /// The record is shared, so that a store in memory need not copy it.
     ///
@@ -274,19 +279,36 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     fn owned(&self, owner: &str, now: SystemTime)
     -> impl Future<Output = Result<Vec<OwnedSession>, StoreError>> + Send;
 
+    /// Returns the number of an owner's live sessions, or of all live sessions, if the store can count them cheaply.
+    ///
+    /// Sessions that have expired and were not swept yet may count. The default body returns
+    /// [`StoreError::unsupported`].
+    ///
+    /// # Errors
+    ///
+    /// Returns [`StoreError::unsupported`] if counting would take a look at each session.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    fn count(&self, owner: Option<&str>, now: SystemTime) -> impl Future<Output = Result<usize, StoreError>> + Send {
+        let _ = (owner, now);
+        async { Err(StoreError::unsupported()) }
+    }
+
     /// Ends the sessions of an owner that the revocation [includes](Revocation::includes), and returns how many it
     /// ended.
     ///
     /// Each ended session leaves the revocation's [tombstone](Revocation::tombstone). The handle of another owner's
     /// session ends nothing. A session that has expired at `now` does not count.
     ///
-    /// Unless the revocation is a [`Revoke::One`], the store first [adds](RevocationMark::add) it to the owner's mark.
-    /// A sign-in that began before [`Revocation::at`] then cannot survive: either this call ends its session, or its
-    /// [`create`](Self::create) finds the mark. The store keeps the mark until it [has
-    /// expired](RevocationMark::is_expired).
+    /// Unless the revocation names [`These`](Revoke::These), the store first [adds](RevocationMark::add) it to the
+    /// owner's mark, at the owner's [next moment](RevocationMark::next_moment) and at the time of the store's own clock. A
+    /// sign-in that began before then cannot survive: either this call ends its session, or its [`create`](Self::create)
+    /// finds the mark. The store keeps the mark until it [has expired](RevocationMark::is_expired) by that clock.
     ///
-    /// No two revocations or sign-ins of one process have the same time. Therefore [`Revocation::at`] may be later than
-    /// `now` after the clock has stepped back.
+    /// The call ends as many sessions as there are, in steps that hold up no other call, and its cost grows with the
+    /// owner's sessions alone. The layer goes on with the call even if nobody waits for it any more.
     ///
     /// # Errors
     ///

@@ -155,6 +155,6 @@ fn unsigned(bytes: i64) -> u64 {
 }
 
 async fn memory_usage(server: &redis_server::Server, keys: &str) -> Option<u64> {
-    let keys = server.list(&["KEYS", keys]).await;
-    Some(unsigned(server.number(&["MEMORY", "USAGE", keys.first()?]).await))
+    let keys = server.keys(keys).await;
+    Some(unsigned(server.number(&[&b"MEMORY"[..], b"USAGE", keys.first()?]).await))
 }

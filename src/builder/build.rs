@@ -1,7 +1,6 @@
 //! Checks the options and makes the layer.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use http::header::{self, HeaderName, HeaderValue};
 
@@ -13,7 +12,7 @@ use crate::error::ConfigError;
 use crate::layer::SessionLayer;
 use crate::lifetime::Lifetime;
 use crate::record::GRACE;
-use crate::session::{Shared, SignInTimes, TokenHeader};
+use crate::session::{Shared, TokenHeader};
 use crate::store::SessionStore;
 
 /// The number of queues in which commits wait after a conflict.
@@ -58,8 +57,6 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
         if self.max_sessions_per_owner.is_some() && self.store.token_shape().is_sealed() {
             return Err(ConfigError::ClientSideStore("max_sessions_per_owner"));
         }
-        let sign_in_times =
-            self.clock.as_ref().map_or(SignInTimes::OfTheSystem, |_| SignInTimes::Own(AtomicU64::new(0)));
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
         let cookie = self.cookie.build()?;
         self.store.bind(&cookie);
@@ -95,7 +92,7 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
             random: self.random,
             renewal_keys: self.renewal_keys,
             queues: (0..QUEUES).map(|_| tokio::sync::Mutex::new(())).collect(),
-            sign_in_times,
+            overflows: Arc::default(),
         };
         Ok(SessionLayer { shared: Arc::new(shared) })
     }

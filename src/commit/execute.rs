@@ -1,18 +1,18 @@
 //! The store calls of a commit, in the order that loses nothing.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use tracing::Instrument as _;
 
 use super::span::CommitSpan;
 use super::{Job, Outcome, Plan, Settled, Successor, prepare};
-use crate::clock::{micros, span, time};
+use crate::clock::{micros, time};
 use crate::error::{Error, Kind, StoreError};
 use crate::event::Operation;
 use crate::record::{Record, TOMBSTONE, Tombstone, TombstoneKind, Version};
 use crate::session::{Attempt, CookieAction, Intent, Live, Occasion, SessionCell, Shared, StoreDeadline, Stored};
-use crate::store::{Change, Created, Deadline, Deleted, Loaded, RevocationMark, SessionStore, Updated};
+use crate::store::{Change, Created, Deadline, Deleted, Loaded, SessionStore, Updated};
 use crate::token::SessionToken;
 
 /// The number of fresh tokens that are tried. Tokens have 192 random bits, so eight that are taken mean a broken store.
@@ -72,10 +72,10 @@ impl<S: SessionStore> Commit<'_, S> {
         // If a closure panics, its commit fails and the rest of the session stays as it was.
         let mut unwound = Unwound { cell, intent: (occasion == Occasion::Explicit).then(|| self.job.intent.clone()) };
         // Read before `run`, which removes from the change log the changes that an earlier try stored after all.
-        let has_signed_in = self.job.intent.sign_in_time().is_some();
+        let has_signed_in = self.job.intent.sign_in().is_some();
         let mut done = self.run().await;
         unwound.intent = None;
-        let signs_in = self.job.intent.sign_in_time().is_some();
+        let signs_in = self.job.intent.sign_in().is_some();
         if has_signed_in
             && self.shared.max_sessions_per_owner.is_some()
             && let Ok(settled) = done
@@ -121,11 +121,8 @@ impl<S: SessionStore> Commit<'_, S> {
     }
 
     async fn run(&mut self) -> Result<Settled, Error> {
-        if let Some(began) = self.job.intent.sign_in_time() {
-            // A store keeps the mark of a revocation for this long only.
-            if self.job.now.saturating_sub(began) >= span(RevocationMark::LIFETIME) {
-                return Err(Kind::Stale.into());
-            }
+        if self.job.intent.sign_in().is_some_and(|sign_in| sign_in.is_stale(self.job.now)) {
+            return Err(Kind::Stale.into());
         }
         if let Some(earlier) = self.job.intent.pending.clone()
             && let Some(settled) = Box::pin(self.resume(*earlier)).await?
@@ -214,33 +211,19 @@ impl<S: SessionStore> Commit<'_, S> {
             self.attempt = None;
             match created {
                 Created::Stored => return Ok(Some(fresh)),
+                Created::SignedIn(moment) => {
+                    Arc::make_mut(&mut self.job.draft).sign_in = moment;
+                    return Ok(Some(fresh));
+                }
                 Created::Instead(token) => return Ok(Some(token)),
                 Created::Taken => warn_of_taken(&fresh),
-                Created::Revoked(mark) => {
-                    self.heed(&mark);
+                Created::Revoked => {
+                    came_too_late();
                     return Ok(None);
                 }
             }
         }
         Err(StoreError::new("every fresh token is taken").into())
-    }
-
-    /// Reports a sign-in that a revocation refused, and learns the revocation's time. The next sign-in then gets a
-    /// later time, whatever this clock says.
-    ///
-    /// Otherwise an owner whose sessions were revoked by a clock that ran ahead could not sign in until this clock has
-    /// caught up.
-    pub(super) fn heed(&self, mark: &RevocationMark) {
-        self.shared.sign_in_times.learn(mark.before());
-        match mark.before().saturating_sub(self.job.now) {
-            0 => came_too_late(),
-            ahead => tracing::warn!(
-                name: "session.sign_in.refused",
-                ahead = ?Duration::from_micros(ahead),
-                "a sign-in was refused by a revocation that is ahead of this clock, which has stepped back or is behind \
-                 another server's"
-            ),
-        }
     }
 
     /// Moves the deadline. A failure only lets the session end a little earlier.

@@ -1,14 +1,19 @@
 //! Ends an owner's surplus sessions after a sign-in.
 
 use std::cmp::Reverse;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tracing::Instrument as _;
 
 use super::execute::Commit;
 use super::{Outcome, Settled};
-use crate::clock::{micros, time};
-use crate::error::Error;
-use crate::event::Operation;
-use crate::record::{Record, SessionHandle, TOMBSTONE};
-use crate::session::{CookieAction, Stored};
+use crate::clock::Clock;
+use crate::error::{Error, StoreError};
+use crate::event::{Events, Operation};
+use crate::record::{SessionHandle, TOMBSTONE};
+use crate::session::{CookieAction, Overflows, Stored};
 use crate::store::{OwnedSession, Revocation, Revoke, SessionStore};
 
 impl<S: SessionStore> Commit<'_, S> {
@@ -21,7 +26,7 @@ impl<S: SessionStore> Commit<'_, S> {
             return settled;
         };
         let Some(owner) = live.record.owner.clone() else { return settled };
-        match self.end_beyond(most, &owner, &live.record).await {
+        match self.end_beyond(most, owner, live.record.handle).await {
             Ok(false) => settled,
             Ok(true) => {
                 tracing::info!(
@@ -45,56 +50,95 @@ impl<S: SessionStore> Commit<'_, S> {
     }
 
     /// Ends the sessions beyond the limit, and returns whether the sign-in itself is among them.
-    async fn end_beyond(&self, most: usize, owner: &str, signed_in: &Record) -> Result<bool, Error> {
-        let listed = self.wait(self.store.owned(owner, self.now())).await?;
-        let overflow = Overflow::of(listed, signed_in, most);
-        let mut ended = 0;
-        for handle in &overflow.handles {
-            let revocation = Revocation::new(Revoke::One(*handle), time(self.shared.sign_in_time()), TOMBSTONE);
-            ended += self.wait(self.store.revoke(owner, &revocation, self.now())).await?;
+    async fn end_beyond(&self, most: usize, owner: Arc<str>, own: SessionHandle) -> Result<bool, Error> {
+        let runs = Runs { store: Arc::clone(self.store), events: self.shared.events.clone(), owner, most };
+        if self.shared.is_immediate {
+            // Nothing waits, so there is no other sign-in to share the run with.
+            return Ok(runs.run(&[own], self.now()).await?.contains(&own));
         }
-        if ended > 0 {
-            self.shared.events.overflowed(ended, most);
+        let (answer, is_first) = self.shared.overflows.join(&runs.owner, own);
+        if is_first {
+            let (overflows, clock) = (Arc::clone(&self.shared.overflows), Arc::clone(&self.shared.clock));
+            tokio::spawn(runs.go_on(overflows, clock).in_current_span());
         }
-        if let Some(latest) = overflow.overtaken_by {
-            // If another server's clock is ahead, the next sign-in must get a later time than the sign-ins that this
-            // server stored.
-            self.shared.sign_in_times.learn(latest);
-        }
-        Ok(overflow.overtaken_by.is_some())
+        let broken_off = |_| StoreError::new("the owner's runs were broken off");
+        self.wait(async { answer.await.map_err(broken_off)? }).await
     }
 }
 
-/// The sessions that exceed the limit.
-#[derive(Debug, PartialEq, Eq)]
-struct Overflow {
-    handles: Vec<SessionHandle>,
-    /// The time of the latest sign-in, if the calling sign-in itself is surplus.
-    overtaken_by: Option<u64>,
+/// The runs that end the surplus sessions of one owner.
+struct Runs<S> {
+    store: Arc<S>,
+    events: Events,
+    owner: Arc<str>,
+    most: usize,
 }
 
-impl Overflow {
-    /// Finds the sessions beyond the limit. Sign-ins count in the order in which they began, not in which they were
-    /// stored, and the last one to begin always stays. If each sign-in spared only itself, two at once could end each
-    /// other. Of the sign-ins that began earlier, those that were used longest ago end first.
-    fn of(mut listed: Vec<OwnedSession>, own: &Record, most: usize) -> Self {
-        // A session that is being renewed is listed twice.
-        listed.sort_unstable_by_key(|session| (session.handle, Reverse(session.last_seen)));
-        listed.dedup_by_key(|session| session.handle);
-        let order = |session: &OwnedSession| (session.signed_in, session.handle);
-        let present = (own.signed_in(), own.handle());
-        let latest = listed.iter().filter_map(|session| session.signed_in).max();
-        let later = listed.iter().filter(|session| order(session) > present).count();
-        let is_overtaken = later >= most && listed.iter().any(|session| session.handle == own.handle());
-        let kept = most.saturating_sub(later + 1);
-        let mut earlier: Vec<_> = listed.into_iter().filter(|session| order(session) < present).collect();
-        earlier.sort_unstable_by_key(|session| Reverse((session.last_seen, session.signed_in, session.handle)));
-        let mut handles: Vec<_> = earlier.into_iter().skip(kept).map(|session| session.handle).collect();
-        // The oldest come first, so that they are gone if the work stops half-way.
-        handles.reverse();
-        handles.extend(is_overtaken.then(|| own.handle()));
-        Self { handles, overtaken_by: latest.filter(|_| is_overtaken).map(micros) }
+impl<S: SessionStore> Runs<S> {
+    /// Makes one run after another until no sign-in waits for one.
+    async fn go_on(self, overflows: Arc<Overflows>, clock: Arc<dyn Clock>) {
+        let _end = OnDrop(|| overflows.end(&self.owner));
+        loop {
+            let waiting = overflows.take(&self.owner);
+            if waiting.is_empty() {
+                break;
+            }
+            let own: Vec<_> = waiting.iter().map(|sign_in| sign_in.handle).collect();
+            let ended = self.run(&own, clock.now()).await.map_err(Arc::new);
+            for sign_in in waiting {
+                let answer = match &ended {
+                    Ok(ended) => Ok(ended.contains(&sign_in.handle)),
+                    Err(error) => Err(StoreError::from(std::io::Error::other(Arc::clone(error)))),
+                };
+                let _ = sign_in.answer.send(answer);
+            }
+        }
     }
+
+    /// Ends the sessions beyond the limit in one step, for the sign-ins `own`, and returns them.
+    async fn run(&self, own: &[SessionHandle], now: SystemTime) -> Result<Vec<SessionHandle>, StoreError> {
+        let surplus = surplus(self.store.owned(&self.owner, now).await?, own, self.most);
+        if !surplus.is_empty() {
+            let revocation = Revocation::new(Revoke::These(surplus.clone()), TOMBSTONE);
+            let ended = self.store.revoke(&self.owner, &revocation, now).await?;
+            if ended > 0 {
+                self.events.overflowed(ended, self.most);
+            }
+        }
+        Ok(surplus)
+    }
+}
+
+/// Runs a closure when it is dropped.
+struct OnDrop<F: Fn()>(F);
+
+impl<F: Fn()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+/// Returns the sessions beyond the limit, those that were used longest ago first.
+///
+/// The sign-ins `own` are the ones to make room for. Sign-ins count in the order of the store, and the last one always
+/// stays: if each sign-in spared only itself, two at once could end each other. Of the sessions before `own`, those that
+/// were used longest ago end.
+fn surplus(mut listed: Vec<OwnedSession>, own: &[SessionHandle], most: usize) -> Vec<SessionHandle> {
+    // A session that is being renewed is listed twice.
+    listed.sort_unstable_by_key(|session| (session.handle, Reverse(session.last_seen)));
+    listed.dedup_by_key(|session| session.handle);
+    let own: HashSet<_> = own.iter().collect();
+    let order = |session: &OwnedSession| (session.sign_in, session.handle);
+    let Some(first) = listed.iter().filter(|session| own.contains(&session.handle)).map(order).min() else {
+        return Vec::new();
+    };
+    let (mut later, mut earlier): (Vec<_>, Vec<_>) = listed.into_iter().partition(|session| order(session) >= first);
+    later.sort_unstable_by_key(|session| Reverse(order(session)));
+    earlier.sort_unstable_by_key(|session| Reverse((session.last_seen, order(session))));
+    let ranked = later.into_iter().chain(earlier).skip(most);
+    let mut surplus: Vec<_> = ranked.map(|session| session.handle).collect();
+    surplus.reverse();
+    surplus
 }
 
 #[cfg(test)]
@@ -102,37 +146,32 @@ mod tests {
     use super::*;
     use crate::record::Record;
 
-    /// A session that signed in and was last used at these times.
-    fn session(signed_in: u64, seen: u64) -> Record {
-        let mut handle = [0; 16];
-        handle[0] = u8::try_from(signed_in).unwrap();
-        Record { signed_in, seen, handle: SessionHandle::from_bytes(handle), ..Record::blank() }
+    /// A session that signed in at this moment and was last used then.
+    fn session((sign_in, seen): (u64, u64)) -> OwnedSession {
+        (&Record { sign_in, seen, handle: handle(sign_in), ..Record::blank() }).into()
+    }
+
+    fn handle(sign_in: u64) -> SessionHandle {
+        SessionHandle::from_bytes(u128::from(sign_in).to_be_bytes())
     }
 
     #[test]
-    fn what_goes_is_what_was_used_longest_ago_and_never_the_last_to_begin() {
-        for (what, own, others, most, ended, overtaken_by) in [
-            ("there is room", (5, 5), vec![(1, 1), (2, 2)], 3, vec![], None),
-            ("the oldest goes", (5, 5), vec![(1, 1), (2, 2), (3, 3)], 3, vec![1], None),
-            ("by its last use", (5, 5), vec![(1, 4), (2, 2), (3, 3)], 3, vec![2], None),
-            ("then by its sign-in", (5, 5), vec![(2, 4), (1, 4), (3, 4)], 3, vec![1], None),
-            ("however much others are used", (5, 5), vec![(1, 9), (2, 8)], 1, vec![2, 1], None),
-            ("one that is being renewed counts once", (5, 5), vec![(1, 1), (2, 2), (2, 4)], 3, vec![], None),
-            ("a later one is left alone", (5, 5), vec![(1, 9), (6, 5)], 2, vec![1], None),
-            ("overtaken", (5, 9), vec![(1, 1), (6, 6), (7, 7)], 2, vec![1, 5], Some(7)),
+    fn what_goes_is_what_was_used_longest_ago_and_never_the_last_to_sign_in() {
+        for (what, own, listed, most, expected) in [
+            ("there is room", vec![5], vec![(5, 5), (1, 1), (2, 2)], 3, vec![]),
+            ("the oldest goes", vec![5], vec![(5, 5), (1, 1), (2, 2), (3, 3)], 3, vec![1]),
+            ("by its last use", vec![5], vec![(5, 5), (1, 4), (2, 2), (3, 3)], 3, vec![2]),
+            ("then by its sign-in", vec![5], vec![(5, 5), (2, 4), (1, 4), (3, 4)], 3, vec![1]),
+            ("however much others are used", vec![5], vec![(5, 5), (1, 9), (2, 8)], 1, vec![2, 1]),
+            ("one that is being renewed counts once", vec![5], vec![(5, 5), (1, 1), (2, 2), (2, 4)], 3, vec![]),
+            ("a later one is left alone", vec![5], vec![(5, 5), (1, 9), (6, 5)], 2, vec![1]),
+            ("overtaken", vec![5], vec![(5, 9), (1, 1), (6, 6), (7, 7)], 2, vec![1, 5]),
+            ("ended meanwhile", vec![5], vec![(6, 6), (7, 7)], 1, vec![]),
+            ("a burst", vec![3, 4, 5, 6], vec![(1, 9), (3, 9), (4, 1), (5, 1), (6, 1)], 2, vec![1, 3, 4]),
         ] {
-            let own_record = session(own.0, own.1);
-            let listed = others.into_iter().chain([own]).map(|(signed_in, seen)| (&session(signed_in, seen)).into());
-            let overflow = Overflow::of(listed.collect(), &own_record, most);
-            let handles: Vec<_> = overflow.handles.iter().map(|handle| u64::from(handle.as_bytes()[0])).collect();
-            assert_eq!((handles, overflow.overtaken_by), (ended, overtaken_by), "{what}");
+            let own: Vec<_> = own.into_iter().map(handle).collect();
+            let expected: Vec<_> = expected.into_iter().map(handle).collect();
+            assert_eq!(surplus(listed.into_iter().map(session).collect(), &own, most), expected, "{what}");
         }
-    }
-
-    #[test]
-    fn a_sign_in_that_was_ended_meanwhile_is_not_ended_for_being_one_too_many() {
-        let listed = [(6, 6), (7, 7)].map(|(signed_in, seen)| (&session(signed_in, seen)).into());
-        let overflow = Overflow::of(listed.into(), &session(5, 9), 2);
-        assert_eq!(overflow, Overflow { handles: vec![], overtaken_by: None });
     }
 }

@@ -115,13 +115,13 @@ impl Next {
             }
             None => poll_once(store.create(&self.token, record, now)).map(|created| {
                 Ok(match created? {
-                    Created::Stored => Updated::Done,
+                    Created::Stored | Created::SignedIn(_) => Updated::Done,
                     Created::Instead(token) => Updated::Instead(token),
                     Created::Taken => {
                         warn_of_taken(&self.token);
                         Updated::Conflict
                     }
-                    Created::Revoked(_) => Updated::Conflict,
+                    Created::Revoked => Updated::Conflict,
                 })
             }),
         };

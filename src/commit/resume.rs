@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::execute::Commit;
+use super::execute::{Commit, came_too_late};
 use super::undo_renewal::remove_unknown;
 use super::{Plan, Settled};
 use crate::error::Error;
-use crate::record::Record;
+use crate::record::{Began, Record};
 use crate::session::{Attempt, Stored};
 use crate::store::{Created, Loaded, SessionStore};
 use crate::token::SessionToken;
@@ -65,11 +65,15 @@ impl<S: SessionStore> Commit<'_, S> {
         if was_there || record.owner().is_none() {
             return Ok(true);
         }
-        let created = self.wait(self.store.create(token, record, self.now())).await?;
-        if let Created::Revoked(mark) = &created {
-            self.heed(mark);
+        // As it was sent: with the time at which the sign-in began, and without the moment that the store gave it.
+        let began = Began(self.job.intent.sign_in().map(|sign_in| sign_in.began));
+        let sign_in = if began.0.is_some() { 0 } else { record.sign_in };
+        let sent = Record { began, sign_in, ..(**record).clone() };
+        let created = self.wait(self.store.create(token, &sent.into(), self.now())).await?;
+        if created == Created::Revoked {
+            came_too_late();
         }
-        Ok(!matches!(created, Created::Revoked(_)))
+        Ok(created != Created::Revoked)
     }
 
     /// Remembers that the store is being asked to write the draft.

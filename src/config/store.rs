@@ -60,5 +60,5 @@ impl<S: SessionStore + Clone> CloneStore for S {
 /// Each call is that of the store inside, equally atomic, durable and safe to drop.
 impl SessionStore for ConfiguredStore {
     forward!(0: token_shape is_immediate max_record_len sweep_interval bind);
-    forward!(0: load create update touch delete owned revoke sweep);
+    forward!(0: load create update touch delete owned count revoke sweep);
 }

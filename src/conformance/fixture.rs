@@ -13,7 +13,7 @@ use super::Subject;
 use crate::clock::{micros, time};
 use crate::error::StoreError;
 use crate::random::Random;
-use crate::record::{Entry, Record, SessionHandle, Tombstone, TombstoneKind, Values, Version};
+use crate::record::{Entry, Extensions, Record, SessionHandle, Tombstone, TombstoneKind, Values, Version};
 use crate::store::object::DynStore;
 use crate::store::{Change, Created, Deadline, Deleted, Loaded, OwnedSession, Revocation, Revoke, Updated};
 use crate::token::{SessionToken, TokenScope};
@@ -178,6 +178,7 @@ impl Fixture {
             absolute: micros(at(0) + 48 * IDLE),
             idle: 0,
             signed_in: 0,
+            sign_in: 0,
             renewed: 0,
             version: self.version(),
             handle: self.handle(),
@@ -186,6 +187,7 @@ impl Fixture {
             csrf_handed_out: false,
             flash: Values::default(),
             values: values([("counter", "0"), ("mark", &self.number().to_string())]),
+            extensions: Extensions::default(),
         }
     }
 
@@ -358,7 +360,8 @@ fn differences(got: &Record, expected: &Record) -> String {
         };
     }
     let fields = differing! {
-        created seen deadline absolute idle signed_in renewed version handle owner csrf csrf_handed_out flash values
+        created seen deadline absolute idle signed_in sign_in renewed version handle owner csrf csrf_handed_out flash values
+        extensions
     };
     let differ: Vec<_> = fields.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name).collect();
     format!("\n   differs: {}", differ.join(", "))

@@ -7,7 +7,7 @@ use super::fixture::{Fixture, IDLE, INSTANT, MINUTE, at, fails, replace, same, v
 use super::time::expect_absent_for_every_call;
 use crate::clock::micros;
 use crate::error::StoreError;
-use crate::record::{CSRF_LEN, Record, Tombstone, TombstoneKind};
+use crate::record::{CSRF_LEN, Extensions, Record, Tombstone, TombstoneKind};
 use crate::store::{Change, Created, Deadline, Deleted, Loaded, Updated};
 use crate::token::SessionToken;
 
@@ -39,6 +39,9 @@ fn samples(fixture: &Fixture) -> Vec<(&'static str, Record)> {
         renewed: u32::MAX,
         csrf: [0xff; CSRF_LEN],
         csrf_handed_out: true,
+        extensions: Extensions::read(&[2, 1, 9]).expect("an extension that need not be known"),
+        // Nobody gives a moment to a session that is sealed in its token.
+        sign_in: if fixture.is_client_side() { 0 } else { micros(at(0) - MINUTE) },
         flash: values([("notice", "\"hi\""), ("mark", "1")]),
         values: values(kinds),
         ..fixture.owned_record("ада 'd;\"a\\ %_*\u{1f}", at(0) - MINUTE)
@@ -84,8 +87,9 @@ pub(super) async fn update_replaces_the_record_once(fixture: Arc<Fixture>) {
         let record = owner.map_or_else(|| fixture.record(), |owner| fixture.owned_record(&owner, at(0) - MINUTE));
         let token = fixture.stored(&record).await;
         let (other, bystander) = fixture.session().await;
-        let (seen, version, handle) = (micros(at(5)), fixture.version(), record.handle);
-        let mut next = Record { seen, version, handle, ..sample };
+        let (seen, sign_in) = (micros(at(5)), record.sign_in);
+        let (version, handle) = (fixture.version(), record.handle);
+        let mut next = Record { seen, sign_in, version, handle, ..sample };
         let rule = format!("update at the current version replaces the whole record ({name})");
         same(&rule, &fixture.update(&token, record.version(), &replace(&next), at(5)).await, &Updated::Done);
         fixture.expect_live(&rule, &token, at(5), &next).await;

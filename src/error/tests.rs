@@ -84,6 +84,7 @@ fn kinds() -> Vec<Row> {
         Kind::Random(_) => [Row(Kind::Random(std::io::Error::other("none")), "unavailable", true)],
         Kind::Panicked => [Row(Kind::Panicked, "nothing", false)],
         Kind::TimedOut(_) => [Row(Kind::TimedOut(second), "unavailable", false)],
+        Kind::GoesOn(_) => [Row(Kind::GoesOn(second), "unavailable", false)],
         Kind::Store(_) => [
             Row(Kind::Store(StoreError::new("broken")), "unavailable", true),
             Row(Kind::Store(StoreError::unsupported()), "unsupported", false),

@@ -3,12 +3,13 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::header::HeaderMap;
 
 use super::future::Removal;
 use super::imported::Imported;
+use crate::clock::micros;
 use crate::cookie::SessionCookie;
 use crate::error::{Error, Kind, StoreError};
 use crate::event::Operation;
@@ -93,11 +94,11 @@ fn fill(session: &Session, imported: Imported) -> Result<(), Error> {
     let (entries, flash, owner) = imported.into_parts();
     let mut ops: Vec<_> = entries.into_iter().map(Op::Insert).chain(flash.into_iter().map(Op::Flash)).collect();
     if let Some((owner, signed_in)) = owner {
-        let (time, handle) = (shared.sign_in_time(), shared.random.handle()?);
+        let (time, handle) = (micros(shared.clock.now()), shared.random.handle()?);
         // A future time is a mistake, such as milliseconds in place of seconds, and must not pass for a recent sign-in.
         // Zero means that nobody has signed in.
         let signed_in = if signed_in > time { 1 } else { signed_in.max(1) };
-        ops.push(Op::SignIn(SignIn { owner, time, signed_in, handle, begins_anew: false }));
+        ops.push(Op::SignIn(SignIn { owner, began: Instant::now(), time, signed_in, handle, begins_anew: false }));
     }
     let mut state = session.cell().lock();
     let before = state.work.clone();

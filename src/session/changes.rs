@@ -2,11 +2,14 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use smallvec::SmallVec;
 
+use crate::clock::span;
 use crate::error::{Error, Kind};
-use crate::record::{CSRF_LEN, Entry, Record, SessionHandle, Values, Version};
+use crate::record::{Began, CSRF_LEN, Entry, Extensions, Record, SessionHandle, Values, Version};
+use crate::store::RevocationMark;
 use crate::token::SessionToken;
 
 /// One change. `Entry` and `Arc` make a copy cheap.
@@ -37,9 +40,11 @@ pub(crate) type Edit = dyn Fn(&Values) -> Result<Vec<Op>, Error> + Send + Sync;
 #[derive(Clone)]
 pub(crate) struct SignIn {
     pub(crate) owner: Arc<str>,
-    /// The time at which the sign-in began (microseconds), which orders it among concurrent revocations.
+    /// The time at which the sign-in began, which orders it among concurrent revocations.
+    pub(crate) began: Instant,
+    /// The same time by the layer's clock, in microseconds.
     pub(crate) time: u64,
-    /// The time at which the owner proved their identity. It equals `time`, except for an imported session.
+    /// The time at which the owner proved their identity, in microseconds.
     pub(crate) signed_in: u64,
     pub(crate) handle: SessionHandle,
     /// True if the session was another person's: then the request's earlier changes were that person's too.
@@ -96,15 +101,24 @@ impl Op {
 }
 
 impl SignIn {
+    /// Returns whether the sign-in began so long ago, by one clock or the other, that a store may have removed the mark
+    /// of a revocation since.
+    pub(crate) fn is_stale(&self, now: u64) -> bool {
+        let longest = RevocationMark::LIFETIME;
+        now.saturating_sub(self.time) >= span(longest) || self.began.elapsed() >= longest
+    }
+
     fn apply(&self, to: &mut Record) {
         if self.begins_anew || to.owner.as_ref().is_some_and(|before| *before != self.owner) {
             // Another person's session begins, and must show nothing of the session before (CVE-2014-0482). The zero in
             // `created` makes the commit give it a lifetime of its own.
             (to.values, to.flash) = (Values::default(), Values::default());
             (to.created, to.renewed, to.idle, to.csrf_handed_out) = (0, 0, 0, false);
+            to.extensions = Extensions::default();
         }
         to.owner = Some(Arc::clone(&self.owner));
-        to.signed_in = self.signed_in;
+        (to.signed_in, to.sign_in, to.began) = (self.signed_in, 0, Began(Some(self.began)));
+        to.sign_in = 0;
         to.handle = self.handle;
     }
 }
@@ -170,10 +184,10 @@ impl Intent {
         self.log.iter().any(|op| matches!(op, Op::Idle(_)))
     }
 
-    /// Returns the time at which the sign-in in this log began, if there is one.
-    pub(crate) fn sign_in_time(&self) -> Option<u64> {
+    /// Returns the sign-in in this log, if there is one.
+    pub(crate) fn sign_in(&self) -> Option<&SignIn> {
         self.log.iter().rev().find_map(|op| match op {
-            Op::SignIn(sign_in) => Some(sign_in.time),
+            Op::SignIn(sign_in) => Some(sign_in),
             _ => None,
         })
     }

@@ -1,12 +1,14 @@
 //! Lists and revokes an owner's sessions, inside or outside a request.
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::sync::Arc;
 
+use tracing::Instrument as _;
+
 use super::deadline::StoreDeadline;
 use super::request::{Session, Shared};
-use crate::clock::time;
-use crate::error::{Error, StoreError};
+use crate::error::{Error, Kind, StoreError};
 use crate::event::Operation;
 use crate::record::{SessionHandle, TOMBSTONE};
 use crate::store::{OwnedSession, Revocation, Revoke};
@@ -27,6 +29,7 @@ use crate::store::{OwnedSession, Revocation, Revoke};
 /// session.commit().await?;
 /// let owners: Owners = session.owners(); // outside any request: `SessionLayer::owners`
 /// let devices = owners.list("ada").await?;
+/// assert_eq!(owners.count("ada").await?, 1);
 /// assert_eq!((devices.len(), Some(devices[0].handle)), (1, session.handle()));
 ///
 /// assert_eq!(owners.revoke_others(&session).await?, 0, "there are none");
@@ -47,7 +50,7 @@ impl Owners {
         Self(Arc::clone(shared))
     }
 
-    /// Lists an owner's live sessions, the latest sign-in first.
+    /// Lists an owner's live sessions, the latest sign-in first, in the order of the store.
     ///
     /// # Errors
     ///
@@ -58,10 +61,24 @@ impl Owners {
     /// Dropping the future has no effect.
     pub async fn list(&self, owner: &str) -> Result<Vec<OwnedSession>, Error> {
         let mut sessions = self.wait(Operation::List, self.0.store.owned(owner.to_owned(), self.0.clock.now())).await?;
-        sessions.sort_by_key(|session| (std::cmp::Reverse(session.signed_in), session.handle));
+        sessions.sort_by_key(|session| (Reverse(session.sign_in), session.handle));
         // A session that is being renewed is listed twice.
         sessions.dedup_by_key(|session| session.handle);
         Ok(sessions)
+    }
+
+    /// Returns the number of an owner's live sessions, without reading them. Sessions that have expired and were not
+    /// removed yet may count.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot count them cheaply ([`Error::is_unsupported`]), failed, or took too long.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    pub async fn count(&self, owner: &str) -> Result<usize, Error> {
+        self.wait(Operation::List, self.0.store.count(Some(owner.to_owned()), self.0.clock.now())).await
     }
 
     /// Ends one session of an owner, and returns whether the owner had such a live session.
@@ -74,15 +91,15 @@ impl Owners {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves the session as it was, or ended.
+    /// A revocation that has begun goes on to its end even if this future is dropped.
     pub async fn revoke(&self, owner: &str, handle: SessionHandle) -> Result<bool, Error> {
-        self.end(owner, Revoke::One(handle)).await.map(|ended| ended > 0)
+        self.end(owner, Revoke::These(vec![handle])).await.map(|ended| ended > 0)
     }
 
     /// Ends all sessions of an owner, as after a change of password, and returns how many it ended.
     ///
-    /// Once this has returned `Ok`, no session remains whose sign-in began before the call, not even one that was being
-    /// committed. That includes the session of the calling request, if it is the owner's: its later changes are
+    /// Once this has returned `Ok`, no session remains whose sign-in began before the call, however many there were, not
+    /// even one that was being committed. That includes the session of the calling request, if it is the owner's: its later changes are
     /// dropped, and the client keeps its cookie although the cookie gives no access. To remove the cookie as well, end
     /// the other sessions first and then this one:
     ///
@@ -96,11 +113,12 @@ impl Owners {
     ///
     /// # Errors
     ///
-    /// The store cannot list owners, failed, or took too long: some sessions may live on, so call it again.
+    /// The store cannot list owners or failed: some sessions may live on, so call it again. If the store has not ended
+    /// all of them within the store timeout, the error says so, and the revocation goes on in the background.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future has the effect of an error: some sessions may live on.
+    /// A revocation that has begun goes on to its end even if this future is dropped.
     pub async fn revoke_all(&self, owner: &str) -> Result<usize, Error> {
         self.end(owner, Revoke::All).await
     }
@@ -116,7 +134,7 @@ impl Owners {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future has the effect of an error: some sessions may live on.
+    /// A revocation that has begun goes on to its end even if this future is dropped.
     pub async fn revoke_others(&self, session: &Session) -> Result<usize, Error> {
         match (session.owner(), session.handle()) {
             (Some(owner), Some(handle)) => {
@@ -130,11 +148,37 @@ impl Owners {
     }
 
     async fn end(&self, owner: &str, which: Revoke) -> Result<usize, Error> {
-        let revocation = Revocation::new(which, time(self.0.sign_in_time()), TOMBSTONE);
-        let revoking = self.0.store.revoke(owner.to_owned(), revocation, self.0.clock.now());
-        let ended = self.wait(Operation::Revoke, revoking).await?;
-        self.0.events.revoked(ended);
-        Ok(ended)
+        let shared = Arc::clone(&self.0);
+        let revocation = Revocation::new(which, TOMBSTONE).named(u64::from_be_bytes(shared.random.bytes()?));
+        let asked = shared.store.revoke(owner.to_owned(), revocation.clone(), shared.clock.now());
+        let (timeout, is_immediate) = (shared.store_timeout, shared.is_immediate);
+        let revoking = async move {
+            let ended = asked.await.map_err(Error::from);
+            match &ended {
+                Ok(ended) => {
+                    revocation.complete();
+                    shared.events.revoked(*ended);
+                }
+                Err(error) if error.is_unsupported() => {}
+                Err(error) => shared.events.failed(Operation::Revoke, error),
+            }
+            ended
+        };
+        if is_immediate {
+            return revoking.await;
+        }
+        match tokio::time::timeout(timeout, tokio::spawn(revoking.in_current_span())).await {
+            Ok(Ok(ended)) => ended,
+            Ok(Err(error)) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(StoreError::new("the runtime is shutting down").into()),
+            },
+            Err(_) => {
+                let error = Error::from(Kind::GoesOn(timeout));
+                self.0.events.failed(Operation::Revoke, &error);
+                Err(error)
+            }
+        }
     }
 
     async fn wait<T>(

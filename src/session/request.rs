@@ -7,10 +7,11 @@ use std::time::{Duration, SystemTime};
 use http::Extensions;
 use http::header::{HeaderMap, HeaderValue};
 
+use super::overflow::Overflows;
 use super::port::{Answer, Boxed, Occasion, Opened};
-use super::settings::{CacheHeaders, Carrier, SignInTimes, TokenHeader};
+use super::settings::{CacheHeaders, Carrier, TokenHeader};
 use super::state::{ResponseHead, SessionState, Stored};
-use crate::clock::{Clock, micros};
+use crate::clock::Clock;
 use crate::cookie::{Candidates, SessionCookie, header_candidates};
 use crate::error::{Error, StoreError};
 use crate::event::{Events, Operation};
@@ -132,7 +133,7 @@ pub(crate) struct Shared {
     pub(crate) renewal_keys: Arc<[CookieKey]>,
     /// Queues in which commits of one record wait for each other after a conflict.
     pub(crate) queues: Box<[tokio::sync::Mutex<()>]>,
-    pub(crate) sign_in_times: SignInTimes,
+    pub(crate) overflows: Arc<Overflows>,
 }
 
 /// The store as a session sees it, without the store's type.
@@ -150,6 +151,7 @@ pub(crate) trait StorePort: Debug + Send + Sync {
     ) -> Answer<Result<Opened, StoreError>, Result<Stored, StoreError>>;
     /// Commits a session, or reloads it. `is_alone` says that no handler holds a clone of the session any more.
     fn commit(&self, session: &Session, occasion: Occasion, is_alone: bool) -> Answer<Result<(), Error>>;
+    fn count(&self, owner: Option<String>, now: SystemTime) -> Boxed<Result<usize, StoreError>>;
     fn owned(&self, owner: String, now: SystemTime) -> Boxed<Result<Vec<OwnedSession>, StoreError>>;
     fn revoke(&self, owner: String, revocation: Revocation, now: SystemTime) -> Boxed<Result<usize, StoreError>>;
 }
@@ -242,12 +244,6 @@ impl Shared {
             self.events.failed(Operation::Load, &error);
             if self.goes_on_without_store { Ok(Stored::Unavailable) } else { Err(error) }
         })
-    }
-
-    /// Returns a time in microseconds that no other sign-in or revocation of this process has. So their order is always
-    /// clear.
-    pub(crate) fn sign_in_time(&self) -> u64 {
-        self.sign_in_times.next(micros(self.clock.now()))
     }
 
     pub(crate) fn queue(&self, token: &SessionToken) -> &tokio::sync::Mutex<()> {

@@ -132,6 +132,16 @@ impl SessionState {
         }
     }
 
+    /// Returns the CSRF secret of a stored session that has none yet, out of the session's token: requests that are the
+    /// first to take it at the same time take the same one.
+    pub(crate) fn first_csrf(&self) -> Option<[u8; CSRF_LEN]> {
+        let is_kept = self.work.as_ref().is_none_or(|work| !work.intent.destroy && work.intent.renew.is_none());
+        match &self.stored {
+            Stored::Live(live) if is_kept => Some(live.token.derive(b"tower-session-layer csrf v1")),
+            _ => None,
+        }
+    }
+
     pub(crate) fn work_mut(&mut self) -> Result<&mut Work, Error> {
         self.accessed = true;
         if matches!(self.stored, Stored::Unavailable) {

@@ -104,10 +104,9 @@ impl SessionView {
         self.record.signed_in()
     }
 
-    /// Returns the session's handle, which is its public name among its owner's sessions. A new session has one once it
-    /// is stored or somebody signs in.
+    /// Returns the session's handle, which is its public name among its owner's sessions; `None` if nobody is signed in.
     pub fn handle(&self) -> Option<SessionHandle> {
-        Some(self.record.handle).filter(|handle| *handle != SessionHandle::NONE)
+        self.record.owned_handle()
     }
 
     /// Returns the time at which the session began; for a new session, the time of the snapshot.

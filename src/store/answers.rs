@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::RevocationMark;
 #[cfg(doc)]
 use super::SessionStore;
 use crate::clock::micros;
@@ -31,10 +30,12 @@ pub enum Loaded {
 pub enum Created {
     /// The record is stored, as durably as this store keeps records.
     Stored,
+    /// The record of an owner is stored. Its sign-in has this moment in the order of the store.
+    SignedIn(u64),
     /// Another record or a tombstone is stored under this token. It was left alone.
     Taken,
-    /// The owner's sessions were revoked after this sign-in began, as the mark says. Nothing is stored.
-    Revoked(RevocationMark),
+    /// The owner's sessions were revoked after this sign-in began, as the owner's mark says. Nothing is stored.
+    Revoked,
     /// The record is stored in this token, which takes the place of the fresh one (client-side stores).
     Instead(SessionToken),
 }
@@ -119,7 +120,9 @@ pub struct OwnedSession {
     pub handle: SessionHandle,
     /// The time at which the session began.
     pub created: SystemTime,
-    /// The time at which the owner signed in.
+    /// The moment of the sign-in in the order of the store. A later sign-in of the owner has a larger one.
+    pub sign_in: u64,
+    /// The time at which the owner signed in, by the clock of the host.
     pub signed_in: Option<SystemTime>,
     /// The time at which the record was last written or its deadline last moved.
     ///
@@ -131,6 +134,7 @@ impl From<&Record> for OwnedSession {
     fn from(record: &Record) -> Self {
         Self {
             handle: record.handle(),
+            sign_in: record.sign_in(),
             created: record.created(),
             signed_in: record.signed_in(),
             last_seen: record.seen(),

@@ -189,6 +189,11 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
         self.back.owned(owner, now).await
     }
 
+    async fn count(&self, owner: Option<&str>, now: SystemTime) -> Result<usize, StoreError> {
+        self.front.see(micros(now));
+        self.back.count(owner, now).await
+    }
+
     async fn revoke(&self, owner: &str, revocation: &Revocation, now: SystemTime) -> Result<usize, StoreError> {
         self.front.see(micros(now));
         let _forget = self.front.revoking(owner);

@@ -296,7 +296,7 @@ impl SessionStore for CookieStore {
 mod tests {
     use super::*;
     use crate::clock::time;
-    use crate::record::{Entry, SessionHandle, Values};
+    use crate::record::{Entry, Extensions, SessionHandle, Values};
 
     /// Returns a record with a text of `len` bytes.
     pub(super) fn record(len: usize) -> Record {
@@ -307,6 +307,7 @@ mod tests {
             absolute: 200_000_000,
             idle: 0,
             signed_in: 0,
+            sign_in: 0,
             renewed: 0,
             version: Version::new(7).unwrap(),
             handle: SessionHandle::from_bytes([8; 16]),
@@ -315,6 +316,7 @@ mod tests {
             csrf_handed_out: false,
             flash: Values::default(),
             values: Values::from_sorted(vec![Entry::new("text", &format!("\"{}\"", "x".repeat(len)))]),
+            extensions: Extensions::default(),
         }
     }
 
@@ -328,7 +330,7 @@ mod tests {
         };
         let whole = plain::write(&record(5)).unwrap();
         assert_eq!(open(&whole), Some(record(5)));
-        assert_eq!(open(&[&whole[..28], &[2], &whole[29..]].concat()), None, "a newer record format");
+        assert_eq!(open(&[&whole[..44], &[3], &whole[45..]].concat()), None, "a newer record format");
         for strange in [vec![], vec![0; 96], vec![0xff; 96]] {
             assert_eq!(open(&strange), None);
         }

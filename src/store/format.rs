@@ -1,18 +1,23 @@
-//! The bytes of a session where a store keeps it as one value, pinned by a test: a header of fixed width, the owner's
-//! name, the encoded body.
+//! The bytes of a session where a store keeps it as one value, pinned by a test: a header of fixed width, the part about
+//! the owner if there is one, the encoded body.
 //!
 //! | bytes | contents |
 //! |---|---|
-//! | 0..8 | `session` and the format's number, 1 |
-//! | 8..16 | version; zero for a tombstone |
-//! | 16..24 | deadline |
-//! | 24..32 | seen |
-//! | 32..40 | one more than the length of the owner's name; zero without an owner |
-//! | 40..48 | the start of the SHA-256 of store key, bytes 32..40, owner and body |
-//! | 48..64 | handle; zeros for a tombstone |
+//! | 0..2 | `s` and the format's number, 2 |
+//! | 2..10 | version; zero for a tombstone |
+//! | 10..18 | deadline |
+//! | 18..26 | seen |
+//! | 26..34 | the start of the SHA-256 of store key, version, and all bytes from 34 on |
+//! | 34 | 1 if the part about the owner follows, 0 if not |
+//! | 35..51 | handle |
+//! | 51..59 | the moment of the sign-in; zero if there is none yet |
+//! | 59..63 | one more than the length of the owner's name; zero without an owner |
+//! | then | the owner's name |
+//! | then | the body |
 //!
 //! Numbers are big-endian, times in microseconds since the Unix epoch. The scripts of Redis read and move fields of the
-//! header and nothing behind it. The digest reveals a value that is damaged or belongs to another session.
+//! header, and read the part about the owner. The digest reveals a value that is damaged or belongs to another session; it
+//! leaves out the times, which are moved in place.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -21,14 +26,18 @@ use sha2::{Digest as _, Sha256};
 
 use crate::clock::{micros, time};
 use crate::error::StoreError;
-use crate::record::{DecodeError, Record, RecordHead, Tombstone, Version};
+use crate::record::{DecodeError, Record, RecordHead, SessionHandle, Tombstone, Version};
 use crate::store::Loaded;
 use crate::token::StoreKey;
 
-const MAGIC: [u8; 8] = *b"session\x01";
-pub(super) const HEADER_LEN: usize = 64;
+const MAGIC: [u8; 2] = *b"s\x02";
+pub(super) const HEADER_LEN: usize = 35;
+/// The offset of the times, which are the only bytes that change in place.
+pub(super) const TIMES_AT: usize = 10;
 /// The length of a handle, here and in an entry of an owner's list.
 pub(super) const HANDLE_LEN: usize = 16;
+/// The most bytes of a value beside the owner's name and the body.
+pub(super) const FRAME_LEN: usize = HEADER_LEN + HANDLE_LEN + 8 + 4;
 
 /// Checks a record against the longest that a store takes.
 pub(super) fn bounded(record: &Record, allowed: Option<usize>) -> Result<(), StoreError> {
@@ -38,18 +47,18 @@ pub(super) fn bounded(record: &Record, allowed: Option<usize>) -> Result<(), Sto
 
 /// Returns the start of a value with this version and deadline.
 #[cfg(feature = "redis")]
-pub(super) fn beginning(version: Version, deadline: SystemTime) -> [[u8; 8]; 3] {
-    [MAGIC, version.get().to_be_bytes(), instant(deadline)]
+pub(super) fn beginning(version: Version, deadline: SystemTime) -> Vec<u8> {
+    [&MAGIC[..], &version.get().to_be_bytes(), &instant(deadline)].concat()
 }
 
 /// Writes a record.
 pub(super) fn record(key: &StoreKey, record: &Record) -> Vec<u8> {
-    encode(key, &record.head(), record.handle().as_bytes(), &record.encode())
+    encode(key, &record.head(), &record.encode())
 }
 
 /// Writes a tombstone.
 pub(super) fn tombstone(key: &StoreKey, tombstone: &Tombstone, now: SystemTime) -> Vec<u8> {
-    encode(key, &RecordHead::new(None, tombstone.until(), now, None), &[0; HANDLE_LEN], &tombstone.encode())
+    encode(key, &RecordHead::new(None, tombstone.until(), now, None), &tombstone.encode())
 }
 
 /// Writes a time in the form that the scripts of Redis compare.
@@ -58,15 +67,28 @@ pub(super) fn instant(time: SystemTime) -> [u8; 8] {
     micros(time).to_be_bytes()
 }
 
-fn encode(key: &StoreKey, head: &RecordHead, handle: &[u8; HANDLE_LEN], body: &[u8]) -> Vec<u8> {
+/// Writes a value.
+pub(super) fn encode(key: &StoreKey, head: &RecordHead, body: &[u8]) -> Vec<u8> {
     let owner = head.owner.as_deref().unwrap_or_default().as_bytes();
-    let owner_len = owner_len(head.owner.as_deref()).to_be_bytes();
-    let numbers = [head.version.map_or(0, Version::get), micros(head.deadline), micros(head.seen)];
-    let [version, deadline, seen] = numbers.map(u64::to_be_bytes);
-    // With the length, since otherwise a value without an owner could turn into one whose owner has an empty name.
-    let digest = digest(&[key.as_bytes(), &owner_len, owner, body]);
-    let fields = [MAGIC, version, deadline, seen, owner_len, digest];
-    [fields.as_flattened(), handle, owner, body].concat()
+    // A name of 4 GiB is far beyond the longest record, and reading refuses it.
+    let owner_len = u32::try_from(owner_len(head.owner.as_deref())).unwrap_or(u32::MAX).to_be_bytes();
+    let mut rest = Vec::with_capacity(FRAME_LEN - HEADER_LEN + owner.len() + body.len());
+    if head.owner.is_some() || head.handle != SessionHandle::NONE || head.sign_in > 0 {
+        rest.extend_from_slice(head.handle.as_bytes());
+        rest.extend_from_slice(&head.sign_in.to_be_bytes());
+        rest.extend_from_slice(&owner_len);
+        rest.extend_from_slice(owner);
+    }
+    let mut header = Header {
+        version: head.version.map_or(0, Version::get),
+        deadline: micros(head.deadline),
+        seen: micros(head.seen),
+        digest: [0; 8],
+        has_owner: u8::from(!rest.is_empty()),
+    };
+    rest.extend_from_slice(body);
+    header.digest = header.digest_of(key, &rest);
+    [&header.encode(), rest.as_slice()].concat()
 }
 
 /// Reads the value that stands under a key; one that has ended is [`Loaded::Absent`].
@@ -78,27 +100,80 @@ pub(super) fn decode(key: &StoreKey, bytes: &[u8], now: SystemTime) -> Result<Lo
     if !bytes.starts_with(&MAGIC) {
         return Err(DecodeError("not a session, or of a newer format"));
     }
-    let (header, rest) = bytes.split_at_checked(HEADER_LEN).ok_or(DecodeError::CUT_OFF)?;
-    let (&[_, version, deadline, seen, owner_len, expected, ref handle @ ..], _) = header.as_chunks::<8>() else {
-        return Err(DecodeError::CUT_OFF);
-    };
-    let [version, deadline, seen] = [version, deadline, seen].map(u64::from_be_bytes);
-    if deadline <= micros(now) {
+    let (header, rest) = bytes.split_first_chunk().ok_or(DecodeError::CUT_OFF)?;
+    let header = Header::decode(header)?;
+    if header.is_expired(now) {
         return Ok(Loaded::Absent);
     }
-    if digest(&[key.as_bytes(), &owner_len, rest]) != expected {
-        return Err(DecodeError("damaged, or of another session"));
+    let (head, body) = header.open(key, rest)?;
+    Loaded::decode(head, body, now)
+}
+
+/// The part of a value that has a fixed width.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Header {
+    version: u64,
+    pub(super) deadline: u64,
+    pub(super) seen: u64,
+    digest: [u8; 8],
+    has_owner: u8,
+}
+
+impl Header {
+    /// Reads a header, or says why it cannot be read.
+    pub(super) fn decode(bytes: &[u8; HEADER_LEN]) -> Result<Self, DecodeError> {
+        let (magic, rest) = bytes.split_at(MAGIC.len());
+        if magic[0] != MAGIC[0] {
+            return Err(DecodeError("not a session"));
+        }
+        if magic != MAGIC {
+            return Err(DecodeError("unknown format of a value"));
+        }
+        let (&[version, deadline, seen, digest], &[has_owner]) = rest.as_chunks() else {
+            return Err(DecodeError::CUT_OFF);
+        };
+        let [version, deadline, seen] = [version, deadline, seen].map(u64::from_be_bytes);
+        Ok(Self { version, deadline, seen, digest, has_owner })
     }
-    let (owner, body) = split_owner(u64::from_be_bytes(owner_len), rest)?;
-    let loaded = Loaded::decode(RecordHead::new(Version::new(version), time(deadline), time(seen), owner), body, now)?;
-    let expected = match &loaded {
-        Loaded::Live(record) => *record.handle().as_bytes(),
-        _ => [0; HANDLE_LEN],
-    };
-    if handle.as_flattened() == expected {
-        Ok(loaded)
-    } else {
-        Err(DecodeError("header and record have different handles"))
+
+    pub(super) fn encode(&self) -> [u8; HEADER_LEN] {
+        let [version, deadline, seen] = [self.version, self.deadline, self.seen].map(u64::to_be_bytes);
+        let fields = [version, deadline, seen, self.digest];
+        let mut out = [0; HEADER_LEN];
+        out[..MAGIC.len()].copy_from_slice(&MAGIC);
+        out[MAGIC.len()..HEADER_LEN - 1].copy_from_slice(fields.as_flattened());
+        out[HEADER_LEN - 1] = self.has_owner;
+        out
+    }
+
+    /// Splits the rest of the value into head and body, and checks both.
+    pub(super) fn open<'a>(&self, key: &StoreKey, rest: &'a [u8]) -> Result<(RecordHead, &'a [u8]), DecodeError> {
+        if self.digest_of(key, rest) != self.digest {
+            return Err(DecodeError("damaged, cut off or of another session"));
+        }
+        let head = |owner| RecordHead::new(Version::new(self.version), time(self.deadline), time(self.seen), owner);
+        if self.has_owner == 0 {
+            return Ok((head(None), rest));
+        }
+        let (handle, rest) = rest.split_first_chunk().ok_or(DecodeError::CUT_OFF)?;
+        let (sign_in, rest) = rest.split_first_chunk().ok_or(DecodeError::CUT_OFF)?;
+        let (owner_len, rest) = rest.split_first_chunk().ok_or(DecodeError::CUT_OFF)?;
+        let (owner, body) = split_owner(u32::from_be_bytes(*owner_len).into(), rest)?;
+        let (handle, sign_in) = (SessionHandle::from_bytes(*handle), u64::from_be_bytes(*sign_in));
+        Ok((head(owner).with_sign_in(handle, sign_in), body))
+    }
+
+    /// Returns whether a record follows, not a tombstone.
+    pub(super) fn is_record(&self) -> bool {
+        self.version != 0
+    }
+
+    pub(super) fn is_expired(&self, now: SystemTime) -> bool {
+        self.deadline <= micros(now)
+    }
+
+    fn digest_of(&self, key: &StoreKey, rest: &[u8]) -> [u8; 8] {
+        digest(&[key.as_bytes(), &self.version.to_be_bytes(), &[self.has_owner], rest])
     }
 }
 
@@ -126,8 +201,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::record::Record;
-    use crate::record::{SessionHandle, TombstoneKind};
+    use crate::record::{Record, TombstoneKind};
     use crate::token::SessionToken;
 
     fn key() -> StoreKey {
@@ -136,40 +210,58 @@ mod tests {
 
     fn sample() -> Record {
         let version = Version::new(0x0102_0304_0506_0708).unwrap();
-        let handle = SessionHandle::from_bytes([9; 16]);
-        Record { version, handle, deadline: 0x11, seen: 0x10, owner: Some("ada".into()), ..Record::blank() }
+        let (handle, owner) = (SessionHandle::from_bytes([9; 16]), Some("ada".into()));
+        Record { version, handle, deadline: 0x11, seen: 0x10, sign_in: 0x12, owner, ..Record::blank() }
+    }
+
+    fn nobody() -> Record {
+        Record { handle: SessionHandle::NONE, sign_in: 0, owner: None, ..sample() }
     }
 
     #[test]
     fn the_format_is_pinned() {
-        let value = record(&key(), &sample());
-        let mut golden = b"session\x01".to_vec();
-        golden.extend([1, 2, 3, 4, 5, 6, 7, 8]);
-        golden.extend([0, 0, 0, 0, 0, 0, 0, 0x11]);
-        golden.extend([0, 0, 0, 0, 0, 0, 0, 0x10]);
-        golden.extend([0, 0, 0, 0, 0, 0, 0, 4]);
-        golden.extend([0x14, 0xfa, 0x98, 0x95, 0x2b, 0xa6, 0x54, 0xd2]);
-        golden.extend([9; 16]);
-        golden.extend(b"ada");
-        golden.extend(sample().encode());
-        assert_eq!(value, golden);
-        assert_eq!(decode(&key(), &value, time(0x10)), Ok(Loaded::Live(sample().into())));
-        assert_eq!(decode(&key(), &value, time(0x11)), Ok(Loaded::Absent));
+        let beginning =
+            [&b"s\x02"[..], &[1, 2, 3, 4, 5, 6, 7, 8], &[0, 0, 0, 0, 0, 0, 0, 0x11], &[0, 0, 0, 0, 0, 0, 0, 0x10]];
+        let owned = [&[9; 16][..], &[0, 0, 0, 0, 0, 0, 0, 0x12], &[0, 0, 0, 4], b"ada"].concat();
+        for (sample, digest, has_owner, owned) in [
+            (sample(), [0xf0, 0x41, 0x0c, 0x57, 0xe0, 0x43, 0x13, 0xcf], 1, owned.as_slice()),
+            (nobody(), [0x2c, 0xd0, 0x4b, 0x43, 0x6d, 0x10, 0xb1, 0x18], 0, &[]),
+        ] {
+            let value = record(&key(), &sample);
+            let golden = [&beginning.concat()[..], &digest, &[has_owner], owned, &sample.encode()].concat();
+            assert_eq!(value, golden);
+            assert_eq!(decode(&key(), &value, time(0x10)), Ok(Loaded::Live(sample.into())));
+            assert_eq!(decode(&key(), &value, time(0x11)), Ok(Loaded::Absent));
+        }
 
         let stone = Tombstone::new(TombstoneKind::Destroyed, Duration::from_micros(3), time(1));
         let value = tombstone(&key(), &stone, time(1));
-        assert_eq!(
-            value[8..40],
-            [[0, 0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 4], [0, 0, 0, 0, 0, 0, 0, 1], [0; 8]].concat()
-        );
-        assert_eq!(value[48..64], [0; 16]);
+        assert_eq!(value[2..26], [[0; 8], [0, 0, 0, 0, 0, 0, 0, 4], [0, 0, 0, 0, 0, 0, 0, 1]].concat());
+        assert_eq!(value[34..], [0, b'd']);
         assert_eq!(decode(&key(), &value, time(1)), Ok(Loaded::Tombstone(stone)));
     }
 
     #[test]
+    fn no_owner_and_one_without_a_name_are_told_apart() {
+        for (owner, sign_in, handle) in [
+            (None, 0, [0; 16]),
+            (Some(""), 0, [0; 16]),
+            (None, 1, [0; 16]),
+            (None, 0, [1; 16]),
+            (Some("ada"), 1, [1; 16]),
+        ] {
+            let (owner, handle) = (owner.map(Into::into), SessionHandle::from_bytes(handle));
+            let record = Record { owner, sign_in, handle, ..sample() };
+            let value = super::record(&key(), &record);
+            assert!(value.len() <= record.encoded_len() + FRAME_LEN);
+            assert_eq!(decode(&key(), &value, time(0x10)), Ok(Loaded::Live(record.into())));
+        }
+    }
+
+    #[test]
     fn what_is_not_exactly_a_value_of_this_session_is_unreadable() {
-        for owner in [Some("ada".into()), None] {
-            is_unreadable_when_changed(&record(&key(), &Record { owner, ..sample() }));
+        for sample in [sample(), nobody()] {
+            is_unreadable_when_changed(&record(&key(), &sample));
         }
     }
 
@@ -179,7 +271,7 @@ mod tests {
             assert!(unreadable(&whole[..end]), "cut at {end}");
         }
         // The times may be any, as a touch moves them.
-        for at in (0..8).chain(32..whole.len()) {
+        for at in (0..TIMES_AT).chain(TIMES_AT + 16..whole.len()) {
             for bit in 0..8 {
                 let mut flipped = whole.to_vec();
                 flipped[at] ^= 1 << bit;

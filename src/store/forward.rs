@@ -38,6 +38,7 @@ macro_rules! forward {
         forward! { @call $store delete(key: &StoreKey, tombstone: Duration, now: SystemTime) -> Deleted }
     };
     ($store:tt: owned) => { forward! { @call $store owned(owner: &str, now: SystemTime) -> Vec<OwnedSession> } };
+    ($store:tt: count) => { forward! { @call $store count(owner: Option<&str>, now: SystemTime) -> usize } };
     ($store:tt: revoke) => {
         forward! { @call $store revoke(owner: &str, revocation: &Revocation, now: SystemTime) -> usize }
     };

@@ -1,8 +1,8 @@
 //! Sessions in any map that can compare and swap: the short way to a store of one's own.
 //!
 //! ```text
-//! session.<the StoreKey in hex>                   a record or a tombstone
-//! owner.<the SHA-256 of the owner's name in hex>  the owner's revocation mark and list of sessions
+//! session.<the StoreKey in base64url>                   a record or a tombstone
+//! owner.<the SHA-256 of the owner's name in base64url>  the owner's revocation mark and list of sessions
 //! ```
 //!
 //! Each change reads an entry and swaps it, and starts again if another change was faster. Deadlines stand inside the
@@ -31,7 +31,7 @@ use std::time::{Duration, SystemTime};
 use self::list::{ListedSession, OwnerList};
 pub use self::map::{Entry, KeyValue};
 use self::sessions::session_name;
-use super::format::{self, HEADER_LEN, bounded};
+use super::format::{self, FRAME_LEN, bounded};
 use super::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::error::StoreError;
 use crate::record::{Record, Tombstone, TombstoneKind, Version};
@@ -77,7 +77,7 @@ impl<M: KeyValue> SessionStore for KeyValueStore<M> {
     }
 
     fn max_record_len(&self) -> Option<usize> {
-        self.0.max_entry_len().map(|len| len.saturating_sub(HEADER_LEN))
+        self.0.max_entry_len().map(|len| len.saturating_sub(FRAME_LEN))
     }
 
     fn sweep_interval(&self) -> Option<Duration> {

@@ -243,6 +243,10 @@ impl SessionStore for MemoryStore {
         Ok(self.table.owners.sessions(owner, now, &self.table.shards))
     }
 
+    async fn count(&self, owner: Option<&str>, _: SystemTime) -> Result<usize, StoreError> {
+        Ok(owner.map_or_else(|| self.len(), |owner| self.table.owners.count(owner)))
+    }
+
     async fn revoke(&self, owner: &str, revocation: &Revocation, now: SystemTime) -> Result<usize, StoreError> {
         Ok(self.table.owners.revoke(owner, revocation, now, &self.table.shards))
     }

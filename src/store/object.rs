@@ -60,6 +60,7 @@ dyn_store! {
         touch(token: &'a SessionToken, version: Version, deadline: SystemTime, now: SystemTime) -> Updated;
         delete(key: &'a StoreKey, tombstone: Duration, now: SystemTime) -> Deleted;
         owned(owner: &'a str, now: SystemTime) -> Vec<OwnedSession>;
+        count(owner: Option<&'a str>, now: SystemTime) -> usize;
         revoke(owner: &'a str, revocation: &'a Revocation, now: SystemTime) -> usize;
         sweep(limit: usize, now: SystemTime) -> usize;
     }

@@ -1,14 +1,14 @@
 //! Sessions in Redis or Valkey, on one server or a Cluster, shared by any number of machines.
 //!
 //! ```text
-//! <prefix><the StoreKey in hex>                   a string: a record or a tombstone
-//! <prefix>owner:{<the owner's SHA-256 in hex>}    a sorted set of the owner's sessions, by StoreKey and handle
-//! <prefix>mark:{<the owner's SHA-256 in hex>}     a string: the owner's revocation mark
+//! <prefix><the 32 bytes of the StoreKey>              a string: a record or a tombstone
+//! <prefix>owner:{<the owner's SHA-256 in base64url>}  a sorted set of the owner's sessions, by StoreKey and handle
+//! <prefix>mark:{<the owner's SHA-256 in base64url>}   a string: the owner's revocation mark
 //! ```
 //!
 //! Loading is one `GET`. Each change of a session is one script, called by its hash, that works on the session's Redis
-//! key alone and so runs on a Cluster. The scripts compare and move the times and versions in a header of fixed width and
-//! read nothing behind it. The deadline in the header decides whether a session lives. Every Redis key has an expiry too,
+//! key alone and so runs on a Cluster. The scripts compare and move the times and versions in a header of fixed width, and
+//! read the owner behind it. The deadline in the header decides whether a session lives. Every Redis key has an expiry too,
 //! which only cleans up.
 //!
 //! # Owners
@@ -192,7 +192,7 @@ impl SessionStore for RedisStore {
         let value = format::record(&key, next);
         let (from, keep) = (format::beginning(from, next.deadline()), owners::millis(next.deadline(), now));
         let keep = if next.is_expired(now) { "0".to_owned() } else { keep.to_string() };
-        let arguments = [&instant(now)[..], from.as_flattened(), &value, deadline, keep.as_bytes()];
+        let arguments = [&instant(now)[..], &from, &value, deadline, keep.as_bytes()];
         updated(&self.0.step(&self.0.scripts.replace, &key, &arguments).await?)
     }
 

@@ -1,16 +1,18 @@
 //! The revocation of an owner's sessions, and the mark by which it refuses sign-ins that are under way.
 
-use std::time::{Duration, SystemTime};
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::clock::{micros, span, time};
 use crate::record::{Record, SessionHandle, Tombstone, TombstoneKind};
 
 /// The choice of an owner's sessions to revoke.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Revoke {
-    /// The session with this handle.
-    One(SessionHandle),
+    /// The sessions with these handles.
+    These(Vec<SessionHandle>),
     /// All sessions but the one with this handle.
     Others(SessionHandle),
     /// All sessions.
@@ -19,10 +21,10 @@ pub enum Revoke {
 
 impl Revoke {
     /// Returns whether the choice includes the session with this handle.
-    pub fn includes(self, handle: SessionHandle) -> bool {
+    pub fn includes(&self, handle: SessionHandle) -> bool {
         match self {
-            Self::One(one) => one == handle,
-            Self::Others(kept) => kept != handle,
+            Self::These(these) => these.contains(&handle),
+            Self::Others(kept) => *kept != handle,
             Self::All => true,
         }
     }
@@ -31,10 +33,6 @@ impl Revoke {
 /// The argument of [`SessionStore::revoke`](super::SessionStore::revoke): the sessions to end, and the tombstone that
 /// each leaves.
 ///
-/// The time [`at`](Self::at) orders the revocation among the sign-ins of a process. Only the [`RevocationMark`] uses
-/// it. The `now` of the call decides which sessions have expired; after the clock has stepped back the two times may be
-/// far apart.
-///
 /// # Examples
 ///
 /// ```
@@ -42,28 +40,44 @@ impl Revoke {
 /// use tower_session_layer::store::{Revocation, Revoke, SessionHandle, TombstoneKind};
 ///
 /// let (now, kept) = (SystemTime::UNIX_EPOCH, SessionHandle::from_bytes([1; 16]));
-/// let others = Revocation::new(Revoke::Others(kept), now, Duration::from_secs(60));
+/// let others = Revocation::new(Revoke::Others(kept), Duration::from_secs(60));
 /// assert!(!others.includes(kept) && others.includes(SessionHandle::from_bytes([2; 16])));
-/// assert_eq!((others.which(), others.at()), (Revoke::Others(kept), now));
+/// assert_eq!(others.which(), &Revoke::Others(kept));
 /// assert_eq!(others.tombstone(now).kind(), TombstoneKind::Revoked);
-/// assert!(others.leaves_mark() && !Revocation::new(Revoke::One(kept), now, Duration::ZERO).leaves_mark());
+/// assert!(others.leaves_mark() && !Revocation::new(Revoke::These(vec![kept]), Duration::ZERO).leaves_mark());
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revocation {
     pub(crate) which: Revoke,
-    pub(crate) at: SystemTime,
     lasting: Duration,
+    /// A random number that names the revocation in the mark; zero for none.
+    id: u64,
 }
 
 impl Revocation {
-    /// Makes a revocation at the time `at`, whose tombstones last for `lasting`.
-    pub fn new(which: Revoke, at: SystemTime, lasting: Duration) -> Self {
-        Self { which, at, lasting }
+    /// Makes a revocation whose tombstones last for `lasting`.
+    pub fn new(which: Revoke, lasting: Duration) -> Self {
+        Self { which, lasting, id: 0 }
+    }
+
+    /// Gives the revocation a random name, by which this process knows its mark again.
+    pub(crate) fn named(self, id: u64) -> Self {
+        Self { id, ..self }
+    }
+
+    /// Remembers that the revocation is complete. A sign-in that begins from now on began after it, whatever the clocks
+    /// say.
+    pub(crate) fn complete(&self) {
+        let mut completed = COMPLETED.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.id != 0 && self.leaves_mark() {
+            completed.truncate(REMEMBERED - 1);
+            completed.push_front((self.id, Instant::now()));
+        }
     }
 
     /// Returns the choice of sessions.
-    pub fn which(&self) -> Revoke {
-        self.which
+    pub fn which(&self) -> &Revoke {
+        &self.which
     }
 
     /// Returns whether the revocation includes the session with this handle.
@@ -73,12 +87,7 @@ impl Revocation {
 
     /// Returns whether the revocation refuses sign-ins that are under way, and so goes into the owner's mark.
     pub fn leaves_mark(&self) -> bool {
-        !matches!(self.which, Revoke::One(_))
-    }
-
-    /// Returns the time that goes into the mark. The mark refuses every sign-in that began at or before this time.
-    pub fn at(&self) -> SystemTime {
-        self.at
+        !matches!(self.which, Revoke::These(_))
     }
 
     /// Makes the tombstone of a session that the revocation ends at `now`.
@@ -87,15 +96,34 @@ impl Revocation {
     }
 }
 
+/// The last revocations that this process completed, each with the time of its completion, the latest first.
+static COMPLETED: Mutex<VecDeque<(u64, Instant)>> = Mutex::new(VecDeque::new());
+const REMEMBERED: usize = 1_024;
+
+/// Returns whether this process completed the revocation of this name before `began`.
+fn is_known_before(id: u64, began: Instant) -> bool {
+    let completed = COMPLETED.lock().unwrap_or_else(PoisonError::into_inner);
+    completed.iter().any(|(known, at)| *known == id && *at <= began)
+}
+
 /// A mark that refuses the owner's sign-ins that began before a revocation, except the sign-in of the session that the
 /// revocation spared.
 ///
 /// A store keeps one mark for each owner whose sessions were revoked. It keeps the mark for
-/// [`LIFETIME`](Self::LIFETIME); the layer itself refuses a sign-in that is older than that.
+/// [`LIFETIME`](Self::LIFETIME) at least, by its own clock; the layer itself refuses a sign-in that is older than that.
 ///
-/// The 32 bytes of a mark are two times and a handle. The first time is that of the latest revocation. The second is
-/// the time up to which the spared session's sign-ins are refused. Both are microseconds since the Unix epoch,
-/// big-endian. The handle is that of the spared session, or zeros if there is none.
+/// # Order
+///
+/// A store puts the sign-ins and revocations of an owner into one order. Each has a *moment*, which
+/// [`next_moment`](Self::next_moment) gives: no clock of a host decides it. A session that has a moment was ended by every
+/// revocation after it. A sign-in that is under way has none yet. It began some time ago, by the monotonic clock of its
+/// process, and a revocation that is as old or younger, by the clock of the store, came after it.
+///
+/// # Format
+///
+/// The 56 bytes of a mark are big-endian: the moment of the latest revocation; the time of the revocation by the store's
+/// clock, in microseconds since the Unix epoch; the revocation's random name; the handle of the spared session, or zeros;
+/// and the moment and time up to which the sign-ins of that session are refused.
 ///
 /// # Examples
 ///
@@ -107,77 +135,128 @@ impl Revocation {
 /// use std::time::{Duration, SystemTime};
 /// use tower_session_layer::store::{Revocation, RevocationMark, Revoke};
 ///
-/// let now = SystemTime::now() + Duration::from_secs(1);
+/// let clock = SystemTime::now(); // the store's own
 /// let mut mark = RevocationMark::default();
-/// mark.add(&Revocation::new(Revoke::All, now, Duration::from_secs(60)));
-/// assert!(mark.refuses(&record), "it signed in before");
+/// let moment = mark.next_moment(record.sign_in(), clock);
+/// mark.add(&Revocation::new(Revoke::All, Duration::from_secs(60)), moment, clock);
+/// assert!(mark.refuses(&record, clock), "it signed in before");
 /// assert_eq!(RevocationMark::decode(&mark.encode()), Some(mark));
-/// assert!(!mark.is_expired(now) && mark.is_expired(mark.deadline()));
+/// assert!(!mark.is_expired(clock) && mark.is_expired(mark.deadline()));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RevocationMark {
-    before: u64,
-    spared: Option<(SessionHandle, u64)>,
+    latest: Threshold,
+    id: u64,
+    spared: Option<(SessionHandle, Threshold)>,
+}
+
+/// A revocation in the order of the store, and by its clock in microseconds; zeros for none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Threshold {
+    moment: u64,
+    at: u64,
 }
 
 impl RevocationMark {
     /// The time for which a store must keep a mark after the last revocation.
     pub const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
-    /// Adds a revocation. [`Revoke::One`] adds nothing.
-    pub fn add(&mut self, revocation: &Revocation) {
+    /// The length of the encoded mark.
+    pub(crate) const LEN: usize = 56;
+
+    /// Returns the moment of the owner's next sign-in or revocation: the store's clock, or the moment that follows the
+    /// mark and `last`, the latest moment of the owner's sessions.
+    pub fn next_moment(&self, last: u64, clock: SystemTime) -> u64 {
+        micros(clock).max(last.max(self.latest.moment).saturating_add(1))
+    }
+
+    /// Adds a revocation of this moment, at this time by the store's clock. [`Revoke::These`] adds nothing.
+    pub fn add(&mut self, revocation: &Revocation, moment: u64, clock: SystemTime) {
         let spared = match revocation.which {
-            Revoke::One(_) => return,
+            Revoke::These(_) => return,
             Revoke::All => None,
             // Earlier revocations still count for the spared session.
             Revoke::Others(handle) => Some((handle, self.threshold(handle))),
         };
-        *self = Self { before: self.before.max(micros(revocation.at)), spared };
+        *self = Self { latest: Threshold { moment, at: micros(clock) }, id: revocation.id, spared };
     }
 
     /// Returns whether the mark refuses this record: its owner's sessions were revoked after its sign-in began.
-    pub fn refuses(&self, record: &Record) -> bool {
-        record.signed_in <= self.threshold(record.handle)
+    ///
+    /// `clock` is the store's clock, read together with the mark or later. If it shows a time before the revocation, it
+    /// was set back: the mark then refuses every sign-in that is under way, until the store [resets](Self::reset) it.
+    pub fn refuses(&self, record: &Record, clock: SystemTime) -> bool {
+        let threshold = self.threshold(record.handle);
+        if threshold == Threshold::default() {
+            return false;
+        }
+        if record.sign_in > 0 {
+            return record.sign_in <= threshold.moment;
+        }
+        let Some(began) = record.began.0 else { return true };
+        // Read after the store's clock, so that the way of the answer makes no sign-in look younger.
+        let age = span(began.elapsed());
+        age >= micros(clock).saturating_sub(threshold.at)
+            && !(threshold == self.latest && is_known_before(self.id, began))
     }
 
-    /// Returns the time up to which sign-ins are refused, in microseconds.
-    pub(crate) fn before(&self) -> u64 {
-        self.before
+    /// Moves the time of a revocation that is ahead of the store's clock back to `clock`, and returns whether it did. The
+    /// order stays.
+    pub fn reset(&mut self, clock: SystemTime) -> bool {
+        let is_ahead = self.latest.at > micros(clock);
+        self.latest.at = self.latest.at.min(micros(clock));
+        is_ahead
     }
 
-    /// Returns whether a store may remove the mark.
-    pub fn is_expired(&self, now: SystemTime) -> bool {
-        self.before.saturating_add(span(Self::LIFETIME)) <= micros(now)
+    /// Returns the moment of the latest revocation.
+    pub fn moment(&self) -> u64 {
+        self.latest.moment
     }
 
-    /// Returns the time from which on a store may remove the mark.
+    /// Returns whether a store may remove the mark, by its own clock.
+    pub fn is_expired(&self, clock: SystemTime) -> bool {
+        self.deadline() <= clock
+    }
+
+    /// Returns the time by the store's clock from which on the store may remove the mark.
     pub fn deadline(&self) -> SystemTime {
-        time(self.before.saturating_add(span(Self::LIFETIME)))
+        time(self.latest.at.saturating_add(span(Self::LIFETIME)))
     }
 
     /// Writes the mark as bytes.
-    pub fn encode(&self) -> [u8; 32] {
-        let (handle, before) = self.spared.map_or(([0; 16], 0), |(handle, before)| (*handle.as_bytes(), before));
-        let mut out = [0; 32];
-        out[..8].copy_from_slice(&self.before.to_be_bytes());
-        out[8..16].copy_from_slice(&before.to_be_bytes());
-        out[16..].copy_from_slice(&handle);
+    pub fn encode(&self) -> [u8; Self::LEN] {
+        let (handle, before) = self.spared.unwrap_or((SessionHandle::NONE, Threshold::default()));
+        let mut out = [0; Self::LEN];
+        let (numbers, rest) = out.split_at_mut(24);
+        for (field, number) in numbers.chunks_exact_mut(8).zip([self.latest.moment, self.latest.at, self.id]) {
+            field.copy_from_slice(&number.to_be_bytes());
+        }
+        rest[..16].copy_from_slice(handle.as_bytes());
+        rest[16..24].copy_from_slice(&before.moment.to_be_bytes());
+        rest[24..].copy_from_slice(&before.at.to_be_bytes());
         out
     }
 
     /// Reads the bytes that [`encode`](Self::encode) wrote. Returns `None` for bytes of another length.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let (before, rest) = bytes.split_first_chunk()?;
-        let (spared_before, handle) = rest.split_first_chunk()?;
-        let handle: [u8; 16] = handle.try_into().ok()?;
-        let spared = (SessionHandle::from_bytes(handle), u64::from_be_bytes(*spared_before));
-        Some(Self { before: u64::from_be_bytes(*before), spared: (handle != [0; 16]).then_some(spared) })
+        let ([moment, at, id, h1, h2, before_moment, before_at], []) = bytes.as_chunks::<8>() else { return None };
+        let number = |bytes: &[u8; 8]| u64::from_be_bytes(*bytes);
+        let mut handle = [0; 16];
+        handle[..8].copy_from_slice(h1);
+        handle[8..].copy_from_slice(h2);
+        let handle = SessionHandle::from_bytes(handle);
+        let before = Threshold { moment: number(before_moment), at: number(before_at) };
+        Some(Self {
+            latest: Threshold { moment: number(moment), at: number(at) },
+            id: number(id),
+            spared: (handle != SessionHandle::NONE).then_some((handle, before)),
+        })
     }
 
-    fn threshold(&self, handle: SessionHandle) -> u64 {
+    fn threshold(&self, handle: SessionHandle) -> Threshold {
         match self.spared {
             Some((spared, before)) if spared == handle => before,
-            _ => self.before,
+            _ => self.latest,
         }
     }
 }
@@ -185,34 +264,81 @@ impl RevocationMark {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Record;
+    use crate::record::{Began, Record};
 
-    fn signed_in(handle: u8, at: u64) -> Record {
+    /// A session that signed in at this moment.
+    fn signed_in(handle: u8, moment: u64) -> Record {
         Record {
-            signed_in: at,
+            sign_in: moment,
             handle: SessionHandle::from_bytes([handle; 16]),
             owner: Some("ada".into()),
             ..Record::blank()
         }
     }
 
+    /// A sign-in that is under way since then.
+    fn under_way(handle: u8, began: Option<Instant>) -> Record {
+        Record { began: Began(began), ..signed_in(handle, 0) }
+    }
+
+    fn others(handle: u8) -> Revoke {
+        Revoke::Others(SessionHandle::from_bytes([handle; 16]))
+    }
+
+    fn add(mark: &mut RevocationMark, which: Revoke, moment: u64) {
+        mark.add(&Revocation::new(which, Duration::ZERO), moment, time(1_000 * moment));
+    }
+
     #[test]
-    fn a_mark_refuses_what_began_before_it_and_spares_one_session() {
-        let revocation = |which, at| Revocation::new(which, time(at), Duration::ZERO);
+    fn a_mark_refuses_what_signed_in_before_it_and_spares_one_session() {
+        let clock = time(0);
         let mut mark = RevocationMark::default();
-        assert!(!mark.refuses(&signed_in(1, 5)));
-        mark.add(&revocation(Revoke::Others(SessionHandle::from_bytes([1; 16])), 10));
-        assert!(!mark.refuses(&signed_in(1, 5)), "the spared one");
-        assert!(mark.refuses(&signed_in(2, 5)) && mark.refuses(&signed_in(2, 10)));
-        assert!(!mark.refuses(&signed_in(2, 11)), "signed in afterwards");
-        mark.add(&revocation(Revoke::Others(SessionHandle::from_bytes([2; 16])), 20));
-        assert!(mark.refuses(&signed_in(1, 15)), "spared by an earlier one only");
-        assert!(mark.refuses(&signed_in(2, 9)), "revoked earlier, spared later");
-        assert!(!mark.refuses(&signed_in(2, 15)));
+        assert!(!mark.refuses(&signed_in(1, 5), clock));
+        add(&mut mark, others(1), 10);
+        assert!(!mark.refuses(&signed_in(1, 5), clock), "the spared one");
+        assert!(mark.refuses(&signed_in(2, 5), clock) && mark.refuses(&signed_in(2, 10), clock));
+        assert!(!mark.refuses(&signed_in(2, 11), clock), "signed in afterwards");
+        add(&mut mark, others(2), 20);
+        assert!(mark.refuses(&signed_in(1, 15), clock), "spared by an earlier one only");
+        assert!(mark.refuses(&signed_in(2, 9), clock), "revoked earlier, spared later");
+        assert!(!mark.refuses(&signed_in(2, 15), clock));
         assert_eq!(RevocationMark::decode(&mark.encode()), Some(mark));
-        mark.add(&revocation(Revoke::All, 30));
-        assert!(mark.refuses(&signed_in(2, 30)) && mark.refuses(&signed_in(1, 30)));
+        add(&mut mark, Revoke::These(vec![SessionHandle::from_bytes([1; 16])]), 30);
+        assert_eq!(mark.moment(), 20);
+        add(&mut mark, Revoke::All, 30);
+        assert!(mark.refuses(&signed_in(2, 30), clock) && mark.refuses(&signed_in(1, 30), clock));
         assert_eq!(RevocationMark::decode(&mark.encode()), Some(mark));
         assert_eq!(RevocationMark::decode(b"short"), None);
+        assert_eq!(mark.next_moment(5, time(7)), 31);
+        assert_eq!(mark.next_moment(50, time(70)), 70);
+    }
+
+    #[test]
+    fn a_sign_in_under_way_is_as_old_as_its_process_says() {
+        let now = Instant::now();
+        let Some(long_ago) = now.checked_sub(Duration::from_secs(60)) else { return };
+        let at = |seconds: u64| time(seconds * 1_000_000);
+        let mut mark = RevocationMark::default();
+        mark.add(&Revocation::new(Revoke::All, Duration::ZERO), 1, at(1_000));
+        assert!(mark.refuses(&under_way(1, Some(long_ago)), at(1_030)), "begun 60 s ago, revoked 30 s ago");
+        assert!(!mark.refuses(&under_way(1, Some(long_ago)), at(1_090)), "begun 60 s ago, revoked 90 s ago");
+        assert!(mark.refuses(&under_way(1, None), at(1_090)), "older than any revocation");
+        let soon = now + Duration::from_secs(3_600);
+        assert!(mark.refuses(&under_way(1, Some(soon)), at(999)), "the clock was set back");
+        assert!(mark.reset(at(999)) && !mark.reset(at(999)));
+        assert!(!mark.refuses(&under_way(1, Some(soon)), at(1_000)));
+        assert_eq!(mark.moment(), 1);
+    }
+
+    #[test]
+    fn a_sign_in_after_a_revocation_of_this_process_is_later_whatever_the_clock_says() {
+        let revocation = Revocation::new(Revoke::All, Duration::ZERO).named(0x0123_4567_89ab_cdef);
+        let mut mark = RevocationMark::default();
+        mark.add(&revocation, 1, time(5));
+        let before = Instant::now();
+        assert!(mark.refuses(&under_way(1, Some(before)), time(5)));
+        revocation.complete();
+        assert!(mark.refuses(&under_way(1, Some(before)), time(5)), "begun before it was complete");
+        assert!(!mark.refuses(&under_way(1, Some(Instant::now())), time(5)));
     }
 }

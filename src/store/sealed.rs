@@ -82,7 +82,7 @@ impl<S: SessionStore> Sealed<S> {
 
 /// Every call is one call of the wrapped store, and as atomic, durable and safe to drop.
 impl<S: SessionStore> SessionStore for Sealed<S> {
-    forward!(store: token_shape is_immediate sweep_interval bind touch delete owned revoke sweep);
+    forward!(store: token_shape is_immediate sweep_interval bind touch delete owned count revoke sweep);
 
     /// Returns the length of the longest record that fits into the store once it is sealed.
     fn max_record_len(&self) -> Option<usize> {

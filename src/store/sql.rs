@@ -10,6 +10,7 @@
 //! | `deadline`, `seen` | microseconds since the Unix epoch; a row that has reached its deadline is absent, swept or not |
 //! | `owner` | who signed in, **in clear**, as bytes, so that names are compared exactly |
 //! | `handle` | the public name of an owner's session, 16 bytes |
+//! | `sign_in` | the moment of the owner's sign-in, as 64 bits; null if there is none yet |
 //! | `body` | the encoded [`Record`](super::Record) or [`Tombstone`](super::Tombstone), or the mark's 32 bytes |
 //!
 //! The values in `body` are in clear, too: somebody who reads the table or a backup of it reads the sessions, but cannot
@@ -82,11 +83,12 @@ pub mod bytes {
         version: i64,
         (deadline, seen): (SystemTime, SystemTime),
         owner: Option<Vec<u8>>,
+        (handle, sign_in): (Option<Vec<u8>>, Option<i64>),
         body: Vec<u8>,
         now: SystemTime,
     ) -> Loaded {
         let (deadline, seen) = (signed(deadline), signed(seen));
-        let row = Row { id: vec![7; 32], kind, version, deadline, seen, owner, body };
+        let row = Row { id: vec![7; 32], kind, version, deadline, seen, owner, handle, sign_in, body };
         if row.is_expired(now) { Loaded::Absent } else { row.read(now) }
     }
 }

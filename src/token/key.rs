@@ -4,6 +4,8 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
 use super::{RANDOM_LEN, TokenScope};
@@ -45,6 +47,11 @@ impl StoreKey {
     /// Returns the digest as 64 lower-case hex digits.
     pub fn hex(&self) -> String {
         self.hex_in(&mut [0; 64]).to_owned()
+    }
+
+    /// Returns the digest as 43 base64url characters, for keys that are to be short.
+    pub(crate) fn base64(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.digest)
     }
 
     /// Writes the hex digits into a buffer.

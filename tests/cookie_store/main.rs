@@ -60,17 +60,9 @@ fn version(number: u64) -> Version {
 
 /// A record whose one value is this JSON, live for an hour.
 fn record_of(number: u64, json: &str) -> Record {
-    let mut body = vec![1];
-    [0; 4].iter().for_each(|time: &u64| body.extend(time.to_be_bytes()));
-    body.extend([8; 16]);
-    body.extend([0; 24]);
-    body.push(0);
-    body.extend([0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 4]);
-    body.extend(u32::try_from(json.len()).unwrap().to_be_bytes());
-    body.extend(b"user");
-    body.extend(json.as_bytes());
     let head = RecordHead::new(Some(version(number)), start() + 60 * MINUTE, start(), Some("ada".into()));
-    Record::decode(head, &body).unwrap()
+    let head = head.with_sign_in(SessionHandle::from_bytes([8; 16]), 0);
+    support::record::record_of(head, [0; 3], "user", json)
 }
 
 fn record(number: u64) -> Record {

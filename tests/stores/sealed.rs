@@ -9,7 +9,7 @@ use crate::support::store::files;
 use crate::support::{Log, MINUTE};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use tower_session_layer::store::{Change, Created, Deadline, Loaded, Record, RecordHead, Updated, Version};
+use tower_session_layer::store::{Change, Created, Deadline, Loaded, Record, Updated, Version};
 use tower_session_layer::{
     Clock as _, ConfigError, CookieKey, CookieStore, Durability, FileStore, ManualClock, MemoryStore, Sealed, Session,
     SessionLayer, SessionStore, SessionToken, TokenShape,
@@ -111,10 +111,9 @@ async fn what_does_not_open_is_absent_with_one_warning_and_stays() {
         }
     }
     assert!(tampered.len() > 100, "{}", tampered.len());
-    let head = whole.head();
-    let eve = RecordHead::new(head.version, head.deadline, head.seen, Some("eve".into()));
+    let (mut eve, mut rolled) = (whole.head(), whole.head());
+    (eve.owner, rolled.version) = (Some("eve".into()), Version::new(9));
     tampered.push(("another owner", victim.clone(), Record::decode(eve, &body).unwrap()));
-    let rolled = RecordHead::new(Version::new(9), head.deadline, head.seen, None);
     tampered.push(("another version", victim.clone(), Record::decode(rolled, &body).unwrap()));
     let foreign = token(&foreign);
     tampered.push(("never sealed", foreign.clone(), stored(&memory, &foreign, clock.now())));

@@ -73,7 +73,10 @@ impl KeyValue for Map {
     type Revision = u64;
 
     async fn get(&self, key: &str) -> Result<Option<(Vec<u8>, u64)>, StoreError> {
-        assert!(key.len() <= 72 && key.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.')), "{key}");
+        assert!(
+            key.len() <= 51 && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)),
+            "{key}"
+        );
         self.call(|state| state.entries.get(key).map(|(revision, entry)| (entry.bytes.clone(), *revision))).await
     }
 

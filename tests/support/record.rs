@@ -2,23 +2,39 @@
 
 use std::time::SystemTime;
 
+use tower_session_layer::SessionHandle;
 use tower_session_layer::store::{Record, RecordHead, Version};
+
+/// A record of this head whose one value is this JSON. It begins, ends at the latest and was signed in at these times, in
+/// seconds since the Unix epoch; 0 without a sign-in.
+pub fn record_of(head: RecordHead, [created, absolute, signed_in]: [u64; 3], key: &str, json: &str) -> Record {
+    let mut body = vec![2, if signed_in > 0 { 8 } else { 0 }];
+    for (from, to) in
+        [(0, created), (created, absolute), (created, signed_in)].into_iter().take(2 + usize::from(body[1] > 0))
+    {
+        number(&mut body, from.abs_diff(to) << 2 | u64::from(to < from));
+    }
+    body.push(1);
+    number(&mut body, key.len() as u64);
+    number(&mut body, json.len() as u64);
+    body.extend(key.as_bytes());
+    body.extend(json.as_bytes());
+    Record::decode(head, &body).unwrap()
+}
+
+fn number(body: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        body.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    body.push(number as u8);
+}
 
 /// A record whose one value, `k`, is this JSON.
 pub fn record(version: u64, owner: Option<&str>, json: &str, (now, deadline): (SystemTime, SystemTime)) -> Record {
-    let mut body = vec![1];
-    for time in [0, 0, 0, u64::from(owner.is_some())] {
-        body.extend(time.to_be_bytes());
-    }
-    // Handle, CSRF secret and flag, no flash, one value.
-    body.extend([8; 16]);
-    body.extend([0; 24 + 1 + 4]);
-    body.extend([0, 0, 0, 1, 0, 0, 0, 1]);
-    body.extend(u32::try_from(json.len()).unwrap().to_be_bytes());
-    body.extend(b"k");
-    body.extend(json.as_bytes());
     let head = RecordHead::new(Version::new(version), deadline, now, owner.map(Into::into));
-    Record::decode(head, &body).unwrap()
+    let head = head.with_sign_in(SessionHandle::from_bytes([8; 16]), 0);
+    record_of(head, [0, 0, u64::from(owner.is_some())], "k", json)
 }
 
 /// The same without an owner, of exactly so many bytes.

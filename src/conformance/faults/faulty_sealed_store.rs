@@ -101,6 +101,7 @@ impl FaultySealedStore {
         for number in [record.version.get(), record.deadline, record.seen, owner.len() as u64] {
             plain.extend(number.to_be_bytes());
         }
+        plain.extend(record.handle.as_bytes());
         plain.extend(owner.as_bytes());
         plain.extend(record.encode());
         let mut nonce = [0; 24];
@@ -127,9 +128,11 @@ impl FaultySealedStore {
         let plain = if self.fault == SealedFault::Plain { raw.get(24..)?.to_vec() } else { decrypted(&raw)? };
         let (numbers, rest) = plain.split_at_checked(32)?;
         let number = |index: usize| u64::from_be_bytes(numbers[8 * index..8 * index + 8].try_into().unwrap());
+        let (handle, rest) = rest.split_first_chunk()?;
         let (owner, body) = rest.split_at_checked(usize::try_from(number(3)).ok()?)?;
         let owner = std::str::from_utf8(owner).ok().filter(|owner| !owner.is_empty()).map(Into::into);
         let head = RecordHead::new(Version::new(number(0)), time(number(1)), time(number(2)), owner);
+        let head = head.with_sign_in(SessionHandle::from_bytes(*handle), 0);
         let record = Record::decode(head, body).ok()?;
         let mut expired = self.expired.lock().unwrap();
         if record.is_expired(now) {

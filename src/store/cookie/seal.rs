@@ -92,9 +92,9 @@ mod tests {
         // Computed from the layout and the standards by another program.
         assert_eq!(
             text,
-            "AU7QP2rvK4b_CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJC1DI3lwp8Oc_ZgKkJaDU5Xga522iFGawSNJMpBK7ngSUqca00_3sToT182K3lI\
-             MdEtyWSQP2d4aRhB5APRXMd5YxioHikmMM0dstW_DR5xlYvHHlNYPHqoP98wSMWSsqmLloAkwSkBOFnjYYh83MhLST2muG3gUh4DFI84GC\
-             ouiWgWi5JDtyIoJRX_nsrmbfkYBaAc_erm83nEDXsXmRfb9t45kFHRxkRN7R3FSRAis"
+            "AU7QP2rvK4b_CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJC1DI3lwp8Oc_ZgKkJaDU5Xga522iFGawQN5EyXvX9w2coc682_qm\
+             BoTx83HdGyAfEtgKTwLycPL0_GpiRW20D-YbgonqmmsE2dMlU_jZ7xFYvHHlNYPHqoP98wSMWSsqETUQoytTocDRjm6Y8AZS\
+             jg"
         );
         assert_eq!(open(&[sealer(7)], text.as_bytes()), Some((0, plaintext)));
     }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::dir::{Dir, Locked, Lookup};
-use super::format::{self, Header, TIMES_AT};
+use super::format::{self, TIMES_AT};
 use super::tree::{ShardDir, Tree, name};
 use crate::clock::micros;
 use crate::record::{DecodeError, Record, RecordHead, Tombstone, Version};
+use crate::store::format::Header;
 use crate::store::{Change, Created, Deleted, Loaded, Updated};
 use crate::token::StoreKey;
 
@@ -114,7 +115,7 @@ impl<'a> SessionFile<'a> {
             return Ok(Updated::Conflict);
         }
         Arc::make_mut(&mut record).touch(deadline, self.now);
-        let times = header.times(micros(record.deadline()), micros(record.seen()));
+        let times = format::times(header, micros(record.deadline()), micros(record.seen()));
         self.shard.amend(&self.name, TIMES_AT, times.as_flattened())?;
         Ok(Updated::Done)
     }
@@ -174,9 +175,9 @@ pub(super) fn read(file: &mut impl io::Read, key: &StoreKey, now: SystemTime) ->
 
 /// Reads the header, or says why it cannot be read.
 fn read_header(file: &mut impl io::Read) -> io::Result<Result<Header, DecodeError>> {
-    let mut fields = [[0; 8]; 7];
-    match file.read_exact(fields.as_flattened_mut()) {
+    let mut bytes = [0; format::LEN];
+    match file.read_exact(&mut bytes) {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Err(DecodeError::CUT_OFF)),
-        done => done.map(|()| Header::decode(&fields)),
+        done => done.map(|()| format::decode(&bytes)),
     }
 }

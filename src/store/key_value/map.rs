@@ -37,7 +37,7 @@ pub trait KeyValue: fmt::Debug + Send + Sync + 'static {
 
     /// Returns the entry of a key, expired or not.
     ///
-    /// A key has up to 72 of the characters `a` to `z`, `0` to `9` and `.`, and holds no token.
+    /// A key has up to 51 of the characters `A` to `Z`, `a` to `z`, `0` to `9`, `-`, `_` and `.`, and holds no token.
     ///
     /// # Errors
     ///

@@ -22,7 +22,7 @@ impl<M: KeyValue> KeyValueStore<M> {
         mut change: impl FnMut(&mut OwnerList) -> bool,
     ) -> Result<OwnerList, StoreError> {
         let digest = StoreKey::from_bytes(Sha256::digest(owner).into());
-        let name = format!("owner.{digest}");
+        let name = format!("owner.{}", digest.base64());
         loop {
             let (mut list, revision) = match self.0.get(&name).await? {
                 Some((bytes, revision)) => {

@@ -18,7 +18,7 @@ use crate::token::StoreKey;
 pub(super) type Ended = Result<Arc<Record>, Loaded>;
 
 pub(super) fn session_name(key: &StoreKey) -> String {
-    format!("session.{key}")
+    format!("session.{}", key.base64())
 }
 
 impl<M: KeyValue> KeyValueStore<M> {

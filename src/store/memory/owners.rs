@@ -1,4 +1,7 @@
-//! The index by owner: the keys of each owner's sessions, and the mark of the last revocation.
+//! The index by owner: the keys of each owner's sessions, the moment of the latest sign-in, and the mark of the last
+//! revocation.
+//!
+//! The store's own clock, which orders sign-ins and revocations, is the monotonic clock of the process.
 //!
 //! A record with an owner enters the map while the owner's entry here is locked, so a revocation either finds the record
 //! or leaves its mark first. A record may leave the map under its shard's lock alone. Its key then leaves the owner's list,
@@ -19,7 +22,7 @@ use dashmap::mapref::one::RefMut;
 use super::key::{BuildIdentity, TokenKey};
 use super::shards::Shards;
 use super::slot::SlotState;
-use crate::clock::micros;
+use crate::clock::{micros, monotonic};
 use crate::record::Record;
 use crate::store::{Created, OwnedSession, Revocation, RevocationMark};
 
@@ -42,6 +45,8 @@ struct OwnedHandles {
     sessions: Keys,
     // Rare, so boxed.
     mark: Option<Box<RevocationMark>>,
+    /// The moment of the latest sign-in.
+    latest: u64,
 }
 
 impl OwnerIndex {
@@ -51,28 +56,37 @@ impl OwnerIndex {
         Self { owners: AssertUnwindSafe(owners), marked: Mutex::default() }
     }
 
-    /// Runs `insert`, and lists the key if that stored the record. No revocation comes in between.
+    /// Gives a sign-in its moment, runs `insert` with it, and lists the key if that stored the record. No revocation
+    /// comes in between.
     pub(super) fn create(
         &self,
         owner: &Arc<str>,
         key: TokenKey,
         record: &Record,
-        now: SystemTime,
-        insert: impl FnOnce() -> (Created, Option<SlotState>),
+        insert: impl FnOnce(u64) -> (Created, Option<SlotState>),
     ) -> (Created, Option<SlotState>) {
         let entry = self.owners.entry(Arc::clone(owner));
-        if let Entry::Occupied(entry) = &entry
-            && let Some(mark) = &entry.get().mark
-            && mark.refuses(record)
-            && !mark.is_expired(now)
-        {
-            return (Created::Revoked(**mark), None);
+        let (mark, latest) = match &entry {
+            Entry::Occupied(entry) => (entry.get().mark.as_deref().copied().unwrap_or_default(), entry.get().latest),
+            Entry::Vacant(_) => (RevocationMark::default(), 0),
+        };
+        let clock = monotonic();
+        if !mark.is_expired(clock) && mark.refuses(record, clock) {
+            return (Created::Revoked, None);
         }
-        let outcome = insert();
-        if outcome.0 == Created::Stored {
-            entry.or_default().sessions.insert(key);
+        let moment = if record.sign_in > 0 { record.sign_in } else { mark.next_moment(latest, clock) };
+        let outcome = insert(moment);
+        if let Created::SignedIn(moment) = outcome.0 {
+            let mut owned = entry.or_default();
+            owned.sessions.insert(key);
+            owned.latest = owned.latest.max(moment);
         }
         outcome
+    }
+
+    /// Returns the number of an owner's sessions, expired ones that nothing has removed included.
+    pub(super) fn count(&self, owner: &str) -> usize {
+        self.owners.get(owner).map_or(0, |owned| owned.sessions.len())
     }
 
     /// Takes a key off an owner's list after the record has left the map.
@@ -112,9 +126,9 @@ impl OwnerIndex {
         let (mut ended, mut taken, since) = (0, Vec::new(), micros(now));
         let entry = if revocation.leaves_mark() {
             let mut entry = self.owners.entry(owner.into()).or_default();
-            let is_first = entry.mark.is_none();
+            let (is_first, latest, clock) = (entry.mark.is_none(), entry.latest, monotonic());
             let mark = entry.mark.get_or_insert_default();
-            mark.add(revocation);
+            mark.add(revocation, mark.next_moment(latest, clock), clock);
             if is_first {
                 let deadline = micros(mark.deadline());
                 self.marked().push(Reverse((deadline, Arc::clone(entry.key()))));
@@ -141,16 +155,17 @@ impl OwnerIndex {
         ended
     }
 
-    /// Removes up to `limit` expired marks, and returns how many it removed.
-    pub(super) fn purge_marks(&self, limit: usize, now: SystemTime) -> usize {
+    /// Removes up to `limit` marks that have expired at this time of the store's own clock, and returns how many it
+    /// removed.
+    pub(super) fn purge_marks(&self, limit: usize, clock: SystemTime) -> usize {
         let mut removed = 0;
         for _ in 0..MARKS_PER_SWEEP {
             if removed == limit {
                 break;
             }
-            let Some(owner) = self.pop_due(micros(now)) else { break };
+            let Some(owner) = self.pop_due(micros(clock)) else { break };
             let Some(mut entry) = self.owners.get_mut(&owner) else { continue };
-            if entry.mark.take_if(|mark| mark.is_expired(now)).is_some() {
+            if entry.mark.take_if(|mark| mark.is_expired(clock)).is_some() {
                 removed += 1;
             } else if let Some(mark) = &entry.mark {
                 // A later revocation prolonged it.
@@ -202,6 +217,14 @@ enum Keys {
 }
 
 impl Keys {
+    fn len(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::One(_) => 1,
+            Self::Many(keys) => keys.len(),
+        }
+    }
+
     fn insert(&mut self, key: TokenKey) {
         match self {
             Self::None => *self = Self::One(key),
@@ -248,12 +271,7 @@ mod tests {
 
     impl OwnerIndex {
         pub(in super::super) fn listed(&self) -> usize {
-            let keys = |owner: &OwnedHandles| match &owner.sessions {
-                Keys::None => 0,
-                Keys::One(_) => 1,
-                Keys::Many(keys) => keys.len(),
-            };
-            self.owners.iter().map(|owner| keys(&owner)).sum()
+            self.owners.iter().map(|owner| owner.sessions.len()).sum()
         }
 
         pub(in super::super) fn lists(&self, owner: &str, key: TokenKey) -> bool {

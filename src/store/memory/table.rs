@@ -8,7 +8,7 @@ use super::key::{Token, TokenKey};
 use super::owners::OwnerIndex;
 use super::shards::{Shards, Writer};
 use super::slot::{Slot, SlotState};
-use crate::clock::micros;
+use crate::clock::{micros, monotonic};
 use crate::record::{Record, Tombstone, TombstoneKind, Version};
 use crate::store::{Change, Created, Deleted, Loaded, Updated};
 use crate::token::StoreKey;
@@ -46,30 +46,38 @@ impl Table {
     }
 
     pub(super) fn create(&self, key: TokenKey, token: Token<'_>, record: &Arc<Record>, now: SystemTime) -> Created {
-        let slot = Slot::new(token, Arc::clone(record));
-        let insert = || {
+        let insert = |moment: u64| {
+            let mut stored = Arc::clone(record);
+            if stored.sign_in != moment {
+                Arc::make_mut(&mut stored).sign_in = moment;
+            }
             let mut shard = self.shards.write(key);
             shard.remove_expired(key, micros(now));
             let created = match shard.get(key) {
                 None => {
-                    shard.insert(key, slot);
-                    Created::Stored
+                    shard.insert(key, Slot::new(token, stored));
+                    Self::stored(moment)
                 }
-                Some(Slot { state: SlotState::Live(stored), token: secret })
-                    if secret.is_of(token) && stored.version == record.version =>
+                Some(Slot { state: SlotState::Live(standing), token: secret })
+                    if secret.is_of(token) && standing.is_same(record) =>
                 {
-                    Created::Stored
+                    Self::stored(standing.sign_in)
                 }
                 Some(_) => Created::Taken,
             };
             (created, shard.finish())
         };
         let (created, taken) = match &record.owner {
-            Some(owner) => self.owners.create(owner, key, record, now, insert),
-            None => insert(),
+            Some(owner) => self.owners.create(owner, key, record, insert),
+            None => insert(0),
         };
         self.forget(key, taken.as_ref());
         created
+    }
+
+    /// Returns the answer for a record that is stored with this moment.
+    fn stored(moment: u64) -> Created {
+        if moment > 0 { Created::SignedIn(moment) } else { Created::Stored }
     }
 
     pub(super) fn update(&self, key: TokenKey, token: Token<'_>, from: Version, change: &Change, now: u64) -> Updated {
@@ -158,7 +166,7 @@ impl Table {
             // the others waiting.
             self.cursor.store(at + 1, Relaxed);
         }
-        removed + self.owners.purge_marks(limit - removed, now)
+        removed + self.owners.purge_marks(limit - removed, monotonic())
     }
 
     /// Removes up to `limit` expired slots of a shard. Returns how many it removed and how many it looked at.

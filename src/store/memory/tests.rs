@@ -10,7 +10,7 @@ use super::slot::{Class, bytes_of};
 use super::table::SLOTS_PER_SWEEP;
 use super::*;
 use crate::clock::time;
-use crate::record::{Entry, SessionHandle, Tombstone, TombstoneKind, Values};
+use crate::record::{Entry, Extensions, SessionHandle, Tombstone, TombstoneKind, Values};
 use crate::store::Deadline;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -50,6 +50,7 @@ fn record(seen: u64, deadline: u64) -> Record {
         absolute: u64::MAX,
         idle: 0,
         signed_in: 0,
+        sign_in: 0,
         renewed: 0,
         version: version(1),
         handle: handle(0),
@@ -58,6 +59,7 @@ fn record(seen: u64, deadline: u64) -> Record {
         csrf_handed_out: false,
         flash: Values::default(),
         values: Values::from_sorted(vec![Entry::new("cart", "{}")]),
+        extensions: Extensions::default(),
     }
 }
 

@@ -58,7 +58,7 @@ impl Script {
     pub(super) async fn call(
         &self,
         link: &Link,
-        keys: &[String],
+        keys: &[Vec<u8>],
         arguments: &[&[u8]],
     ) -> Result<ScriptReply, RedisFailure> {
         let command = |verb, script: &str| {
@@ -78,7 +78,7 @@ impl Script {
 
 impl ScriptReply {
     /// Reads a reply and returns `None` unless a script that was called with this Redis key gave it.
-    fn read(reply: Value, key: &str) -> Option<Self> {
+    fn read(reply: Value, key: &[u8]) -> Option<Self> {
         let (tag, word, rest) = match reply {
             Value::BulkString(tag) => (tag, b"done".to_vec(), Value::Nil),
             Value::Array(parts) => {
@@ -90,7 +90,7 @@ impl ScriptReply {
             }
             _ => return None,
         };
-        (!tag.is_empty() && key.as_bytes().ends_with(&tag)).then_some(Self { word, rest })
+        (!tag.is_empty() && key.ends_with(&tag)).then_some(Self { word, rest })
     }
 
     /// Returns the bytes that go with the word, empty if there are none.
@@ -107,11 +107,11 @@ mod tests {
     fn an_answer_to_another_key_is_none() {
         let bytes = |text: &str| Value::BulkString(text.into());
         let answer = |tag: &str| Value::Array(vec![bytes(tag), bytes("done"), bytes("ada")]);
-        let reply = ScriptReply::read(answer("89abcdef"), "session:0123456789abcdef").unwrap();
+        let reply = ScriptReply::read(answer("89abcdef"), b"session:0123456789abcdef").unwrap();
         assert_eq!((&*reply.word, reply.bytes()), (&b"done"[..], &b"ada"[..]));
         for strange in [answer("89abcdee"), answer(""), Value::Nil, Value::Okay, Value::Array(vec![bytes("89abcdef")])]
         {
-            assert!(ScriptReply::read(strange.clone(), "session:0123456789abcdef").is_none(), "{strange:?}");
+            assert!(ScriptReply::read(strange.clone(), b"session:0123456789abcdef").is_none(), "{strange:?}");
         }
     }
 }

@@ -47,7 +47,6 @@ pub(super) mod kind {
 pub(super) struct Statements {
     pub(super) table: Box<str>,
     pub(super) schema: Box<str>,
-    pub(super) probe: Arc<str>,
     pub(super) find: Arc<str>,
     pub(super) peek: Arc<str>,
     pub(super) owned: Arc<str>,
@@ -74,30 +73,29 @@ impl Statements {
         let fill = |text: &str| text.replace("{table}", &table).replace("{name}", name);
         let statement = |text: &str| Arc::from(placeholders(&fill(text), dialect.numbers_arguments));
         // A tombstone keeps nothing of the session's owner.
-        const RETIRE: &str =
-            "UPDATE {table} SET kind = 3, version = 0, owner = NULL, handle = NULL, deadline = ?, seen = ?, body = ?";
+        const RETIRE: &str = "UPDATE {table} SET kind = 3, version = 0, owner = NULL, handle = NULL, sign_in = NULL, \
+             deadline = ?, seen = ?, body = ?";
         // The deadline moves only if it is below a threshold: 0 keeps it, 2⁶³ − 1 sets it, the new one extends it.
         const REPLACE: &str = "UPDATE {table} SET version = ?, seen = ?, body = ?, \
              deadline = CASE WHEN deadline < ? THEN ? ELSE deadline END";
         const TOUCH: &str = "UPDATE {table} SET deadline = CASE WHEN deadline < ? THEN ? ELSE deadline END, \
              seen = CASE WHEN seen < ? THEN ? ELSE seen END";
         const LIVE_AT_VERSION: &str = "WHERE id = ? AND kind = 1 AND version = ? AND deadline > ?";
+        let select = |last: &str, which: &str| {
+            const COLUMNS: &str = "id, kind, version, deadline, seen, owner, handle, sign_in";
+            statement(&format!("SELECT {COLUMNS}, {last} FROM {{table}} WHERE {which}"))
+        };
         let owned = |which: &str| statement(&format!("{RETIRE} WHERE owner = ? AND kind = 1 AND handle {which} ?"));
         Self {
             schema: fill(dialect.schema).into(),
             // Names every column, so that a table of another format is an error.
-            probe: statement(
-                "SELECT id, kind, version, deadline, seen, owner, body FROM {table} WHERE id = ? AND handle = ?",
-            ),
-            find: statement("SELECT id, kind, version, deadline, seen, owner, body FROM {table} WHERE id = ?"),
+            find: select("body", "id = ?"),
             // The columns of `find`, with a short one in place of the body.
-            peek: statement("SELECT id, kind, version, deadline, seen, owner, id FROM {table} WHERE id = ?"),
-            owned: statement(
-                "SELECT id, kind, version, deadline, seen, owner, body FROM {table} WHERE owner = ? AND kind = 1",
-            ),
+            peek: select("id", "id = ?"),
+            owned: select("body", "owner = ? AND kind = 1"),
             insert: statement(&format!(
-                "INSERT INTO {{table}} (id, kind, version, deadline, seen, owner, handle, body) \
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?){}",
+                "INSERT INTO {{table}} (id, kind, version, deadline, seen, owner, handle, sign_in, body) \
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?){}",
                 dialect.or_nothing
             )),
             admit: statement("UPDATE {table} SET kind = 1 WHERE id = ? AND kind = 2 AND version = ?"),

@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Encode, Executor, FromRow, IntoArgume
 use super::dialect::Dialect;
 use super::row::{Arg, Row};
 
-type Columns = (Vec<u8>, i64, i64, i64, i64, Option<Vec<u8>>, Vec<u8>);
+type Columns = (Vec<u8>, i64, i64, i64, i64, Option<Vec<u8>>, Option<Vec<u8>>, Option<i64>, Vec<u8>);
 
 /// A database with its [`Dialect`].
 pub(super) trait Engine: Database {
@@ -41,7 +41,7 @@ impl<DB: Engine> SqlPool for Pool<DB>
 where
     for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
     DB::Arguments: IntoArguments<DB>,
-    for<'t> i64: Encode<'t, DB> + Type<DB>,
+    for<'t> Option<i64>: Encode<'t, DB> + Type<DB>,
     for<'t> Option<&'t [u8]>: Encode<'t, DB> + Type<DB>,
     for<'r> Columns: FromRow<'r, DB::Row>,
 {
@@ -65,8 +65,8 @@ where
         }
         lease.give_back();
         let read = |row: &DB::Row| {
-            let (id, kind, version, deadline, seen, owner, body) = FromRow::from_row(row)?;
-            Ok(Row { id, kind, version, deadline, seen, owner, body })
+            let (id, kind, version, deadline, seen, owner, handle, sign_in, body) = FromRow::from_row(row)?;
+            Ok(Row { id, kind, version, deadline, seen, owner, handle, sign_in, body })
         };
         rows?.iter().map(read).collect()
     }
@@ -82,13 +82,14 @@ where
 /// Binds the arguments of a statement. Its text is this crate's but for the table's name, which was checked.
 fn bound<'q, DB: Engine>(sql: &Arc<str>, args: &[Arg<'_>]) -> Query<'q, DB, DB::Arguments>
 where
-    for<'t> i64: Encode<'t, DB> + Type<DB>,
+    for<'t> Option<i64>: Encode<'t, DB> + Type<DB>,
     for<'t> Option<&'t [u8]>: Encode<'t, DB> + Type<DB>,
 {
     args.iter().fold(sqlx::query(AssertSqlSafe(Arc::clone(sql))), |query, arg| match *arg {
-        Arg::Int(number) => query.bind(number),
+        Arg::Int(number) => query.bind(Some(number)),
         Arg::Bytes(bytes) => query.bind(Some(bytes)),
         Arg::Null => query.bind(None::<&[u8]>),
+        Arg::NoInt => query.bind(None::<i64>),
     })
 }
 

@@ -93,7 +93,7 @@ macro_rules! engine_store {
 
             impl SessionStore for $store {
                 forward!(0: token_shape is_immediate max_record_len sweep_interval bind);
-                forward!(0: load create update touch delete owned revoke sweep);
+                forward!(0: load create update touch delete owned count revoke sweep);
             }
         };
     };

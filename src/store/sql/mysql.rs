@@ -91,6 +91,7 @@ impl Engine for MySql {
                 seen BIGINT NOT NULL,
                 owner LONGBLOB,
                 handle VARBINARY(16),
+                sign_in BIGINT,
                 body LONGBLOB NOT NULL,
                 INDEX (deadline),
                 INDEX (owner(255))

@@ -78,7 +78,7 @@ impl<Pool: SqlPool> SqlStore<Pool> {
             let is_written = match &before {
                 None => {
                     let (kind, version, owner, handle) = (Arg::Int(kind::MARK), Arg::Int(0), Arg::Null, Arg::Null);
-                    self.insert(&[id, kind, version, deadline, seen, owner, handle, body]).await?
+                    self.insert(&[id, kind, version, deadline, seen, owner, handle, Arg::NoInt, body]).await?
                 }
                 // A row that the statement leaves as it was counts as found, too.
                 Some(before) => {

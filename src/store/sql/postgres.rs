@@ -84,6 +84,7 @@ impl Engine for Postgres {
                 seen BIGINT NOT NULL,
                 owner BYTEA,
                 handle BYTEA,
+                sign_in BIGINT,
                 body BYTEA NOT NULL
             );
             CREATE INDEX IF NOT EXISTS \"{name}_deadline\" ON {table} (deadline);

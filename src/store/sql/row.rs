@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::dialect::kind;
 use crate::clock::{micros, time};
-use crate::record::{DecodeError, RecordHead, Version};
+use crate::record::{DecodeError, RecordHead, SessionHandle, Version};
 use crate::store::{Loaded, log};
 use crate::token::StoreKey;
 
@@ -15,6 +15,8 @@ pub(super) enum Arg<'a> {
     Int(i64),
     Bytes(&'a [u8]),
     Null,
+    /// No number: a server wants to know the type of what is null.
+    NoInt,
 }
 
 impl Arg<'static> {
@@ -35,6 +37,8 @@ pub(super) struct Row {
     pub(super) deadline: i64,
     pub(super) seen: i64,
     pub(super) owner: Option<Vec<u8>>,
+    pub(super) handle: Option<Vec<u8>>,
+    pub(super) sign_in: Option<i64>,
     pub(super) body: Vec<u8>,
 }
 
@@ -63,8 +67,14 @@ impl Row {
             Ok(owner) => owner.map(Arc::from),
             Err(_) => return unreadable(DecodeError("the owner is not UTF-8")),
         };
-        let head =
-            RecordHead::new(version, time(self.deadline.cast_unsigned()), time(self.seen.cast_unsigned()), owner);
+        let handle = match self.handle.map(<[u8; 16]>::try_from) {
+            None => SessionHandle::NONE,
+            Some(Ok(handle)) => SessionHandle::from_bytes(handle),
+            Some(Err(_)) => return unreadable(DecodeError("the handle is of another length")),
+        };
+        let [deadline, seen] = [self.deadline, self.seen].map(|micros| time(micros.cast_unsigned()));
+        let sign_in = self.sign_in.unwrap_or_default().cast_unsigned();
+        let head = RecordHead::new(version, deadline, seen, owner).with_sign_in(handle, sign_in);
         Loaded::decode(head, &self.body, now).unwrap_or_else(unreadable)
     }
 }

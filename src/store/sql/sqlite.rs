@@ -126,6 +126,7 @@ impl Engine for Sqlite {
                 seen INTEGER NOT NULL,
                 owner BLOB,
                 handle BLOB,
+                sign_in INTEGER,
                 body BLOB NOT NULL
             ) STRICT;
             CREATE INDEX IF NOT EXISTS \"{name}_deadline\" ON {table} (deadline);

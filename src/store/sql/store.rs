@@ -39,7 +39,7 @@ impl<Pool: SqlPool> SqlStore<Pool> {
 
     pub(super) async fn migrate(&self) -> Result<(), StoreError> {
         self.pool.script(&self.statements.schema).await.map_err(|error| self.error(&error))?;
-        self.rows(&self.statements.probe, &[Arg::Bytes(&[]), Arg::Bytes(&[])]).await.map(drop)
+        self.rows(&self.statements.find, &[Arg::Bytes(&[])]).await.map(drop)
     }
 
     async fn read(&self, key: StoreKey, now: SystemTime) -> Result<Loaded, StoreError> {

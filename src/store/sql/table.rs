@@ -14,7 +14,7 @@ use super::failure::{SqlFailure, message};
 use super::row::{Arg, Row};
 use super::store::SqlStore;
 use crate::error::StoreError;
-use crate::record::Record;
+use crate::record::{Record, SessionHandle};
 use crate::store::Updated;
 use crate::token::StoreKey;
 
@@ -86,7 +86,8 @@ impl<Pool: SqlPool> SqlStore<Pool> {
             Arg::time(record.deadline()),
             Arg::time(record.seen()),
             record.owner().map_or(Arg::Null, |owner| Arg::Bytes(owner.as_bytes())),
-            Arg::Bytes(record.handle.as_bytes()),
+            if record.handle == SessionHandle::NONE { Arg::Null } else { Arg::Bytes(record.handle.as_bytes()) },
+            if record.sign_in == 0 { Arg::NoInt } else { Arg::Int(record.sign_in.cast_signed()) },
             Arg::Bytes(&body),
         ];
         // An expired row does not count, but it occupies the key: `find` removes it.
@@ -100,7 +101,7 @@ impl<Pool: SqlPool> SqlStore<Pool> {
     }
 
     /// Inserts a row, its columns in the order of the table, and returns whether its key was free.
-    pub(super) async fn insert(&self, row: &[Arg<'_>; 8]) -> Result<bool, StoreError> {
+    pub(super) async fn insert(&self, row: &[Arg<'_>; 9]) -> Result<bool, StoreError> {
         self.execute(&self.statements.insert, row).await.map(|inserted| inserted > 0)
     }
 

@@ -89,7 +89,7 @@ async fn speaks_no_tls() -> std::net::SocketAddr {
 
 async fn server_keys(url: &str) -> usize {
     let mut connection = Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap();
-    let keys: Vec<String> = redis::cmd("KEYS").arg("shop:*").query_async(&mut connection).await.unwrap();
+    let keys: Vec<Vec<u8>> = redis::cmd("KEYS").arg("shop:*").query_async(&mut connection).await.unwrap();
     keys.len()
 }
 

@@ -138,7 +138,7 @@ async fn connection_cut_in_mid_reply_gives_nobody_anything_else() {
     let layer = layer(&store, LONG);
     let birds = canaries(&layer, 4).await;
     let mut unhurt = 0;
-    for at in 0..700 {
+    for at in 0..400 {
         proxy.plan(Fault::Cut(at));
         let mut loads = JoinSet::new();
         for (token, name) in birds.clone() {
@@ -154,7 +154,7 @@ async fn connection_cut_in_mid_reply_gives_nobody_anything_else() {
         }
         unhurt += usize::from(proxy.is_planned());
     }
-    assert!(unhurt < 350, "most cuts met a reply: {unhurt} did not");
+    assert!(unhurt < 200, "most cuts met a reply: {unhurt} did not");
     for (token, name) in &birds {
         // What was planned last may still come.
         let found = canary(&layer, token).await;
@@ -170,9 +170,9 @@ async fn row_of_replies_that_has_slipped_gives_nobody_anothers_session() {
     let birds = canaries(&layer, 4).await;
     let mut refused = 0;
     for round in 0..50 {
-        for name in server.list(&["KEYS", "session:*"]).await {
+        for name in server.keys("session:*").await {
             // As if somebody had not taken the reply to a GET: who comes next gets it, and the one after that the next.
-            let value: Vec<u8> = redis::from_redis_value(server.command(&["GET", &name]).await).unwrap();
+            let value: Vec<u8> = redis::from_redis_value(server.command(&[&b"GET"[..], &name]).await).unwrap();
             proxy.plan(Fault::Inject([format!("${}\r\n", value.len()).as_bytes(), &value, b"\r\n"].concat()));
             let mut loads = JoinSet::new();
             for (token, bird) in birds.clone() {

@@ -73,22 +73,28 @@ impl Server {
     }
 
     /// Sends one command, over a connection of its own.
-    pub async fn command(&self, words: &[&str]) -> Value {
+    pub async fn command(&self, words: &[impl AsRef<[u8]>]) -> Value {
         let client = redis::Client::open(self.url()).unwrap();
         let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-        let (verb, arguments) = words.split_first().unwrap();
-        redis::cmd(verb).arg(arguments).query_async(&mut connection).await.unwrap()
+        let mut command = redis::Cmd::new();
+        words.iter().for_each(|word| _ = command.arg(word.as_ref()));
+        command.query_async(&mut connection).await.unwrap()
     }
 
-    pub async fn text(&self, words: &[&str]) -> String {
+    pub async fn text(&self, words: &[impl AsRef<[u8]>]) -> String {
         redis::from_redis_value(self.command(words).await).unwrap()
     }
 
-    pub async fn list(&self, words: &[&str]) -> Vec<String> {
+    pub async fn list(&self, words: &[impl AsRef<[u8]>]) -> Vec<String> {
         redis::from_redis_value(self.command(words).await).unwrap()
     }
 
-    pub async fn number(&self, words: &[&str]) -> i64 {
+    /// Lists the keys, which are bytes.
+    pub async fn keys(&self, pattern: &str) -> Vec<Vec<u8>> {
+        redis::from_redis_value(self.command(&["KEYS", pattern]).await).unwrap()
+    }
+
+    pub async fn number(&self, words: &[impl AsRef<[u8]>]) -> i64 {
         redis::from_redis_value(self.command(words).await).unwrap()
     }
 }

@@ -10,6 +10,8 @@ use std::time::{Duration, SystemTime};
 use tower_session_layer::store::{Record, RecordHead, Version};
 use tower_session_layer::{SessionHandle, SessionToken};
 
+use crate::support::record::record_of;
+
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 
 /// The time at which tests begin, and so many seconds later.
@@ -34,21 +36,11 @@ pub(crate) fn record(n: u64) -> Arc<Record> {
 
 /// A record of somebody who signed in at the start.
 pub(crate) fn owned(n: u64, owner: Option<&str>) -> Arc<Record> {
-    let micros = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() * 1_000_000;
-    let value = n.to_string();
-    let mut body = vec![1];
-    for number in [micros(at(0)), micros(at(1 << 20)), 0, owner.map_or(0, |_| micros(at(0)))] {
-        body.extend(number.to_be_bytes());
-    }
-    body.extend(SessionHandle::from_bytes(u128::from(n).to_be_bytes()).as_bytes());
-    body.extend([0; 24 + 1 + 4]);
-    body.extend(1_u32.to_be_bytes());
-    body.extend(1_u32.to_be_bytes());
-    body.extend(u32::try_from(value.len()).unwrap().to_be_bytes());
-    body.push(b'n');
-    body.extend(value.as_bytes());
-    let head = RecordHead::new(Some(version(n)), at(3600), at(0), owner.map(Into::into));
-    Record::decode(head, &body).unwrap().into()
+    let seconds = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let handle = SessionHandle::from_bytes(u128::from(n).to_be_bytes());
+    let head = RecordHead::new(Some(version(n)), at(3600), at(0), owner.map(Into::into)).with_sign_in(handle, 0);
+    let times = [seconds(at(0)), seconds(at(1 << 20)), owner.map_or(0, |_| seconds(at(0)))];
+    record_of(head, times, "n", &n.to_string()).into()
 }
 
 /// Polls a future up to so many times, then drops it.

@@ -70,7 +70,7 @@ macro_rules! sql_rules {
             store.migrate().await.unwrap();
             let (token, key) = (token(1), token(1).key().hex());
             store.create(&token, &record(1), at(0)).await.unwrap();
-            let newer = [&[2], &record(1).encode()[1..]].concat();
+            let newer = [&[3], &record(1).encode()[1..]].concat();
             let cut_off = record(1).encode()[..9].to_vec();
             for body in [newer, cut_off, b"secret".to_vec(), Vec::new()] {
                 let update = format!("UPDATE {table} SET body = {}", $argument);
@@ -134,7 +134,7 @@ macro_rules! sql_rules {
         #[tokio::test]
         async fn migrate_looks_at_every_column() {
             let (pool, _kept) = $pool;
-            let columns = ["id", "kind", "version", "deadline", "seen", "owner", "handle", "body"];
+            let columns = ["id", "kind", "version", "deadline", "seen", "owner", "handle", "sign_in", "body"];
             for missing in columns {
                 let table = unique("column");
                 let store = $store::builder(pool.clone()).table(&table).build().unwrap();
@@ -209,6 +209,9 @@ macro_rules! sql_rules {
                 let left: Option<Vec<u8>> = select.fetch_one(store.pool()).await.unwrap();
                 assert_eq!(left, None, "a tombstone is nobody's");
             }
+            let select = sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT sign_in FROM {table}")));
+            let left: Option<i64> = select.fetch_one(store.pool()).await.unwrap();
+            assert_eq!(left, None);
         }
 
         #[tokio::test]

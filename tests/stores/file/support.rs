@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
+use crate::support::record::record_of;
 use tempfile::TempDir;
 use tower_session_layer::store::{Created, Loaded, Record, RecordHead, Revocation, Revoke, Updated, Version};
 use tower_session_layer::{Durability, FileStore, SessionHandle, SessionStore, SessionToken};
@@ -49,21 +50,10 @@ pub(crate) fn owned(n: u64, owner: &str, signed_in: u64) -> Arc<Record> {
 }
 
 fn build(n: u64, owner: Option<&str>, signed_in: u64, value: &str) -> Arc<Record> {
-    let micros = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() * 1_000_000;
-    let signed_in = owner.map_or(0, |_| micros(at(signed_in)));
-    let mut body = vec![1];
-    for number in [micros(at(0)), micros(at(1 << 20)), 0, signed_in] {
-        body.extend(number.to_be_bytes());
-    }
-    body.extend(handle(n).as_bytes());
-    body.extend([0; 24 + 1 + 4]);
-    body.extend(1_u32.to_be_bytes());
-    body.extend(1_u32.to_be_bytes());
-    body.extend(u32::try_from(value.len()).unwrap().to_be_bytes());
-    body.push(b'n');
-    body.extend(value.as_bytes());
-    let head = RecordHead::new(Some(version(n)), at(3600), at(0), owner.map(Into::into));
-    Record::decode(head, &body).unwrap().into()
+    let seconds = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let signed_in = owner.map_or(0, |_| seconds(at(signed_in)));
+    let head = RecordHead::new(Some(version(n)), at(3600), at(0), owner.map(Into::into)).with_sign_in(handle(n), 0);
+    record_of(head, [seconds(at(0)), seconds(at(1 << 20)), signed_in], "n", value).into()
 }
 
 pub(crate) fn handle(n: u64) -> SessionHandle {
@@ -79,7 +69,8 @@ pub(crate) fn value(record: &Arc<Record>) -> String {
 
 /// The record with this deadline, in seconds after the start.
 pub(crate) fn until(record: &Record, deadline: u64) -> Arc<Record> {
-    let head = RecordHead::new(Some(record.version()), at(deadline), record.seen(), record.owner().map(Into::into));
+    let mut head = record.head();
+    head.deadline = at(deadline);
     Record::decode(head, &record.encode()).unwrap().into()
 }
 

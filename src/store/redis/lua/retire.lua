@@ -6,10 +6,11 @@ elseif state ~= 'live' then
 elseif ARGV[2] ~= '' and version ~= ARGV[2] then
     return answer('conflict')
 end
--- One more than the length of the owner's name, which follows the handle; zero without an owner.
-local _, owner = struct.unpack('>I4I4', string.sub(header, 33, 40))
-local entry = owner > 0 and redis.call('GETRANGE', key, 48, 62 + owner)
-local ends = string.sub(ARGV[3], 17, 24)
+-- The handle, then one more than the length of the owner's name, then the name.
+local owned = string.byte(header, 35) == 1 and redis.call('GETRANGE', key, 35, 62) or ''
+local owner = #owned == 28 and struct.unpack('>I4', string.sub(owned, 25)) or 0
+local entry = owner > 0 and string.sub(owned, 1, 16) .. redis.call('GETRANGE', key, 63, 61 + owner)
+local ends = string.sub(ARGV[3], 11, 18)
 if at_most(ends, now) then
     redis.call('DEL', key)
 else

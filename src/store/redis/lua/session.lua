@@ -1,7 +1,7 @@
 -- Reads the header of a session's value, for the step that follows.
 --
--- KEYS[1] is the session's key, ARGV[1] the layer's time. Times, versions and lengths are 8 bytes, big-endian, and the
--- values of a session are never read: see format.rs.
+-- KEYS[1] is the session's key, ARGV[1] the layer's time. Times and versions are 8 bytes, big-endian, and the values of a
+-- session are never read: see format.rs.
 local key, now = KEYS[1], ARGV[1]
 
 -- Compares halves, since a double does not hold 64 bits.
@@ -29,12 +29,12 @@ local function answer(...)
 end
 
 -- Not `call`, since a value of another type, which the store did not write, must be no error.
-local header = redis.pcall('GETRANGE', key, 0, 63)
+local header = redis.pcall('GETRANGE', key, 0, 34)
 local state, version, deadline, seen
-if type(header) ~= 'string' or #header < 64 or string.sub(header, 1, 8) ~= 'session\1' then
+if type(header) ~= 'string' or #header < 35 or string.sub(header, 1, 2) ~= 's\2' then
     state = header == '' and 'none' or 'foreign'
 else
-    version, deadline, seen = string.sub(header, 9, 16), string.sub(header, 17, 24), string.sub(header, 25, 32)
+    version, deadline, seen = string.sub(header, 3, 10), string.sub(header, 11, 18), string.sub(header, 19, 26)
     if at_most(deadline, now) then
         -- A value that was once found expired stays so, even if a clock goes back.
         redis.call('DEL', key)

@@ -10,6 +10,6 @@ end
 if at_most(seen, now) then
     seen = now
 end
-redis.call('SETRANGE', key, 16, deadline .. seen)
+redis.call('SETRANGE', key, 10, deadline .. seen)
 redis.call('PEXPIRE', key, lifetime(deadline))
 return answer('done')

@@ -4,8 +4,8 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use tower_session_layer::MemoryStore;
 use tower_session_layer::store::{Record, RecordHead, Version};
+use tower_session_layer::{MemoryStore, SessionHandle};
 
 pub struct Choices<'a>(&'a [u8]);
 
@@ -46,27 +46,41 @@ impl<'a> Choices<'a> {
     /// A valid record with up to three values and one flash value.
     pub fn record(&mut self, version: u64, deadline: u64) -> Record {
         let owner = (self.below(2) == 1).then(|| String::from_utf8_lossy(self.take(3)).into_owned());
-        let mut body = vec![1];
-        for number in [1, deadline.saturating_add(1), u64::from(self.byte()), u64::from(owner.is_some())] {
-            body.extend(number.to_be_bytes());
+        let flags = [1, 2, 4, 8, 16, 32].into_iter().fold(0, |flags, flag| flags | flag * u8::from(self.below(2) == 1));
+        let mut body = vec![2, flags];
+        let is_set = |flag| flags & flag != 0;
+        // One microsecond, and that much back or on in microseconds or seconds, but never nothing.
+        body.push(1 << 2 | 2);
+        number(&mut body, (deadline % 1_000 + 1) << 2 | 2);
+        for flag in [4, 8] {
+            let distance = u64::from(self.byte()) + 1;
+            if is_set(flag) {
+                number(&mut body, distance << 2 | u64::from(self.below(2) == 1) << 1);
+            }
         }
-        body.extend([self.byte(); 16]);
-        body.extend([self.byte(); 24]);
-        body.push(self.byte() % 2);
-        for most in [1, 3] {
-            let count = self.below(most + 1);
-            body.extend(u32::try_from(count).unwrap().to_be_bytes());
+        if is_set(16) {
+            number(&mut body, u64::from(self.byte()) + 1);
+        }
+        if is_set(1) {
+            body.extend([self.byte() | 1; 24]);
+        }
+        for (flag, most) in [(32, 1), (0, 3)] {
+            let count = if flag == 0 { self.below(most + 1) } else { usize::from(is_set(flag)) };
+            if flag == 0 || count > 0 {
+                body.push(count as u8);
+            }
             for key in ["a", "b", "ß"].iter().take(count) {
                 let len = self.below(40);
                 let json = serde_json::to_string(&String::from_utf8_lossy(self.take(len))).unwrap();
-                body.extend(u32::try_from(key.len()).unwrap().to_be_bytes());
-                body.extend(u32::try_from(json.len()).unwrap().to_be_bytes());
+                number(&mut body, key.len() as u64);
+                number(&mut body, json.len() as u64);
                 body.extend_from_slice(key.as_bytes());
                 body.extend_from_slice(json.as_bytes());
             }
         }
+        let (handle, sign_in) = (SessionHandle::from_bytes([self.byte(); 16]), u64::from(self.byte()));
         let head = RecordHead::new(Version::new(version), at(deadline), at(1), owner.map(Into::into));
-        Record::decode(head, &body).unwrap()
+        Record::decode(head.with_sign_in(handle, sign_in), &body).unwrap()
     }
 
     /// The bytes with up to four of them changed, or cut off, or followed by others.
@@ -103,4 +117,13 @@ pub fn at_once<T>(future: impl Future<Output = T>) -> T {
         Poll::Ready(output) => output,
         Poll::Pending => panic!("it waits"),
     }
+}
+
+/// Appends a number as records hold it.
+fn number(body: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        body.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    body.push(number as u8);
 }

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use tower_session_layer::store::{Loaded, Record, RecordHead, file, redis, sql};
-use tower_session_layer::{SessionToken, StoreKey, TokenScope};
+use tower_session_layer::{SessionHandle, SessionToken, StoreKey, TokenScope};
 
 use super::choices::{Choices, at};
 use super::records;
@@ -34,12 +34,21 @@ fn row(choices: &mut Choices<'_>) {
         0 => Some(choices.take(3).to_vec()),
         _ => head.owner.as_ref().map(|owner| owner.as_bytes().to_vec()),
     };
+    let handle = match choices.below(4) {
+        0 => None,
+        1 => Some(choices.take(3).to_vec()),
+        _ => Some(vec![choices.byte(); 16]),
+    };
+    let sign_in = (choices.below(2) == 1).then(|| choices.number().cast_signed());
     let body = choices.rest();
-    let read = sql::bytes::decode(kind, version, (head.deadline, head.seen), owner.clone(), body.to_vec(), now);
-    let expected = match (kind, owner.map(String::from_utf8).transpose()) {
-        (1 | 3, Ok(owner)) => {
+    let times = (head.deadline, head.seen);
+    let read = sql::bytes::decode(kind, version, times, owner.clone(), (handle.clone(), sign_in), body.to_vec(), now);
+    let handle = handle.map_or(Ok([0; 16]), <[u8; 16]>::try_from).map(SessionHandle::from_bytes);
+    let expected = match (kind, owner.map(String::from_utf8).transpose(), handle) {
+        (1 | 3, Ok(owner), Ok(handle)) => {
             let version = head.version.filter(|_| kind == 1);
             let head = RecordHead::new(version, head.deadline, head.seen, owner.map(Into::into));
+            let head = head.with_sign_in(handle, sign_in.unwrap_or_default().cast_unsigned());
             Loaded::decode(head, body, now).unwrap_or(Loaded::Absent)
         }
         _ => Loaded::Absent,
@@ -75,13 +84,14 @@ fn changed(choices: &mut Choices<'_>, key: &StoreKey, decode: Decode) {
     let bytes = choices.mutation(&whole);
     match decode(key, &bytes, at(1)) {
         Loaded::Absent => assert_ne!(bytes, whole),
-        // A digest covers the version of a file; scripts compare that of a Redis value and move its times.
+        // A seal covers the times of a file; scripts move those of a Redis value.
         Loaded::Live(found) if is_file => assert_eq!((bytes, &*found), (whole, &record)),
         Loaded::Live(found) => {
             let head = found.head();
-            let moved = RecordHead::new(head.version, head.deadline, head.seen, record.head().owner);
+            let mut moved = record.head();
+            (moved.deadline, moved.seen) = (head.deadline, head.seen);
             assert_eq!(Record::decode(moved, &record.encode()).as_ref(), Ok(&*found));
-            assert_eq!([&bytes[..8], &bytes[32..]], [&whole[..8], &whole[32..]]);
+            assert_eq!([&bytes[..10], &bytes[26..]], [&whole[..10], &whole[26..]]);
         }
         other => panic!("{other:?}"),
     }

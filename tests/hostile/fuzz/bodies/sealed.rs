@@ -78,26 +78,25 @@ fn record(choices: &mut Choices<'_>) {
         3 => deadline = at(DEADLINE + u64::from(choices.byte())),
         _ => body = choices.mutation(&body),
     }
-    let Ok(planted) = Record::decode(RecordHead::new(version, deadline, head.seen, owner.map(Into::into)), &body)
-    else {
-        return;
-    };
+    let planted = RecordHead::new(version, deadline, head.seen, owner.map(Into::into));
+    let Ok(planted) = Record::decode(planted.with_sign_in(head.handle, head.sign_in), &body) else { return };
     let stolen = small_memory();
     if at_once(stolen.create(place, &Arc::new(planted.clone()), at(1))).unwrap() != Created::Stored {
         return;
     }
     let opened = live(&Sealed::new(stolen).unwrap(), place);
     // Nothing but the times that a touch moves may differ.
-    let is_untouched = place == &token && {
-        let moved = RecordHead::new(head.version, planted.deadline(), planted.seen(), head.owner.clone());
-        Record::decode(moved, &shell.encode()).as_ref() == Ok(&planted)
-    };
-    let expected = is_untouched.then(|| {
-        let head = record.head();
-        let moved = RecordHead::new(head.version, planted.deadline(), planted.seen(), head.owner);
-        Record::decode(moved, &record.encode()).unwrap()
-    });
+    let is_untouched =
+        place == &token && { Record::decode(moved(&head, &planted), &shell.encode()).as_ref() == Ok(&planted) };
+    let expected = is_untouched.then(|| Record::decode(moved(&record.head(), &planted), &record.encode()).unwrap());
     assert_eq!(opened, expected);
+}
+
+/// The head with the times of another record.
+fn moved(head: &RecordHead, to: &Record) -> RecordHead {
+    let mut head = head.clone();
+    (head.deadline, head.seen) = (to.deadline(), to.seen());
+    head
 }
 
 fn live(store: &impl SessionStore, token: &SessionToken) -> Option<Record> {
