@@ -10,9 +10,11 @@
 //!
 //! # Owners
 //!
-//! A sign-in writes its record. Then, in one swap, it enters the owner's list unless the mark that stands there refuses
-//! it, in which case it removes its record again. A revocation swaps in its mark, then ends the sessions that the list had
-//! at that moment. Of two swaps of one entry the second sees the result of the first, so no session escapes.
+//! A sign-in enters the owner's list, in one swap that gives it its moment, unless the mark that stands there refuses it.
+//! Then it writes its record, and reads the mark once more: if the owner's sessions were revoked meanwhile, it removes its
+//! record again. A revocation swaps in its mark, then ends the sessions that the list had at that moment. Of two swaps of
+//! one entry the second sees the result of the first, so no session escapes. A sign-in that is cut off leaves an entry
+//! without a record, which stays for an hour.
 //!
 //! The list holds each session until its deadline and at least a day longer. Where a deadline moves, the list is updated
 //! first. A session that ends leaves the list in a swap of its own. If that swap is lost, the entry is removed when the
@@ -28,10 +30,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use self::list::{ListedSession, OwnerList};
+use self::list::OwnerList;
 pub use self::map::{Entry, KeyValue};
-use self::sessions::session_name;
-use super::format::{self, FRAME_LEN, bounded};
+use super::format::{FRAME_LEN, bounded};
 use super::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::error::StoreError;
 use crate::record::{Record, Tombstone, TombstoneKind, Version};
@@ -46,12 +47,12 @@ use crate::token::{SessionToken, StoreKey, TokenShape};
 /// | loading | 1 |
 /// | a new session | 1 |
 /// | a write, a touch, an end | 2 |
-/// | signing in | 2 more, for the owner's list, and up to 10 where sessions of the owner ended a day ago or earlier |
+/// | signing in | 3 more, for the owner's list, and up to 10 where sessions of the owner ended a day ago or earlier |
 /// | moving the deadline of a session that has an owner, ending it, writing to it after the clock stepped back | 2 more |
 /// | listing | 1, and 1 for each of the owner's sessions |
 /// | revoking | 5, and 2 for each session that ends |
 ///
-/// Each time another process was faster costs two more. An owner's list takes 56 bytes a session: where entries are
+/// Each time another process was faster costs two more. An owner's list takes 64 bytes a session: where entries are
 /// narrow, [`max_sessions_per_owner`](crate::SessionLayerBuilder::max_sessions_per_owner) keeps it short.
 ///
 /// # Errors
@@ -91,25 +92,22 @@ impl<M: KeyValue> SessionStore for KeyValueStore<M> {
     async fn create(&self, fresh: &SessionToken, record: &Arc<Record>, now: SystemTime) -> Result<Created, StoreError> {
         bounded(record, self.max_record_len())?;
         let key = fresh.key();
-        let value = format::record(&key, record);
-        while !self.swap(&session_name(&key), None, Some((value.clone(), record.deadline())), now).await? {
-            match self.find(&key, now).await? {
-                (Loaded::Live(standing), _) if standing.version() == record.version() => break,
-                (_, Some(_)) => return Ok(Created::Taken),
-                (_, None) => {}
-            }
+        let Some(owner) = record.owner() else {
+            return Ok(if self.insert(&key, record, now).await? { Created::Stored } else { Created::Taken });
+        };
+        let Some(moment) = self.enlist(owner, &key, record, now).await? else { return Ok(Created::Revoked) };
+        let record = record.with_sign_in(moment);
+        if !self.insert(&key, &record, now).await? {
+            return Ok(Created::Taken);
         }
-        let Some(owner) = record.owner() else { return Ok(Created::Stored) };
-        let listed = ListedSession::new(&key, record);
-        let list = self.change_list(owner, now, |list| !list.mark.refuses(record) && list.enter(listed)).await?;
-        if !list.mark.refuses(record) {
+        if let Some(list) = self.admit(owner, &key, &record, now).await? {
             self.prune_long_ended(owner, &list, now).await;
-            return Ok(Created::Stored);
+            return Ok(Created::SignedIn(moment));
         }
         let nothing = Tombstone::new(TombstoneKind::Revoked, Duration::ZERO, now);
         // By handle, since a request that has the token already may have written meanwhile.
         let _ = self.retire(&key, |standing| standing.handle() == record.handle(), &nothing, now).await?;
-        Ok(Created::Revoked(list.mark))
+        Ok(Created::Revoked)
     }
 
     async fn update(
@@ -171,9 +169,18 @@ impl<M: KeyValue> SessionStore for KeyValueStore<M> {
         Ok(self.prune(owner, listed, now).await?.iter().map(|record| (&**record).into()).collect())
     }
 
+    /// Counts an owner's sessions in the list. All sessions of the map cannot be counted.
+    async fn count(&self, owner: Option<&str>, now: SystemTime) -> Result<usize, StoreError> {
+        match owner {
+            Some(owner) => Ok(self.listed(owner, now).await?.len()),
+            None => Err(StoreError::unsupported()),
+        }
+    }
+
     async fn revoke(&self, owner: &str, revocation: &Revocation, now: SystemTime) -> Result<usize, StoreError> {
+        let clock = self.0.clock().await?;
         let add_mark = |list: &mut OwnerList| {
-            list.mark.add(revocation);
+            list.mark.add(revocation, list.next_moment(clock), clock);
             revocation.leaves_mark()
         };
         let mut listed = self.change_list(owner, now, add_mark).await?.sessions;

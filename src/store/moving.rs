@@ -83,7 +83,8 @@ impl<New: SessionStore, Old: SessionStore> MovingStore<New, Old> {
             rest => return Ok(rest),
         };
         // A record that the new store has already, and the mark for which it refuses this one, are newer.
-        self.new.create(token, &record, now).await?;
+        // The new store gives it a moment of its own order.
+        self.new.create(token, &record.with_sign_in(0).into(), now).await?;
         let Deleted::Retired(tombstone) = self.old.delete(&token.key(), Duration::ZERO, now).await? else {
             return Ok(Loaded::Absent);
         };

@@ -2,10 +2,10 @@
 //!
 //! | bytes | contents |
 //! |---|---|
-//! | 0..8 | `owners`, a zero, and the format's number, 1 |
+//! | 0..8 | `owners`, a zero, and the format's number, 2 |
 //! | 8..16 | the start of the SHA-256 of the owner's digest and all bytes from 16 on |
-//! | 16..48 | the mark |
-//! | then, for each session, 56 | its `StoreKey`, its handle, and a time that its deadline is not after |
+//! | 16..72 | the mark |
+//! | then, for each session, 64 | its `StoreKey`, its handle, a time that its deadline is not after, and the moment of its sign-in |
 //!
 //! Numbers are big-endian, times in microseconds since the Unix epoch.
 
@@ -17,12 +17,14 @@ use crate::store::RevocationMark;
 use crate::store::format::digest;
 use crate::token::StoreKey;
 
-const MAGIC: [u8; 8] = *b"owners\0\x01";
-const MARK_LEN: usize = 32;
-const SESSION_LEN: usize = 32 + 16 + 8;
+const MAGIC: [u8; 8] = *b"owners\0\x02";
+const MARK_LEN: usize = RevocationMark::LEN;
+const SESSION_LEN: usize = 32 + 16 + 8 + 8;
 
 /// The time that a session stays in the list after its deadline: where a clock steps back, it outlives its deadline.
 const SLACK: Duration = Duration::from_secs(24 * 60 * 60);
+/// The time for which a session stays in the list while its record may not be written yet.
+const ARRIVAL: Duration = Duration::from_secs(60 * 60);
 
 /// The mark and the sessions of an owner.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -40,11 +42,18 @@ pub(super) struct ListedSession {
     pub(super) handle: SessionHandle,
     /// The record's deadline or later, in microseconds.
     pub(super) until: u64,
+    /// The moment of the sign-in.
+    pub(super) sign_in: u64,
 }
 
 impl ListedSession {
     pub(super) fn new(key: &StoreKey, record: &Record) -> Self {
-        Self { key: *key, handle: record.handle(), until: micros(record.deadline()) }
+        Self { key: *key, handle: record.handle(), until: micros(record.deadline()), sign_in: record.sign_in() }
+    }
+
+    /// Returns whether the record may still be on its way, by the clock of the map.
+    pub(super) fn may_arrive(&self, clock: SystemTime) -> bool {
+        micros(clock) < self.sign_in.saturating_add(span(ARRIVAL))
     }
 
     fn is_same(&self, other: &Self) -> bool {
@@ -53,6 +62,17 @@ impl ListedSession {
 }
 
 impl OwnerList {
+    /// Returns the moment of the owner's next sign-in or revocation.
+    pub(super) fn next_moment(&self, clock: SystemTime) -> u64 {
+        let latest = self.sessions.iter().map(|session| session.sign_in).max();
+        self.mark.next_moment(latest.unwrap_or_default(), clock)
+    }
+
+    /// Returns the moment that this session was given, if it was listed before.
+    pub(super) fn moment_of(&self, session: &ListedSession) -> Option<u64> {
+        self.sessions.iter().find(|standing| standing.is_same(session)).map(|standing| standing.sign_in)
+    }
+
     /// Lists a session until its deadline at least. Returns whether that changes anything.
     pub(super) fn enter(&mut self, session: ListedSession) -> bool {
         match self.sessions.iter_mut().find(|standing| standing.is_same(&session)) {
@@ -87,10 +107,11 @@ impl OwnerList {
     pub(super) fn encode(&self, owner: &StoreKey) -> Vec<u8> {
         let mut rest = Vec::with_capacity(MARK_LEN + SESSION_LEN * self.sessions.len());
         rest.extend_from_slice(&self.mark.encode());
-        for ListedSession { key, handle, until } in &self.sessions {
+        for ListedSession { key, handle, until, sign_in } in &self.sessions {
             rest.extend_from_slice(key.as_bytes());
             rest.extend_from_slice(handle.as_bytes());
             rest.extend_from_slice(&until.to_be_bytes());
+            rest.extend_from_slice(&sign_in.to_be_bytes());
         }
         [&MAGIC[..], &digest(&[owner.as_bytes(), &rest]), &rest].concat()
     }
@@ -106,9 +127,11 @@ impl OwnerList {
         let (sessions, []) = rest.as_chunks::<SESSION_LEN>() else { return None };
         let session = |bytes: &[u8; SESSION_LEN]| {
             let (key, rest) = bytes.split_first_chunk()?;
-            let (handle, until) = rest.split_first_chunk()?;
-            let until = u64::from_be_bytes(until.try_into().ok()?);
-            Some(ListedSession { key: StoreKey::from_bytes(*key), handle: SessionHandle::from_bytes(*handle), until })
+            let (handle, rest) = rest.split_first_chunk()?;
+            let (until, sign_in) = rest.split_first_chunk()?;
+            let [until, sign_in] = [*until, sign_in.try_into().ok()?].map(u64::from_be_bytes);
+            let (key, handle) = (StoreKey::from_bytes(*key), SessionHandle::from_bytes(*handle));
+            Some(ListedSession { key, handle, until, sign_in })
         };
         let sessions = sessions.iter().map(session).collect::<Option<_>>()?;
         Some(Self { mark: RevocationMark::decode(mark)?, sessions })
@@ -129,22 +152,23 @@ mod tests {
             key: StoreKey::from_bytes([byte; 32]),
             handle: SessionHandle::from_bytes([byte + 1; 16]),
             until,
+            sign_in: 7,
         }
     }
 
     fn sample() -> OwnerList {
         let mut mark = RevocationMark::default();
-        mark.add(&Revocation::new(Revoke::Others(SessionHandle::from_bytes([9; 16])), time(5), Duration::ZERO));
+        mark.add(&Revocation::new(Revoke::Others(SessionHandle::from_bytes([9; 16])), Duration::ZERO), 6, time(5));
         OwnerList { mark, sessions: vec![session(1, 0x0102), session(3, 0x03)] }
     }
 
     #[test]
     fn the_format_is_pinned() {
-        let mut golden = b"owners\0\x01".to_vec();
+        let mut golden = b"owners\0\x02".to_vec();
         golden.extend([38, 82, 255, 12, 154, 147, 244, 202]);
         golden.extend(sample().mark.encode());
-        golden.extend([[1; 32].as_slice(), &[2; 16], &[0, 0, 0, 0, 0, 0, 1, 2]].concat());
-        golden.extend([[3; 32].as_slice(), &[4; 16], &[0, 0, 0, 0, 0, 0, 0, 3]].concat());
+        golden.extend([[1; 32].as_slice(), &[2; 16], &[0, 0, 0, 0, 0, 0, 1, 2], &[0, 0, 0, 0, 0, 0, 0, 7]].concat());
+        golden.extend([[3; 32].as_slice(), &[4; 16], &[0, 0, 0, 0, 0, 0, 0, 3], &[0, 0, 0, 0, 0, 0, 0, 7]].concat());
         assert_eq!(sample().encode(&owner()), golden);
         assert_eq!(OwnerList::decode(&owner(), &golden), Some(sample()));
         assert_eq!(OwnerList::decode(&owner(), &OwnerList::default().encode(&owner())), Some(OwnerList::default()));

@@ -83,6 +83,24 @@ pub trait KeyValue: fmt::Debug + Send + Sync + 'static {
     /// As with errors.
     fn sweep(&self, limit: usize, now: SystemTime) -> impl Future<Output = Result<usize, StoreError>> + Send;
 
+    /// Returns the time by the clock that orders sign-ins and revocations; by default that of this machine.
+    ///
+    /// It decides whether a sign-in that is under way began before a revocation. A map that several machines share
+    /// returns its server's time, if it has one. Otherwise the machines' clocks must agree: a sign-in on a machine whose
+    /// clock is behind another's by a second may be refused up to a second after a revocation there, and one on a machine
+    /// that is ahead may outlive a revocation that comes less than a second after it began.
+    ///
+    /// # Errors
+    ///
+    /// The server could not be asked.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    fn clock(&self) -> impl Future<Output = Result<SystemTime, StoreError>> + Send {
+        async { Ok(SystemTime::now()) }
+    }
+
     /// Returns the interval at which [`sweep`](Self::sweep) is to be called, a minute by default; `None` if the map removes
     /// expired entries by itself.
     fn sweep_interval(&self) -> Option<Duration> {

@@ -46,6 +46,48 @@ impl<M: KeyValue> KeyValueStore<M> {
         }
     }
 
+    /// Enters a session in its owner's list before its record is written, and returns the moment of its sign-in; `None` if
+    /// the owner's mark refuses it.
+    pub(super) async fn enlist(
+        &self,
+        owner: &str,
+        key: &StoreKey,
+        record: &Record,
+        now: SystemTime,
+    ) -> Result<Option<u64>, StoreError> {
+        let (clock, listed) = (self.0.clock().await?, ListedSession::new(key, record));
+        let mut moment = None;
+        self.change_list(owner, now, |list| {
+            // The call may have been sent before.
+            let known = list.moment_of(&listed).filter(|_| record.sign_in() == 0);
+            let refuses = known.is_none() && list.mark.refuses(record, clock);
+            if refuses {
+                moment = None;
+                return list.mark.reset(clock);
+            }
+            let given = if record.sign_in() > 0 { record.sign_in() } else { list.next_moment(clock) };
+            let sign_in = known.unwrap_or(given);
+            moment = Some(sign_in);
+            list.enter(ListedSession { sign_in, ..listed })
+        })
+        .await?;
+        Ok(moment)
+    }
+
+    /// Lets a sign-in in whose record is written, and returns the owner's list; `None` if the owner's sessions were revoked
+    /// since the sign-in had its moment. Enters the session again if it was struck meanwhile.
+    pub(super) async fn admit(
+        &self,
+        owner: &str,
+        key: &StoreKey,
+        record: &Record,
+        now: SystemTime,
+    ) -> Result<Option<OwnerList>, StoreError> {
+        let (clock, listed) = (self.0.clock().await?, ListedSession::new(key, record));
+        let list = self.change_list(owner, now, |list| !list.mark.refuses(record, clock) && list.enter(listed)).await?;
+        Ok((!list.mark.refuses(record, clock)).then_some(list))
+    }
+
     /// Reads an owner's list.
     pub(super) async fn listed(&self, owner: &str, now: SystemTime) -> Result<Vec<ListedSession>, StoreError> {
         Ok(self.change_list(owner, now, |_| false).await?.sessions)
@@ -66,12 +108,14 @@ impl<M: KeyValue> KeyValueStore<M> {
         listed: Vec<ListedSession>,
         now: SystemTime,
     ) -> Result<Vec<Arc<Record>>, StoreError> {
-        let (mut live, mut ended) = (Vec::new(), Vec::new());
+        let (mut live, mut ended, clock) = (Vec::new(), Vec::new(), self.0.clock().await?);
         for session in listed {
             match self.find(&session.key, now).await? {
                 (Loaded::Live(record), _) if record.handle() == session.handle => live.push(record),
                 // The value may be of a newer format. A process that can read it needs the session in the list.
                 (Loaded::Absent, Some(_)) => {}
+                // A sign-in or a move under way lists its session before it writes the record.
+                (Loaded::Absent, None) if session.may_arrive(clock) => {}
                 _ => ended.push(session),
             }
         }

@@ -46,6 +46,19 @@ impl<M: KeyValue> KeyValueStore<M> {
         Ok(is_swapped)
     }
 
+    /// Writes a new record. Returns `false` if anything else stands under the key.
+    pub(super) async fn insert(&self, key: &StoreKey, record: &Record, now: SystemTime) -> Result<bool, StoreError> {
+        let value = format::record(key, record);
+        while !self.swap(&session_name(key), None, Some((value.clone(), record.deadline())), now).await? {
+            match self.find(key, now).await? {
+                (Loaded::Live(standing), _) if record.is_same(&standing) => break,
+                (_, Some(_)) => return Ok(false),
+                (_, None) => {}
+            }
+        }
+        Ok(true)
+    }
+
     /// Finds a session's entry, and removes it if it has expired.
     pub(super) async fn find(
         &self,
