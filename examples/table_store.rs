@@ -21,6 +21,8 @@ struct TableStore(Mutex<Tables>);
 struct Tables {
     sessions: BTreeMap<StoreKey, Row>,
     marks: HashMap<String, RevocationMark>,
+    /// The latest moment of a sign-in or revocation.
+    moment: u64,
 }
 
 /// A row. The columns that statements compare and change stand beside the encoded session.
@@ -60,6 +62,12 @@ impl Tables {
         self.row(&token.key(), now).filter(|row| row.head.version.is_some())
     }
 
+    /// Returns the moment of the next sign-in or revocation, whatever the clock says.
+    fn next_moment(&mut self, clock: Time) -> u64 {
+        self.moment = RevocationMark::default().next_moment(self.moment, clock);
+        self.moment
+    }
+
     /// Returns an owner's live sessions. A database has an index for this.
     fn owned(&mut self, owner: &str, now: Time) -> Vec<(StoreKey, Arc<Record>)> {
         let is_owned = |row: &Row| row.head.owner.as_deref() == Some(owner);
@@ -74,6 +82,11 @@ impl TableStore {
     fn tables(&self) -> MutexGuard<'_, Tables> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns the answer for a record that is stored.
+fn created(record: &Record) -> Created {
+    if record.owner().is_some() { Created::SignedIn(record.sign_in()) } else { Created::Stored }
 }
 
 impl SessionStore for TableStore {
@@ -91,16 +104,26 @@ impl SessionStore for TableStore {
 
     async fn create(&self, fresh: &SessionToken, record: &Arc<Record>, now: Time) -> Answer<Created> {
         let mut tables = self.tables();
+        // Not `now`: one clock for all hosts, as a database's own.
+        let clock = Time::now();
+        let mark = record.owner().and_then(|owner| tables.marks.get_mut(owner));
+        if let Some(mark) = mark.filter(|mark| mark.refuses(record, clock)) {
+            mark.reset(clock);
+            return Ok(Created::Revoked);
+        }
         if let Some(row) = tables.row(&fresh.key(), now) {
-            let is_this_one = row.head.version == Some(record.version());
-            return Ok(if is_this_one { Created::Stored } else { Created::Taken });
+            return Ok(match row.read(now) {
+                Loaded::Live(standing) if record.is_same(&standing) => created(&standing),
+                _ => Created::Taken,
+            });
         }
-        let mark = record.owner().and_then(|owner| tables.marks.get(owner));
-        if let Some(mark) = mark.filter(|mark| mark.refuses(record)) {
-            return Ok(Created::Revoked(*mark));
+        tables.moment = tables.moment.max(record.sign_in());
+        let mut record = Record::clone(record);
+        if record.owner().is_some() && record.sign_in() == 0 {
+            record = record.with_sign_in(tables.next_moment(clock));
         }
-        tables.sessions.insert(fresh.key(), Row::live(record));
-        Ok(Created::Stored)
+        tables.sessions.insert(fresh.key(), Row::live(&record));
+        Ok(created(&record))
     }
 
     async fn update(&self, token: &SessionToken, from: Version, change: &Change, now: Time) -> Answer<Updated> {
@@ -146,10 +169,17 @@ impl SessionStore for TableStore {
         Ok(self.tables().owned(owner, now).iter().map(|(_, record)| (&**record).into()).collect())
     }
 
+    async fn count(&self, owner: Option<&str>, now: Time) -> Answer<usize> {
+        let is_live = |row: &&Row| row.head.version.is_some() && row.head.deadline > now;
+        let is_owned = |row: &&Row| owner.is_none() || row.head.owner.as_deref() == owner;
+        Ok(self.tables().sessions.values().filter(is_live).filter(is_owned).count())
+    }
+
     async fn revoke(&self, owner: &str, revocation: &Revocation, now: Time) -> Answer<usize> {
         let mut tables = self.tables();
         if revocation.leaves_mark() {
-            tables.marks.entry(owner.to_owned()).or_default().add(revocation);
+            let (clock, moment) = (Time::now(), tables.next_moment(Time::now()));
+            tables.marks.entry(owner.to_owned()).or_default().add(revocation, moment, clock);
         }
         let mut ended = tables.owned(owner, now);
         ended.retain(|(_, record)| revocation.includes(record.handle()));
@@ -168,7 +198,7 @@ impl SessionStore for TableStore {
             !goes
         };
         tables.sessions.retain(|_, row| stays(row.head.deadline <= now));
-        tables.marks.retain(|_, mark| stays(mark.is_expired(now)));
+        tables.marks.retain(|_, mark| stays(mark.is_expired(Time::now())));
         Ok(swept)
     }
 }

@@ -2,10 +2,10 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
-#[cfg(feature = "memory")]
+#[cfg(any(feature = "memory", feature = "conformance"))]
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-#[cfg(feature = "memory")]
+#[cfg(any(feature = "memory", feature = "conformance"))]
 use std::time::Instant;
 use std::time::{Duration, SystemTime};
 
@@ -128,7 +128,7 @@ pub(crate) fn span(duration: Duration) -> u64 {
 const MAX_MICROS: u64 = i64::MAX.unsigned_abs();
 
 /// Returns the time since an arbitrary beginning, the same for the whole process, which never goes back.
-#[cfg(feature = "memory")]
+#[cfg(any(feature = "memory", feature = "conformance"))]
 pub(crate) fn monotonic() -> SystemTime {
     static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
     SystemTime::UNIX_EPOCH + BEGINNING.elapsed()

@@ -25,7 +25,7 @@
 //! #     async fn create(&self, _: &SessionToken, _: &Arc<Record>, _: SystemTime) -> Result<Created, StoreError> { Ok(Created::Taken) }
 //! #     async fn update(&self, _: &SessionToken, _: Version, _: &Change, _: SystemTime) -> Result<Updated, StoreError> { Ok(Updated::Gone) }
 //! #     async fn touch(&self, _: &SessionToken, _: Version, _: SystemTime, _: SystemTime) -> Result<Updated, StoreError> { Ok(Updated::Gone) }
-//! #     async fn delete(&self, _: &SessionToken, _: Duration, _: SystemTime) -> Result<Deleted, StoreError> { Ok(Deleted::Absent) }
+//! #     async fn delete(&self, _: &StoreKey, _: Duration, _: SystemTime) -> Result<Deleted, StoreError> { Ok(Deleted::Absent) }
 //! #     async fn owned(&self, _: &str, _: SystemTime) -> Result<Vec<OwnedSession>, StoreError> { Ok(Vec::new()) }
 //! #     async fn revoke(&self, _: &str, _: &Revocation, _: SystemTime) -> Result<usize, StoreError> { Ok(0) }
 //! #     async fn sweep(&self, _: usize, _: SystemTime) -> Result<usize, StoreError> { Ok(0) }
@@ -63,6 +63,7 @@ mod owners;
 mod races;
 mod random;
 mod records;
+mod sign_ins;
 mod time;
 
 // The laws of stores whose token is the session.
@@ -177,6 +178,7 @@ macro_rules! __session_store_laws {
             records::touch_moves_the_deadline_and_nothing_else,
             records::touch_of_anything_else_does_nothing,
             records::delete_ends_a_session_once,
+            records::delete_follows_a_tombstone_to_its_successor,
             records::tombstone_survives_unchanged,
             records::record_over_the_limit_is_a_typed_error,
             records::token_of_another_shape_is_absent,
@@ -188,11 +190,14 @@ macro_rules! __session_store_laws {
             owners::owner_list_follows_the_sessions,
             owners::owners_are_told_apart,
             owners::revocation_ends_what_it_names,
-            owners::revocation_refuses_sign_ins_that_began_before,
-            owners::revocation_ahead_of_the_clock_ends_no_more,
-            owners::revocation_ahead_of_the_clock_refuses_sign_ins_up_to_its_time,
+            owners::revocation_of_many_sessions_ends_each_of_them,
+            owners::sessions_are_counted_or_counting_is_unsupported,
+            sign_ins::each_sign_in_has_a_later_moment,
+            sign_ins::revocation_refuses_sign_ins_that_began_before,
+            sign_ins::revocation_by_a_wrong_clock_counts_for_everybody,
+            sign_ins::revocation_reaches_a_concurrent_sign_in,
+            sign_ins::session_that_is_created_during_listings_is_not_lost,
             races::concurrent_calls_are_atomic,
-            races::revocation_reaches_a_concurrent_sign_in,
             races::one_of_two_renewals_wins,
             races::concurrent_updates_are_all_counted,
             races::ended_session_is_not_resurrected_by_many_writers,

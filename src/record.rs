@@ -84,6 +84,7 @@ impl Version {
 /// let mut touched = record.clone();
 /// touched.touch(record.deadline() + Duration::from_secs(60), record.seen());
 /// assert!(touched.deadline() > record.deadline() && touched.version() == record.version());
+/// assert!(record.is_same(&touched) && record.is_same(&record.with_sign_in(7)));
 /// # Ok::<(), tower_session_layer::store::DecodeError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]
@@ -263,7 +264,9 @@ impl Record {
 
     /// Returns whether `stored` is this record, as it was created: the times that a touch moves and the moment that the
     /// store gave may differ.
-    pub(crate) fn is_same(&self, stored: &Self) -> bool {
+    ///
+    /// So a store knows a record again that [`create`](crate::SessionStore::create) is sent once more.
+    pub fn is_same(&self, stored: &Self) -> bool {
         let Self { seen, deadline, sign_in, .. } = *stored;
         self.version == stored.version && *stored == Self { seen, deadline, sign_in, ..self.clone() }
     }

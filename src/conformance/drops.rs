@@ -36,7 +36,10 @@ pub(super) async fn dropped_call_leaves_the_old_state_or_the_new(fixture: Arc<Fi
                 2 => (Update(same, version, Change::Retire(stone.clone())), Loaded::Tombstone(stone)),
                 3 => (Touch(same, version, at(1) + IDLE), live(&touched)),
                 4 => (Delete(same, MINUTE), ended(TombstoneKind::Destroyed)),
-                5 => (StoreOperation::Revoke(owner.clone(), Revoke::All, MINUTE), ended(TombstoneKind::Revoked)),
+                5 => {
+                    let revocation = fixture.revocation(Revoke::All, MINUTE);
+                    (StoreOperation::Revoke(owner.clone(), revocation), ended(TombstoneKind::Revoked))
+                }
                 6 => (Owned(owner.clone()), live(&record)),
                 _ => (Load(same), live(&record)),
             };

@@ -1,10 +1,11 @@
 //! The store under test, and the records, tokens and times that a law works with.
 
+use std::collections::HashMap;
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::{Rng as _, SeedableRng as _};
@@ -13,7 +14,7 @@ use super::Subject;
 use crate::clock::{micros, time};
 use crate::error::StoreError;
 use crate::random::Random;
-use crate::record::{Entry, Extensions, Record, SessionHandle, Tombstone, TombstoneKind, Values, Version};
+use crate::record::{Began, Entry, Extensions, Record, SessionHandle, Tombstone, TombstoneKind, Values, Version};
 use crate::store::object::DynStore;
 use crate::store::{Change, Created, Deadline, Deleted, Loaded, OwnedSession, Revocation, Revoke, Updated};
 use crate::token::{SessionToken, TokenScope};
@@ -40,13 +41,22 @@ pub(super) struct Fixture {
     turn: AtomicUsize,
     seed: u64,
     random: Mutex<ChaCha20Rng>,
+    /// The sign-ins that the store has answered, by handle.
+    sign_ins: Mutex<HashMap<SessionHandle, SignIn>>,
+}
+
+/// A record with an owner as it was first sent, and the moment that the store answered.
+struct SignIn {
+    sent: Record,
+    moment: u64,
 }
 
 impl Fixture {
     pub(super) fn new(subject: Subject) -> Self {
         let fresh = || u64::from_be_bytes(Random::default().bytes().expect("the system gives random bytes"));
         let seed = from_env("SESSION_CONFORMANCE_SEED").unwrap_or_else(fresh);
-        Self { subject, turn: AtomicUsize::new(0), seed, random: Mutex::new(ChaCha20Rng::seed_from_u64(seed)) }
+        let random = Mutex::new(ChaCha20Rng::seed_from_u64(seed));
+        Self { subject, turn: AtomicUsize::new(0), seed, random, sign_ins: Mutex::default() }
     }
 
     pub(super) fn seed(&self) -> u64 {
@@ -73,14 +83,44 @@ impl Fixture {
         rounds.unwrap_or(if self.store().is_immediate() { 200 } else { 20 })
     }
 
-    // Calls that have to succeed.
+    // Calls that have to succeed. They leave the moments of sign-ins to the store, as the laws do: they send the moment
+    // that the store gave to a sign-in, and check and remove it from each answer.
 
     pub(super) async fn load(&self, token: &SessionToken, now: SystemTime) -> Loaded {
-        succeeded("load", self.store().load(token, now).await)
+        let loaded = succeeded("load", self.store().load(token, now).await);
+        if let Loaded::Live(record) = &loaded
+            && record.owner().is_some()
+        {
+            self.check_moment("load", record.handle(), record.sign_in());
+        }
+        self.stripped(loaded)
     }
 
     pub(super) async fn create(&self, token: &SessionToken, record: &Record, now: SystemTime) -> Created {
-        succeeded("create", self.store().create(token, &Arc::new(record.clone()), now).await)
+        let sent = match self.sign_ins().get(&record.handle()) {
+            Some(known) if known.sent.version() == record.version() => {
+                Record { began: known.sent.began, ..record.clone() }
+            }
+            Some(known) => record.with_sign_in(known.moment),
+            None => record.clone(),
+        };
+        let created = succeeded("create", self.store().create(token, &Arc::new(sent.clone()), now).await);
+        let has_moment = sent.owner().is_some() && !self.is_client_side();
+        match created {
+            Created::SignedIn(moment) if has_moment => {
+                let is_right = moment > 0 && (sent.sign_in() == 0 || moment == sent.sign_in());
+                let asked = sent.sign_in();
+                assert!(is_right, "broken: a sign-in gets a moment, and a renewal keeps it ({asked})\n  got: {moment}");
+                let mut sign_ins = self.sign_ins();
+                let known = sign_ins.entry(sent.handle()).or_insert(SignIn { sent, moment });
+                known.moment = moment;
+                Created::Stored
+            }
+            Created::Stored | Created::SignedIn(_) if has_moment || created != Created::Stored => {
+                panic!("broken: create is SignedIn for a record with an owner, and for no other\n  got: {created:?}")
+            }
+            created => created,
+        }
     }
 
     pub(super) async fn update(
@@ -90,7 +130,13 @@ impl Fixture {
         change: &Change,
         now: SystemTime,
     ) -> Updated {
-        succeeded("update", self.store().update(token, from, change, now).await)
+        let mut change = change.clone();
+        if let Change::Replace(record, _) = &mut change
+            && let Some(known) = self.sign_ins().get(&record.handle())
+        {
+            *record = record.with_sign_in(known.moment).into();
+        }
+        succeeded("update", self.store().update(token, from, &change, now).await)
     }
 
     pub(super) async fn touch(
@@ -108,22 +154,50 @@ impl Fixture {
     }
 
     pub(super) async fn owned(&self, owner: &str, now: SystemTime) -> Vec<OwnedSession> {
-        sorted(succeeded("owned", self.store().owned(owner, now).await))
+        let owned = succeeded("owned", self.store().owned(owner, now).await);
+        let checked = owned.into_iter().map(|session| {
+            self.check_moment("owned", session.handle, session.sign_in);
+            OwnedSession { sign_in: 0, ..session }
+        });
+        sorted(checked.collect())
     }
 
-    /// Revokes by a clock that has never stepped back.
     pub(super) async fn revoke(&self, owner: &str, which: Revoke, tombstone: Duration, now: SystemTime) -> usize {
-        self.revoke_as(owner, &Revocation::new(which, now, tombstone), now).await
+        self.revoke_as(owner, &self.revocation(which, tombstone), now).await
     }
 
+    /// Revokes as a layer does: a sign-in that begins once this has returned began after it.
     pub(super) async fn revoke_as(&self, owner: &str, revocation: &Revocation, now: SystemTime) -> usize {
-        succeeded("revoke", self.store().revoke(owner, revocation, now).await)
+        let ended = succeeded("revoke", self.store().revoke(owner, revocation, now).await);
+        revocation.complete();
+        ended
     }
 
     pub(super) async fn sweep(&self, limit: usize, now: SystemTime) -> usize {
         let swept = succeeded("sweep", self.store().sweep(limit, now).await);
         assert!(swept <= limit, "a sweep removes no more than its limit: {limit} allowed, {swept} removed");
         swept
+    }
+
+    fn sign_ins(&self) -> MutexGuard<'_, HashMap<SessionHandle, SignIn>> {
+        self.sign_ins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Expects the moment that the store answered when this session signed in, or any if no answer has arrived yet.
+    fn check_moment(&self, call: &str, handle: SessionHandle, moment: u64) {
+        if !self.is_client_side() {
+            let known = self.sign_ins().get(&handle).map(|known| known.moment);
+            let is_right = moment > 0 && known.is_none_or(|known| known == moment);
+            assert!(
+                is_right,
+                "broken: {call} shows the moment of the sign-in\n  expected: {known:?}\n       got: {moment}"
+            );
+        }
+    }
+
+    /// Removes the moment of a sign-in, if the store gives moments.
+    fn stripped(&self, loaded: Loaded) -> Loaded {
+        if self.is_client_side() { loaded } else { without_moment(loaded) }
     }
 
     // Arguments for calls.
@@ -163,6 +237,10 @@ impl Fixture {
         Version::new(self.number() | 1 << 63).expect("the highest bit is set")
     }
 
+    pub(super) fn revocation(&self, which: Revoke, tombstone: Duration) -> Revocation {
+        Revocation::new(which, tombstone).named(self.number() | 1)
+    }
+
     /// Returns the name of an owner whom no other law knows.
     pub(super) fn owner(&self) -> String {
         format!("user-{:016x}", self.number())
@@ -179,6 +257,7 @@ impl Fixture {
             idle: 0,
             signed_in: 0,
             sign_in: 0,
+            began: Began::default(),
             renewed: 0,
             version: self.version(),
             handle: self.handle(),
@@ -191,8 +270,10 @@ impl Fixture {
         }
     }
 
+    /// Returns a record of a sign-in that begins now. `signed_in` is the time that people are shown.
     pub(super) fn owned_record(&self, owner: &str, signed_in: SystemTime) -> Record {
-        Record { owner: Some(owner.into()), signed_in: micros(signed_in), ..self.record() }
+        let began = Began(Some(Instant::now()));
+        Record { owner: Some(owner.into()), signed_in: micros(signed_in), began, ..self.record() }
     }
 
     /// Returns the record after a write at `now` that also moves the deadline.
@@ -288,12 +369,12 @@ impl Fixture {
     // The state to which the steps have to lead.
 
     pub(super) async fn expect(&self, rule: impl Display, token: &SessionToken, now: SystemTime, expected: &Loaded) {
-        let got = self.load(token, now).await;
-        let detail = match (&got, expected) {
+        let (got, expected) = (self.load(token, now).await, self.stripped(expected.clone()));
+        let detail = match (&got, &expected) {
             (Loaded::Live(got), Loaded::Live(expected)) => differences(got, expected),
             _ => String::new(),
         };
-        assert!(got == *expected, "broken: {rule}\n  expected: {expected:?}\n       got: {got:?}{detail}");
+        assert!(got == expected, "broken: {rule}\n  expected: {expected:?}\n       got: {got:?}{detail}");
     }
 
     pub(super) async fn expect_live(&self, rule: impl Display, token: &SessionToken, now: SystemTime, record: &Record) {
@@ -305,7 +386,8 @@ impl Fixture {
     }
 
     pub(super) async fn expect_owned(&self, rule: &str, owner: &str, now: SystemTime, expected: &[&Record]) {
-        let expected = expected.iter().map(|record| OwnedSession::from(*record)).collect();
+        let expected =
+            expected.iter().map(|record| OwnedSession { sign_in: 0, ..OwnedSession::from(*record) }).collect();
         same(rule, &self.owned(owner, now).await, &sorted(expected));
     }
 }
@@ -321,6 +403,15 @@ fn succeeded<T>(call: &str, answer: Result<T, StoreError>) -> T {
 pub(super) fn sorted(mut sessions: Vec<OwnedSession>) -> Vec<OwnedSession> {
     sessions.sort_by_key(|session| (session.handle, session.last_seen));
     sessions
+}
+
+pub(super) fn without_moment(mut loaded: Loaded) -> Loaded {
+    if let Loaded::Live(record) = &mut loaded
+        && record.sign_in > 0
+    {
+        Arc::make_mut(record).sign_in = 0;
+    }
+    loaded
 }
 
 pub(super) fn text(token: &SessionToken) -> String {

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::fixture::sorted;
+use super::fixture::{sorted, without_moment};
 use super::operation::{StoreAnswer, StoreOperation};
+use crate::clock::monotonic;
 use crate::record::{Record, Tombstone, TombstoneKind, Version};
 use crate::store::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, RevocationMark, Updated};
 use crate::token::{SessionToken, StoreKey};
@@ -14,21 +15,28 @@ use crate::token::{SessionToken, StoreKey};
 pub(super) struct Model {
     pub(super) sessions: HashMap<StoreKey, Loaded>,
     pub(super) marks: HashMap<String, RevocationMark>,
+    /// The moment of the latest sign-in.
+    pub(super) latest: u64,
 }
 
 impl Model {
+    /// Returns the right answer, without the moments of sign-ins, of which each store has its own.
     pub(super) fn answer(&mut self, operation: &StoreOperation, now: SystemTime) -> StoreAnswer {
         use StoreOperation::{Create, Delete, Load, Owned, Revoke, Sweep, Touch, Update};
         match operation {
-            Load(token) => StoreAnswer::Loaded(self.load(token, now)),
-            Create(token, record) => StoreAnswer::Created(self.create(token, record, now)),
+            Load(token) => StoreAnswer::Loaded(without_moment(self.load(token, now))),
+            Create(token, record) => StoreAnswer::Created(match self.create(token, record, now) {
+                Created::SignedIn(_) => Created::Stored,
+                created => created,
+            }),
             Update(token, from, change) => StoreAnswer::Updated(self.update(token, *from, change, now)),
             Touch(token, version, deadline) => StoreAnswer::Updated(self.touch(token, *version, *deadline, now)),
             Delete(token, tombstone) => StoreAnswer::Deleted(self.delete(&token.key(), *tombstone, now)),
-            Owned(owner) => StoreAnswer::Owned(self.owned(owner, now)),
-            Revoke(owner, which, tombstone) => {
-                StoreAnswer::Count(self.revoke(owner, &Revocation::new(*which, now, *tombstone), now))
+            Owned(owner) => {
+                let owned = self.owned(owner, now).into_iter();
+                StoreAnswer::Owned(owned.map(|session| OwnedSession { sign_in: 0, ..session }).collect())
             }
+            Revoke(owner, revocation) => StoreAnswer::Count(self.revoke(owner, revocation, now)),
             Sweep(limit) => StoreAnswer::Count(self.sweep(*limit, now)),
         }
     }
@@ -38,16 +46,23 @@ impl Model {
     }
 
     pub(super) fn create(&mut self, fresh: &SessionToken, record: &Record, now: SystemTime) -> Created {
+        let clock = monotonic();
+        let mark = record.owner().and_then(|owner| self.marks.get(owner)).copied().unwrap_or_default();
+        if mark.refuses(record, clock) {
+            return Created::Revoked;
+        }
+        let next = mark.next_moment(self.latest, clock);
         match self.at(fresh, now) {
             Loaded::Absent => {}
-            Loaded::Live(stored) if stored.version() == record.version() => return Created::Stored,
+            Loaded::Live(standing) if record.is_same(standing) => return created(standing),
             _ => return Created::Taken,
         }
-        if let Some(mark) = self.mark_against(record) {
-            return Created::Revoked(mark);
-        }
-        self.sessions.insert(fresh.key(), Loaded::Live(record.clone().into()));
-        Created::Stored
+        let moment = if record.owner().is_some() && record.sign_in() == 0 { next } else { record.sign_in() };
+        self.latest = self.latest.max(moment);
+        let record = record.with_sign_in(moment);
+        let answer = created(&record);
+        self.sessions.insert(fresh.key(), Loaded::Live(record.into()));
+        answer
     }
 
     pub(super) fn update(&mut self, token: &SessionToken, from: Version, change: &Change, now: SystemTime) -> Updated {
@@ -98,7 +113,8 @@ impl Model {
 
     pub(super) fn revoke(&mut self, owner: &str, revocation: &Revocation, now: SystemTime) -> usize {
         if revocation.leaves_mark() {
-            self.marks.entry(owner.to_owned()).or_default().add(revocation);
+            let (clock, mark) = (monotonic(), self.marks.entry(owner.to_owned()).or_default());
+            mark.add(revocation, mark.next_moment(self.latest, clock), clock);
         }
         self.sessions.retain(|_, state| !is_expired(state, now));
         let is_meant =
@@ -115,13 +131,8 @@ impl Model {
             !goes
         };
         self.sessions.retain(|_, state| keep(is_expired(state, now)));
-        self.marks.retain(|_, mark| keep(mark.is_expired(now)));
+        self.marks.retain(|_, mark| keep(mark.is_expired(monotonic())));
         swept
-    }
-
-    /// Returns the mark that refuses a sign-in.
-    pub(super) fn mark_against(&self, record: &Record) -> Option<RevocationMark> {
-        self.marks.get(record.owner()?).copied().filter(|mark| mark.refuses(record))
     }
 
     /// Returns the state of a session at `now`. A session that has expired becomes absent.
@@ -136,6 +147,11 @@ impl Model {
         }
         state
     }
+}
+
+/// Returns the answer to the creation of a record that is stored.
+fn created(record: &Record) -> Created {
+    if record.owner().is_some() { Created::SignedIn(record.sign_in()) } else { Created::Stored }
 }
 
 pub(super) fn is_expired(state: &Loaded, now: SystemTime) -> bool {

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::fixture::Fixture;
 use crate::record::{Record, Version};
-use crate::store::{Change, Created, Deleted, Loaded, OwnedSession, Revoke, Updated};
+use crate::store::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, Updated};
 use crate::token::SessionToken;
 
 #[derive(Clone)]
@@ -16,7 +16,7 @@ pub(super) enum StoreOperation {
     Touch(SessionToken, Version, SystemTime),
     Delete(SessionToken, Duration),
     Owned(String),
-    Revoke(String, Revoke, Duration),
+    Revoke(String, Revocation),
     Sweep(usize),
 }
 
@@ -41,9 +41,7 @@ impl StoreOperation {
             }
             Self::Delete(token, tombstone) => StoreAnswer::Deleted(fixture.delete(token, *tombstone, now).await),
             Self::Owned(owner) => StoreAnswer::Owned(fixture.owned(owner, now).await),
-            Self::Revoke(owner, which, tombstone) => {
-                StoreAnswer::Count(fixture.revoke(owner, *which, *tombstone, now).await)
-            }
+            Self::Revoke(owner, revocation) => StoreAnswer::Count(fixture.revoke_as(owner, revocation, now).await),
             Self::Sweep(limit) => StoreAnswer::Count(fixture.sweep(*limit, now).await),
         }
     }
@@ -59,7 +57,7 @@ impl fmt::Debug for StoreOperation {
             Self::Touch(token, version, to) => write!(f, "touch({:?}, {version:?}, {to:?})", token.key()),
             Self::Delete(token, tombstone) => write!(f, "delete({:?}, {tombstone:?})", token.key()),
             Self::Owned(owner) => write!(f, "owned({owner:?})"),
-            Self::Revoke(owner, which, tombstone) => write!(f, "revoke({owner:?}, {which:?}, {tombstone:?})"),
+            Self::Revoke(owner, revocation) => write!(f, "revoke({owner:?}, {revocation:?})"),
             Self::Sweep(limit) => write!(f, "sweep({limit})"),
         }
     }

@@ -1,12 +1,11 @@
 //! Owners' lists, and revocation.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::fixture::{Fixture, IDLE, INSTANT, MINUTE, at, live, replace, same};
-use crate::clock::micros;
-use crate::record::{Record, SessionHandle, Tombstone, TombstoneKind};
-use crate::store::{Change, Created, Loaded, Revocation, RevocationMark, Revoke, Updated};
+use crate::record::{Tombstone, TombstoneKind};
+use crate::store::{Change, Loaded, Revoke, Updated};
 
 pub(super) async fn owner_list_follows_the_sessions(fixture: Arc<Fixture>) {
     let owner = fixture.owner();
@@ -74,12 +73,13 @@ pub(super) async fn revocation_ends_what_it_names(fixture: Arc<Fixture>) {
     fixture.deleted(&sessions[3].0, 2 * IDLE, at(1)).await;
     states[3] = Loaded::Tombstone(Tombstone::new(TombstoneKind::Destroyed, 2 * IDLE, at(1)));
     for (name, owner, which, second, ended) in [
-        ("One of a handle that nobody has", &ada, Revoke::One(fixture.handle()), 2, vec![]),
-        ("One of somebody else's handle", &ada, Revoke::One(handle(4)), 3, vec![]),
-        ("One of an anonymous session's handle", &ada, Revoke::One(handle(5)), 4, vec![]),
-        ("One of a session that has ended", &ada, Revoke::One(handle(3)), 5, vec![]),
-        ("One", &ada, Revoke::One(handle(0)), 6, vec![0]),
-        ("One, again", &ada, Revoke::One(handle(0)), 7, vec![]),
+        ("These: none", &ada, Revoke::These(vec![]), 2, vec![]),
+        ("These: a handle that nobody has", &ada, Revoke::These(vec![fixture.handle()]), 2, vec![]),
+        ("These: somebody else's handle", &ada, Revoke::These(vec![handle(4)]), 3, vec![]),
+        ("These: an anonymous session's handle", &ada, Revoke::These(vec![handle(5)]), 4, vec![]),
+        ("These: a session that has ended", &ada, Revoke::These(vec![handle(3)]), 5, vec![]),
+        ("These", &ada, Revoke::These(vec![handle(4), handle(0), handle(0)]), 6, vec![0]),
+        ("These, again", &ada, Revoke::These(vec![handle(0)]), 7, vec![]),
         ("Others", &ada, Revoke::Others(handle(1)), 8, vec![2]),
         ("Others, again", &ada, Revoke::Others(handle(1)), 9, vec![]),
         ("All", &ada, Revoke::All, 10, vec![1]),
@@ -112,102 +112,73 @@ pub(super) async fn revocation_ends_what_it_names(fixture: Arc<Fixture>) {
     fixture.expect_absent(rule, &token, at(14)).await;
 }
 
-pub(super) async fn revocation_refuses_sign_ins_that_began_before(fixture: Arc<Fixture>) {
-    let owner = fixture.owner();
-    let [spared, other, one] = std::array::from_fn(|_| fixture.handle());
-    // Each row is a revocation, and the sign-ins after it by handle and second, with whether each counts.
-    let rows: [(_, _, _, &[(SessionHandle, u64, bool)]); _] = [
-        ("One leaves no mark", Revoke::One(one), 10, &[(one, 5, true), (other, 5, true)]),
-        ("Others", Revoke::Others(spared), 20, &[(other, 19, false), (other, 20, false), (other, 21, true)]),
-        ("Others spares its own", Revoke::Others(spared), 22, &[(spared, 5, true), (other, 21, false)]),
-        ("All", Revoke::All, 30, &[(spared, 29, false), (spared, 30, false), (spared, 31, true)]),
-        ("Others after All", Revoke::Others(spared), 40, &[(spared, 30, false), (spared, 35, true), (one, 35, false)]),
-        (
-            "Others than before",
-            Revoke::Others(other),
-            50,
-            &[(spared, 45, false), (other, 39, false), (other, 45, true)],
-        ),
-        ("All by an earlier clock", Revoke::All, 45, &[(one, 47, false), (one, 51, true)]),
-    ];
-    for (name, which, now, sign_ins) in rows {
-        fixture.revoke(&owner, which, MINUTE, at(now)).await;
-        for (handle, second, counts) in sign_ins.iter().copied() {
-            let record = Record { handle, ..fixture.owned_record(&owner, at(second)) };
-            let rule = format!("create honours a revocation at {now} s ({name}): signed in at {second} s");
-            signs_in(&fixture, &rule, &record, at(55), counts).await;
-        }
+/// Revokes a large part of an owner's sessions by their handles, as a layer does after the limit was lowered.
+pub(super) async fn revocation_of_many_sessions_ends_each_of_them(fixture: Arc<Fixture>) {
+    let count = if fixture.store().is_immediate() { 400 } else { 100 };
+    let (owner, other) = (fixture.owner(), fixture.owner());
+    let (bystander, bystander_record) = fixture.owned_session(&other).await;
+    let mut sessions = Vec::new();
+    for _ in 0..count {
+        sessions.push(fixture.owned_session(&owner).await);
     }
-
-    let rule = "a revocation concerns its owner only";
-    for bystander in [fixture.record(), fixture.owned_record(&fixture.owner(), at(1))] {
-        same(rule, &fixture.create(&fixture.token(), &bystander, at(55)).await, &Created::Stored);
+    let rule = "a revocation of many sessions ends exactly those, in one call, and counts them";
+    let (kept, ended): (Vec<_>, Vec<_>) = sessions.iter().enumerate().partition(|(index, _)| index % 10 == 3);
+    let handles: Vec<_> = ended.iter().rev().map(|(_, (_, record))| record.handle()).collect();
+    let which = || Revoke::These(handles.clone());
+    same(rule, &fixture.revoke(&other, which(), MINUTE, at(1)).await, &0);
+    same(rule, &fixture.revoke(&owner, Revoke::These(Vec::new()), MINUTE, at(1)).await, &0);
+    same(rule, &fixture.revoke(&owner, which(), MINUTE, at(1)).await, &ended.len());
+    let stone = Loaded::Tombstone(Tombstone::new(TombstoneKind::Revoked, MINUTE, at(1)));
+    for (_, (token, _)) in &ended {
+        fixture.expect(rule, token, at(1), &stone).await;
     }
-    let late = at(50) + RevocationMark::LIFETIME - Duration::from_secs(1);
-    fixture.sweep(100, late).await;
-    let record = Record { deadline: micros(late + IDLE), ..fixture.owned_record(&owner, at(50)) };
-    signs_in(&fixture, "a revocation is remembered for a day, swept or not", &record, late, false).await;
+    for (_, (token, record)) in &kept {
+        fixture.expect_live(rule, token, at(1), record).await;
+    }
+    let listed: Vec<_> = kept.iter().map(|(_, (_, record))| record).collect();
+    fixture.expect_owned(rule, &owner, at(1), &listed).await;
+    same(rule, &fixture.revoke(&owner, which(), MINUTE, at(2)).await, &0);
+    let rule = "a revocation ends all sessions of an owner who has many";
+    same(rule, &fixture.revoke(&owner, Revoke::Others(kept[0].1.1.handle()), MINUTE, at(3)).await, &(kept.len() - 1));
+    fixture.expect_owned(rule, &owner, at(3), &[&kept[0].1.1]).await;
+    fixture.expect_live(rule, &bystander, at(3), &bystander_record).await;
 }
 
-/// Signs in with a record, which either counts or is refused with a mark that says so, and signs out again.
-async fn signs_in(fixture: &Fixture, rule: &str, record: &Record, now: SystemTime, counts: bool) {
-    let token = fixture.token();
-    let created = fixture.create(&token, record, now).await;
-    let is_right = match &created {
-        Created::Stored => counts,
-        Created::Revoked(mark) => !counts && mark.refuses(record),
-        _ => false,
+pub(super) async fn sessions_are_counted_or_counting_is_unsupported(fixture: Arc<Fixture>) {
+    let (ada, bob) = (fixture.owner(), fixture.owner());
+    let expect = async |rule: &str, now, counts: [usize; 3]| {
+        for (owner, count) in [Some(ada.as_str()), Some(bob.as_str()), None].into_iter().zip(counts) {
+            let got = fixture.store().count(owner, now).await;
+            let is_right = match &got {
+                Ok(got) => *got == count,
+                Err(error) => error.is_unsupported(),
+            };
+            let whose = if owner.is_some() { "an owner's" } else { "all" };
+            assert!(is_right, "broken: {rule} ({whose})\n  expected: {count}, or unsupported\n       got: {got:?}");
+        }
     };
-    let expected = if counts { "Stored" } else { "Revoked, with the mark that refuses it" };
-    assert!(is_right, "broken: {rule}\n  expected: {expected}\n       got: {created:?}");
-    let state = if counts { live(record) } else { Loaded::Absent };
-    fixture.expect(rule, &token, now, &state).await;
-    let listed = if counts { vec![record] } else { Vec::new() };
-    fixture.expect_owned(rule, record.owner().unwrap_or_default(), now, &listed).await;
-    fixture.delete(&token, Duration::ZERO, now).await;
-}
-
-/// The time by which a clock has stepped back, longer than the life of every session here.
-const STEP: Duration = Duration::from_secs(26 * 60 * 60);
-
-pub(super) async fn revocation_ahead_of_the_clock_ends_no_more(fixture: Arc<Fixture>) {
-    for (name, counts) in [("All", 2), ("Others", 1), ("One", 1)] {
-        let (ada, bob) = (fixture.owner(), fixture.owner());
-        let mut sessions = vec![fixture.session().await];
-        for owner in [&ada, &ada, &bob] {
-            sessions.push(fixture.owned_session(owner).await);
-        }
-        let [anonymous, first, second, others] = &sessions[..] else { unreachable!("four sessions") };
-        let which = match name {
-            "All" => Revoke::All,
-            "Others" => Revoke::Others(second.1.handle()),
-            _ => Revoke::One(first.1.handle()),
-        };
-        let rule = format!("a revocation whose time is ahead of the clock goes by the clock for what it ends: {name}");
-        let revocation = Revocation::new(which, at(1) + STEP, MINUTE);
-        same(&rule, &fixture.revoke_as(&ada, &revocation, at(1)).await, &counts);
-        let stone = Loaded::Tombstone(Tombstone::new(TombstoneKind::Revoked, MINUTE, at(1)));
-        fixture.expect(&rule, &first.0, at(1), &stone).await;
-        let (state, listed) = if name == "All" { (stone, vec![]) } else { (live(&second.1), vec![&second.1]) };
-        fixture.expect(&rule, &second.0, at(1), &state).await;
-        for (token, record) in [others, anonymous] {
-            fixture.expect_live(&rule, token, at(1), record).await;
-        }
-        fixture.expect_owned(&rule, &ada, at(1), &listed).await;
+    expect("a store without sessions counts none", at(0), [0, 0, 0]).await;
+    let mut sessions = Vec::new();
+    for owner in [&ada, &ada, &ada, &ada, &bob] {
+        sessions.push(fixture.owned_session(owner).await);
     }
-}
-
-pub(super) async fn revocation_ahead_of_the_clock_refuses_sign_ins_up_to_its_time(fixture: Arc<Fixture>) {
-    let owner = fixture.owner();
-    let ahead = at(1) + STEP;
-    fixture.revoke_as(&owner, &Revocation::new(Revoke::All, ahead, MINUTE), at(1)).await;
-    // At the second time the clock has gone on for a day: a mark that went by the clock of its revocation would go.
-    for now in [at(2), at(2) + RevocationMark::LIFETIME, ahead + RevocationMark::LIFETIME - INSTANT] {
-        fixture.sweep(100, now).await;
-        for (signed_in, counts) in [(at(2), false), (ahead - INSTANT, false), (ahead, false), (ahead + INSTANT, true)] {
-            let record = Record { deadline: micros(now + IDLE), ..fixture.owned_record(&owner, signed_in) };
-            let rule = "a sign-in that began before a revocation is refused although the clock is before both";
-            signs_in(&fixture, rule, &record, now, counts).await;
-        }
-    }
+    let (token, record) = fixture.session().await;
+    expect("each live session counts", at(0), [4, 1, 6]).await;
+    fixture.updated(&token, &record, at(1)).await;
+    fixture.create(&sessions[0].0, &sessions[0].1, at(1)).await;
+    expect("a session counts once, however often it was written", at(1), [4, 1, 6]).await;
+    let next = fixture.next(&sessions[0].1, at(2));
+    fixture.stored_at(&next, at(2)).await;
+    fixture.apply(&sessions[0].0, &sessions[0].1, &Change::Retire(fixture.renewed(at(2))), at(2)).await;
+    expect("a renewed session counts once", at(2), [4, 1, 6]).await;
+    fixture.deleted(&sessions[1].0, MINUTE, at(3)).await;
+    fixture.deleted(&token, Duration::ZERO, at(3)).await;
+    expect("a session that was deleted does not count", at(3), [3, 1, 4]).await;
+    fixture.revoke(&ada, Revoke::These(vec![sessions[2].1.handle()]), MINUTE, at(4)).await;
+    expect("a session that was revoked does not count", at(4), [2, 1, 3]).await;
+    fixture.revoke(&ada, Revoke::All, Duration::ZERO, at(5)).await;
+    expect("after all were revoked none counts", at(5), [0, 1, 1]).await;
+    let rule = "a session that has expired counts until it is swept, or not at all";
+    let counted = fixture.store().count(Some(&bob), at(0) + IDLE).await;
+    assert!(!counted.as_ref().is_ok_and(|count| *count > 1), "broken: {rule}\n  got: {counted:?}");
 }

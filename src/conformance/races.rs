@@ -29,13 +29,12 @@ impl RacedSession {
         let record = fixture.owned_record(&owner, at(0));
         let (token, fresh, version) = (fixture.token(), fixture.token(), record.version());
         let (now, late) = (at(60), at(0) + IDLE);
-        // Signed in after the revocation, which therefore does not concern it.
         let other = fixture.owned_record(&owner, at(61));
         let update =
             |deadline| Update(token.clone(), version, Change::Replace(fixture.next(&record, now).into(), deadline));
         let retire = || Update(token.clone(), version, Change::Retire(fixture.renewed(now)));
         let create_fresh = || Create(fresh.clone(), fixture.next(&fixture.record(), now));
-        let revoke = |which| StoreOperation::Revoke(owner.clone(), which, IDLE);
+        let revoke = |which| StoreOperation::Revoke(owner.clone(), fixture.revocation(which, IDLE));
         let calls = vec![
             ("update", update(Deadline::Keep), now),
             ("update that extends", update(Deadline::Extend), now),
@@ -47,7 +46,7 @@ impl RacedSession {
             ("create", Create(token.clone(), other), now),
             ("create of a fresh one", create_fresh(), now),
             ("create of the same fresh one", create_fresh(), now),
-            ("revoke one", revoke(Revoke::One(record.handle())), now),
+            ("revoke one", revoke(Revoke::These(vec![record.handle()])), now),
             ("revoke all", revoke(Revoke::All), now),
             ("load after the deadline", Load(token.clone()), late),
             ("sweep after the deadline", Sweep(1_000_000), late),
@@ -132,7 +131,7 @@ async fn race(fixture: &Arc<Fixture>, first: usize, second: usize, polls: Option
 /// Runs two calls, each on a task of its own or the first suspended after `polls` polls.
 ///
 /// Returns their answers in order, and whether the first needs no more polls.
-async fn at_once(
+pub(super) async fn at_once(
     fixture: &Arc<Fixture>,
     calls: [(StoreOperation, SystemTime); 2],
     polls: Option<usize>,
@@ -144,35 +143,6 @@ async fn at_once(
     let Some(polls) = polls else { return (together([first, second]).await, true) };
     let (first, second, was_ahead) = overtake(polls, first, second).await;
     (vec![first, second], was_ahead)
-}
-
-pub(super) async fn revocation_reaches_a_concurrent_sign_in(fixture: Arc<Fixture>) {
-    let race = async |is_create_first: bool, polls: Option<usize>| {
-        let (owner, token) = (fixture.owner(), fixture.token());
-        let create = StoreOperation::Create(token.clone(), fixture.owned_record(&owner, at(59)));
-        let mut calls = [create, StoreOperation::Revoke(owner.clone(), Revoke::All, MINUTE)];
-        if !is_create_first {
-            calls.reverse();
-        }
-        let (answers, was_ahead) = at_once(&fixture, calls.map(|call| (call, at(60))), polls).await;
-        let created = &answers[usize::from(!is_create_first)];
-        let rule = "once a revocation has returned, no sign-in that began before it counts";
-        let state = fixture.load(&token, at(61)).await;
-        assert!(!matches!(state, Loaded::Live(_)), "broken: {rule}\n  create answered {created:?}, load {state:?}");
-        fixture.expect_owned(rule, &owner, at(61), &[]).await;
-        let is_answer = matches!(created, StoreAnswer::Created(Created::Stored | Created::Revoked(_)));
-        assert!(is_answer, "broken: {rule}\n  expected: Stored or Revoked\n       got: {created:?}");
-        was_ahead
-    };
-    for _ in 0..fixture.rounds() {
-        race(true, None).await;
-    }
-    for is_create_first in [true, false] {
-        let mut polls = 1;
-        while !race(is_create_first, Some(polls)).await {
-            polls += 1;
-        }
-    }
 }
 
 /// Renews a token as a layer does: stores the new record first, then retires the old one by compare-and-swap.
@@ -271,7 +241,7 @@ pub(super) async fn ended_session_is_not_resurrected_by_many_writers(fixture: Ar
             let right = StoreAnswer::Deleted(Deleted::Done);
             (StoreOperation::Delete(token.clone(), MINUTE), right, TombstoneKind::Destroyed)
         } else {
-            let revoke = StoreOperation::Revoke(owner.clone(), Revoke::All, MINUTE);
+            let revoke = StoreOperation::Revoke(owner.clone(), fixture.revocation(Revoke::All, MINUTE));
             (revoke, StoreAnswer::Count(1), TombstoneKind::Revoked)
         };
         let ended = Arc::new(AtomicBool::new(false));

@@ -72,6 +72,25 @@ pub(super) async fn create_never_overwrites(fixture: Arc<Fixture>) {
     same(rule, &fixture.create(&token, &created, at(61)).await, &Created::Stored);
     fixture.expect_live(rule, &token, at(61), &first).await;
 
+    // As from a random source that repeats itself.
+    let version = created.version();
+    let changed = Record { version, ..fixture.next(&created, at(0)) };
+    let moved = Record { created: created.created + 1, ..created.clone() };
+    for (name, record) in [("another", Record { version, ..other.clone() }), ("changed", changed), ("older", moved)] {
+        let rule = format!("create of {name} record at the version that is stored is Taken and leaves it alone");
+        same(&rule, &fixture.create(&token, &record, at(61)).await, &Created::Taken);
+        fixture.expect_live(&rule, &token, at(61), &first).await;
+    }
+
+    let owner = fixture.owner();
+    let (owned, session) = fixture.owned_session(&owner).await;
+    let rule = "a sign-in that is sent again has the same answer, and another at its version is Taken";
+    same(rule, &fixture.create(&owned, &session, at(61)).await, &Created::Stored);
+    let again = Record { version: session.version(), ..fixture.owned_record(&owner, at(0)) };
+    same(rule, &fixture.create(&owned, &again, at(61)).await, &Created::Taken);
+    fixture.expect_live(rule, &owned, at(61), &session).await;
+    fixture.expect_owned(rule, &owner, at(61), &[&session]).await;
+
     let stone = Loaded::Tombstone(Tombstone::new(TombstoneKind::Destroyed, MINUTE, at(62)));
     fixture.deleted(&token, MINUTE, at(62)).await;
     for (name, record) in [("another", &other), ("the same", &created)] {
@@ -223,6 +242,33 @@ pub(super) async fn delete_ends_a_session_once(fixture: Arc<Fixture>) {
         fixture.expect_absent(rule, &token, at(4)).await;
     }
     fixture.expect_live("delete concerns its own token only", &other, at(4), &bystander).await;
+}
+
+/// Ends a renewed session by the tombstone that its old token left, as a late `destroy` does.
+pub(super) async fn delete_follows_a_tombstone_to_its_successor(fixture: Arc<Fixture>) {
+    let owner = fixture.owner();
+    let (old, record) = fixture.owned_session(&owner).await;
+    let next = fixture.next(&record, at(1));
+    let fresh = fixture.stored_at(&next, at(1)).await;
+    let stone = Tombstone::new(TombstoneKind::Renewed, MINUTE, at(1)).with_successor(fresh.key());
+    fixture.apply(&old, &record, &Change::Retire(stone), at(1)).await;
+    let Loaded::Tombstone(found) = fixture.load(&old, at(2)).await else {
+        panic!("broken: a renewal leaves a tombstone")
+    };
+    let rule = "delete by a key that was read back from bytes ends the session";
+    let read = Tombstone::decode(found.until(), &found.encode()).expect("broken: a tombstone is read back");
+    let key = read.successor().expect("broken: a tombstone still names its successor");
+    for expected in [Deleted::Done, Deleted::Retired(Tombstone::new(TombstoneKind::Destroyed, MINUTE, at(3)))] {
+        same(rule, &fixture.store().delete(key, MINUTE, at(3)).await.ok(), &Some(expected));
+    }
+    let stone = Tombstone::new(TombstoneKind::Destroyed, MINUTE, at(3));
+    fixture.expect(rule, &fresh, at(3), &Loaded::Tombstone(stone)).await;
+    fixture.expect_owned(rule, &owner, at(3), &[]).await;
+    let missing = fixture.token().key();
+    let missing = Tombstone::new(TombstoneKind::Renewed, MINUTE, at(1)).with_successor(missing);
+    let missing = Tombstone::decode(missing.until(), &missing.encode()).expect("broken: a tombstone is read back");
+    let key = missing.successor().expect("broken: a tombstone still names its successor");
+    same(rule, &fixture.store().delete(key, MINUTE, at(3)).await.ok(), &Some(Deleted::Absent));
 }
 
 pub(super) async fn tombstone_survives_unchanged(fixture: Arc<Fixture>) {

@@ -125,8 +125,8 @@ pub(super) async fn owners_are_unsupported(fixture: Arc<Fixture>) {
     fixture.expect_live("a record with an owner is sealed whole", &token, at(0), &record).await;
     let owned = fixture.store().owned(&owner, at(1)).await;
     fails("`owned` is StoreError::unsupported", &owned, StoreError::is_unsupported);
-    for which in [Revoke::All, Revoke::One(record.handle()), Revoke::Others(record.handle())] {
-        let revoked = fixture.store().revoke(&owner, &Revocation::new(which, at(1), MINUTE), at(1)).await;
+    for which in [Revoke::All, Revoke::These(vec![record.handle()]), Revoke::Others(record.handle())] {
+        let revoked = fixture.store().revoke(&owner, &Revocation::new(which, MINUTE), at(1)).await;
         fails("`revoke` is StoreError::unsupported", &revoked, StoreError::is_unsupported);
     }
     let deleted = fixture.store().delete(&token.key(), MINUTE, at(1)).await;

@@ -33,8 +33,9 @@ fn calls(
     }
     if let Some(owner) = record.owner() {
         calls.push((Owned(owner.to_owned()), StoreAnswer::Owned(Vec::new())));
-        for which in [Revoke::One(record.handle()), Revoke::All] {
-            calls.push((StoreOperation::Revoke(owner.to_owned(), which, MINUTE), StoreAnswer::Count(0)));
+        for which in [Revoke::These(vec![record.handle()]), Revoke::All] {
+            let revocation = fixture.revocation(which, MINUTE);
+            calls.push((StoreOperation::Revoke(owner.to_owned(), revocation), StoreAnswer::Count(0)));
         }
     }
     calls

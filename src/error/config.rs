@@ -209,7 +209,11 @@ impl fmt::Display for ConfigError {
                 "URL of a Redis server: {reason}; expected redis://host:port or redis+cluster://host:port,host:port"
             ),
             Self::Directory { path, reason } => {
-                write!(f, "directory {}: expected a directory that can be made and written: {reason}", path.display())
+                write!(
+                    f,
+                    "directory {}: expected one that can be made and written, by this user alone: {reason}",
+                    path.display()
+                )
             }
             Self::TableName(name) => write!(
                 f,

@@ -5,27 +5,32 @@
 //! <directory>/owners/cd/<the other 62 of the owner's SHA-256>/  an empty file named by each session, and the mark
 //! ```
 //!
-//! Files have mode 0600 and directories 0700, whatever the umask allows. Symbolic links are never followed. Files under
-//! other names are left alone.
+//! Files have mode 0600 and directories 0700, whatever the umask allows. A directory that another user can write to is
+//! an error. Symbolic links are never followed. Files under other names are left alone.
 //!
 //! A file becomes visible whole, by a rename. Only the times at its front are written over in place, under a digest.
 //! Loading takes no lock. Every change takes the lock of its shard, one of 256, from the kernel, so the lock ends with
 //! the process, even a killed one. The file system must be a local one, on which `flock` locks directories.
 //!
-//! A file under a session's name that cannot be read (damaged, cut off, of a newer format, a symbolic link, not ours)
-//! counts as absent, with a warning each time it is loaded, and is never written over. It is removed at its deadline if
+//! A file under a session's name that cannot be read (damaged, cut off, of a newer format, a symbolic link, another
+//! user's, writable by others) counts as absent, with a warning each time it is loaded, and is never written over. It is removed at its deadline if
 //! its header is whole, and otherwise stays for inspection.
 
 mod dir;
 mod format;
+mod guard;
 mod locks;
+mod mark;
 mod owned;
 mod owners;
+mod revoke;
 mod session;
 mod sweep;
 mod tree;
+// A full disk, for tests.
+#[cfg(test)]
+mod full;
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -33,7 +38,7 @@ use std::{fmt, io};
 
 pub use self::dir::Durability;
 use self::locks::Locks;
-use self::owners::OwnerDigest;
+use self::owners::{Entry, OwnerDigest, OwnerList};
 use self::session::{OnDisk, SessionFile};
 use self::sweep::Cursor;
 use self::tree::{ShardDir, Tree};
@@ -47,6 +52,9 @@ use crate::token::{SessionToken, StoreKey, TokenShape};
 ///
 /// A clone shares the directory and its queues. All methods of [`SessionStore`] must be called within a Tokio runtime
 /// that has its timer enabled. They read and write on the runtime's blocking threads, at most 64 at once for each store.
+///
+/// Whoever can write to the directory can sign in as anybody. So the directory, those above it and the files in it must
+/// be writable by the user of this process and by root alone. A directory above may be sticky instead, as `/tmp` is.
 ///
 /// A sign-in writes the session into its owner's list first and its record second, both under the owner's lock. A
 /// revocation writes its mark under the same lock. A process that is killed in between leaves an entry without a record.
@@ -111,8 +119,8 @@ impl FileStore {
 
     /// Removes a session that has ended from its owner's list.
     async fn strike(&self, ended: Option<Arc<Record>>, key: StoreKey, now: SystemTime) {
-        let Some(owner) = ended.as_ref().and_then(|record| record.owner()) else { return };
-        if let Err(error) = owned::prune(&self.locks, OwnerDigest::of(owner), key, None, now).await {
+        let Some((record, owner)) = ended.as_ref().and_then(|record| Some((record, record.owner()?))) else { return };
+        if let Err(error) = owned::prune(&self.locks, OwnerDigest::of(owner), Entry::of(&key, record), now).await {
             entry_left(&key, error);
         }
     }
@@ -128,11 +136,13 @@ impl FileStoreBuilder {
 
     /// Makes the directory (0700) with those above it unless it is there, and tries whether it can be used.
     ///
-    /// The path may lead through symbolic links, which are resolved here, once. Blocks for a few system calls.
+    /// The path may lead through symbolic links, which are resolved here, once. Blocks for some hundred system calls.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Directory`] if the directory cannot be made, written or locked.
+    /// [`ConfigError::Directory`] if the directory cannot be made, written or locked, or if another user can write to
+    /// it, to a directory in it, or to one above it that is not sticky. The error names the path, its mode or owner,
+    /// and the remedy.
     pub fn build(self) -> Result<FileStore, ConfigError> {
         let Self { directory, durability } = self;
         match Tree::open(&directory, durability) {
@@ -169,7 +179,7 @@ impl SessionStore for FileStore {
     async fn create(&self, fresh: &SessionToken, record: &Arc<Record>, now: SystemTime) -> Result<Created, StoreError> {
         let (key, record) = (fresh.key(), record.clone());
         let Some(owner) = record.owner().map(OwnerDigest::of) else {
-            return self.with(key, now, move |session| session.create(&record, || Ok(()))).await;
+            return self.with(key, now, move |session| session.create(&record)).await;
         };
         let shards = [owner.shard(), ShardDir::of(&key)];
         self.locks.hold(shards, move |shards| owned::create(shards, owner, &key, &record, now)).await
@@ -209,35 +219,23 @@ impl SessionStore for FileStore {
         let owner = OwnerDigest::of(owner);
         let listed = self.locks.read(move |tree| owned::list(tree, owner, now)).await?;
         let mut sessions = Vec::with_capacity(listed.len());
-        for (key, session) in listed {
+        for (entry, session) in listed {
             sessions.extend(match session {
-                None => owned::prune(&self.locks, owner, key, None, now).await?,
+                None => owned::prune(&self.locks, owner, entry, now).await?,
                 session => session,
             });
         }
         Ok(sessions)
     }
 
+    /// Counts an owner's sessions by their names in the owner's directory. All sessions cannot be counted so.
+    async fn count(&self, owner: Option<&str>, _: SystemTime) -> Result<usize, StoreError> {
+        let owner = OwnerDigest::of(owner.ok_or_else(StoreError::unsupported)?);
+        self.locks.read(move |tree| Ok(OwnerList::find(tree, owner)?.standing().count())).await
+    }
+
     async fn revoke(&self, owner: &str, revocation: &Revocation, now: SystemTime) -> Result<usize, StoreError> {
-        let (owner, revocation) = (OwnerDigest::of(owner), *revocation);
-        let is_meant = |session: &OwnedSession| revocation.includes(session.handle);
-        if revocation.leaves_mark() {
-            self.locks.hold([owner.shard()], move |[owners]| owners::add_mark(owners, owner, &revocation)).await?;
-        }
-        let (mut ended, mut visited) = (0, HashSet::new());
-        loop {
-            let known = visited.len();
-            for (key, session) in self.locks.read(move |tree| owned::list(tree, owner, now)).await? {
-                if visited.insert(key) && session.as_ref().is_none_or(is_meant) {
-                    let found = owned::prune(&self.locks, owner, key, Some(revocation), now).await?;
-                    ended += usize::from(found.as_ref().is_some_and(is_meant));
-                }
-            }
-            // A renewal lists its new record before the old one ends, so a renewed session shows in the next list.
-            if visited.len() == known {
-                return Ok(ended);
-            }
-        }
+        revoke::revoke(&self.locks, OwnerDigest::of(owner), revocation, now).await
     }
 
     async fn sweep(&self, limit: usize, now: SystemTime) -> Result<usize, StoreError> {

@@ -30,7 +30,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use self::list::OwnerList;
+use self::list::{ListedSession, OwnerList};
 pub use self::map::{Entry, KeyValue};
 use super::format::{FRAME_LEN, bounded};
 use super::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
@@ -98,6 +98,7 @@ impl<M: KeyValue> SessionStore for KeyValueStore<M> {
         let Some(moment) = self.enlist(owner, &key, record, now).await? else { return Ok(Created::Revoked) };
         let record = record.with_sign_in(moment);
         if !self.insert(&key, &record, now).await? {
+            self.strike(owner, &[ListedSession::new(&key, &record)], now).await?;
             return Ok(Created::Taken);
         }
         if let Some(list) = self.admit(owner, &key, &record, now).await? {

@@ -15,6 +15,15 @@ pub(super) fn unreadable(key: &StoreKey, why: DecodeError) -> Loaded {
     Loaded::Absent
 }
 
+/// Warns that a session was ended by removing it, since there was no room for its tombstone.
+#[cfg(all(feature = "file", unix))]
+pub(super) fn given_up(key: &StoreKey, error: impl Display) {
+    tracing::warn!(
+        name: "session.tombstone.given_up",
+        ?key, %error, "the store is full: a session has ended, but leaves no tombstone"
+    );
+}
+
 /// Notes that an ended session is still in its owner's list; the entry is removed when the list is next read.
 pub(super) fn entry_left(key: &StoreKey, error: impl Display) {
     tracing::debug!(

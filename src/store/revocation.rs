@@ -187,17 +187,20 @@ impl RevocationMark {
     /// was set back: the mark then refuses every sign-in that is under way, until the store [resets](Self::reset) it.
     pub fn refuses(&self, record: &Record, clock: SystemTime) -> bool {
         let threshold = self.threshold(record.handle);
-        if threshold == Threshold::default() {
-            return false;
-        }
-        if record.sign_in > 0 {
-            return record.sign_in <= threshold.moment;
+        if threshold == Threshold::default() || record.sign_in > 0 {
+            return self.ends(record.handle, record.sign_in);
         }
         let Some(began) = record.began.0 else { return true };
         // Read after the store's clock, so that the way of the answer makes no sign-in look younger.
         let age = span(began.elapsed());
         age >= micros(clock).saturating_sub(threshold.at)
             && !(threshold == self.latest && is_known_before(self.id, began))
+    }
+
+    /// Returns whether the mark refuses the session of this handle, which signed in at this moment.
+    pub(crate) fn ends(&self, handle: SessionHandle, sign_in: u64) -> bool {
+        let threshold = self.threshold(handle);
+        threshold != Threshold::default() && sign_in <= threshold.moment
     }
 
     /// Moves the time of a revocation that is ahead of the store's clock back to `clock`, and returns whether it did. The

@@ -80,7 +80,8 @@ impl<S: SessionStore> Sealed<S> {
     }
 }
 
-/// Every call is one call of the wrapped store, and as atomic, durable and safe to drop.
+/// Every call is one call of the wrapped store, and as atomic, durable and safe to drop. A `create` that finds its token
+/// taken is followed by a load.
 impl<S: SessionStore> SessionStore for Sealed<S> {
     forward!(store: token_shape is_immediate sweep_interval bind touch delete owned count revoke sweep);
 
@@ -100,7 +101,19 @@ impl<S: SessionStore> SessionStore for Sealed<S> {
 
     async fn create(&self, fresh: &SessionToken, record: &Arc<Record>, now: SystemTime) -> Result<Created, StoreError> {
         let sealed = self.seal(fresh, record)?;
-        self.store.create(fresh, &sealed.into(), now).await
+        let created = self.store.create(fresh, &sealed.into(), now).await?;
+        // A record that is sealed again has other bytes, so the store does not know it again.
+        if created == Created::Taken
+            && let Loaded::Live(standing) = self.load(fresh, now).await?
+            && record.is_same(&standing)
+        {
+            return Ok(if standing.owner().is_some() {
+                Created::SignedIn(standing.sign_in())
+            } else {
+                Created::Stored
+            });
+        }
+        Ok(created)
     }
 
     async fn update(

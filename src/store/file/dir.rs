@@ -7,6 +7,7 @@ use std::ops::Deref;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
+use super::guard::Fault;
 use rustix::fd::AsFd;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, renameat, unlinkat};
 use rustix::io::{Errno, retry_on_intr};
@@ -46,6 +47,8 @@ pub(super) struct Dir {
 pub(super) enum Lookup {
     Absent,
     File(File),
+    /// A regular file that another user can write to.
+    Shared(File),
     /// A symbolic link, a directory, a pipe: nothing that the store makes.
     Foreign,
 }
@@ -84,7 +87,12 @@ impl Dir {
         match retry_on_intr(|| openat(&self.file, name, flags, Mode::empty())) {
             Ok(fd) => {
                 let file = File::from(fd);
-                Ok(if file.metadata()?.is_file() { Lookup::File(file) } else { Lookup::Foreign })
+                let found = file.metadata()?;
+                Ok(match Fault::of(&found) {
+                    _ if !found.is_file() => Lookup::Foreign,
+                    Some(_) => Lookup::Shared(file),
+                    None => Lookup::File(file),
+                })
             }
             Err(Errno::NOENT) => Ok(Lookup::Absent),
             // A symbolic link (FreeBSD answers MLINK), a socket, a directory opened for writing.
@@ -137,6 +145,8 @@ impl Dir {
     }
 
     fn fresh(&self, name: &str) -> io::Result<File> {
+        #[cfg(test)]
+        super::full::check(&self.file)?;
         match self.create(name) {
             Err(Errno::EXIST) => {
                 self.unlink(name, AtFlags::empty())?;
@@ -149,10 +159,19 @@ impl Dir {
 
 fn open_dir(at: impl AsFd, path: impl AsRef<Path>, durability: Durability) -> io::Result<Option<Dir>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    match retry_on_intr(|| openat(&at, path.as_ref(), flags, Mode::empty())) {
-        Err(Errno::NOENT) => Ok(None),
-        opened => Ok(Some(Dir { file: File::from(opened?), durability })),
+    let file = match retry_on_intr(|| openat(&at, path.as_ref(), flags, Mode::empty())) {
+        Err(Errno::NOENT) => return Ok(None),
+        opened => File::from(opened?),
+    };
+    match Fault::of(&file.metadata()?) {
+        Some(fault) => Err(fault.at(path.as_ref())),
+        None => Ok(Some(Dir { file, durability })),
     }
+}
+
+/// Returns whether a write failed for want of room.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::NOSPC | Errno::DQUOT))
 }
 
 /// Returns whether an open directory was refused because the name is a symbolic link or no directory.
@@ -182,6 +201,12 @@ impl Locked<'_> {
 
     /// Puts a file under a name, whole or not at all, in place of the file that has the name.
     pub(super) fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        self.put(name, content)?;
+        self.sync()
+    }
+
+    /// Puts a file under a name as [`replace`](Self::replace) does. The new name survives a power loss after [`Dir::sync`].
+    pub(super) fn put(&self, name: &str, content: &[u8]) -> io::Result<()> {
         let mut file = self.fresh(NEW)?;
         let mut put = || {
             file.write_all(content)?;
@@ -195,7 +220,18 @@ impl Locked<'_> {
             let _ = self.remove(NEW);
             return Err(error);
         }
-        self.sync()
+        Ok(())
+    }
+
+    /// Opens a file of one number, which is made if need be, and reads it; zero if there is none.
+    pub(super) fn number(&self, name: &str) -> io::Result<(File, u64)> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = File::from(retry_on_intr(|| openat(&self.file, name, flags, FILE_MODE))?);
+        let mut number = [0; 8];
+        match file.read_exact_at(&mut number, 0) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok((file, 0)),
+            read => read.map(|()| (file, u64::from_be_bytes(number))),
+        }
     }
 
     /// Puts an empty file under a name, unless the name is taken.

@@ -4,12 +4,15 @@ use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::dir::{Dir, Locked, Lookup};
+use super::dir::{Dir, Locked, Lookup, is_full};
 use super::format::{self, TIMES_AT};
+use super::owned::live;
+use super::owners::{self, Entry, OwnerDigest};
 use super::tree::{ShardDir, Tree, name};
 use crate::clock::micros;
 use crate::record::{DecodeError, Record, RecordHead, Tombstone, Version};
 use crate::store::format::Header;
+use crate::store::log::given_up;
 use crate::store::{Change, Created, Deleted, Loaded, Updated};
 use crate::token::StoreKey;
 
@@ -20,6 +23,8 @@ pub(super) enum OnDisk {
     Expired,
     Live(Arc<Record>, Header),
     Tombstone(Tombstone),
+    /// A record that its owner's mark has ended.
+    Ended(Tombstone),
     /// A damaged file or one that the store did not write.
     Unreadable(DecodeError),
 }
@@ -28,7 +33,7 @@ impl From<OnDisk> for Loaded {
     fn from(found: OnDisk) -> Self {
         match found {
             OnDisk::Live(record, _) => Self::Live(record),
-            OnDisk::Tombstone(tombstone) => Self::Tombstone(tombstone),
+            OnDisk::Tombstone(tombstone) | OnDisk::Ended(tombstone) => Self::Tombstone(tombstone),
             OnDisk::Absent | OnDisk::Expired | OnDisk::Unreadable(_) => Self::Absent,
         }
     }
@@ -36,14 +41,39 @@ impl From<OnDisk> for Loaded {
 
 /// Reads a session without a lock: a whole file tells the truth, since files appear whole.
 pub(super) fn find(tree: &Tree, key: &StoreKey, now: SystemTime) -> io::Result<OnDisk> {
-    tree.find(ShardDir::of(key))?.map_or(Ok(OnDisk::Absent), |shard| look(&shard, key, now))
+    let Some(shard) = tree.find(ShardDir::of(key))? else { return Ok(OnDisk::Absent) };
+    match judged(&shard, look(&shard, key, now)?)? {
+        OnDisk::Ended(tombstone) if tombstone.until() <= now => Ok(OnDisk::Expired),
+        found => Ok(found),
+    }
+}
+
+/// Visits listed sessions without a lock, in the order of their keys, so that each shard is opened once.
+pub(super) fn visit<T>(
+    tree: &Tree,
+    entries: &[Entry],
+    mut visit: impl FnMut(Option<&Dir>, Entry) -> io::Result<T>,
+) -> io::Result<Vec<T>> {
+    let mut found = Vec::with_capacity(entries.len());
+    for entries in entries.chunk_by(|one, next| one.key.as_bytes()[0] == next.key.as_bytes()[0]) {
+        let shard = tree.find(ShardDir::of(&entries[0].key))?;
+        for entry in entries {
+            found.push(visit(shard.as_ref(), *entry)?);
+        }
+    }
+    Ok(found)
+}
+
+/// Returns whether a shard has a record under this key that has not expired by its header.
+pub(super) fn stands(shard: &Dir, key: &StoreKey, now: SystemTime) -> io::Result<bool> {
+    Ok(peek(shard, &name(key))?.is_some_and(|header| header.is_record() && !header.is_expired(now)))
 }
 
 /// Reads the header alone and returns `None` if there is no readable one.
 pub(super) fn peek(shard: &Dir, name: &str) -> io::Result<Option<Header>> {
     match shard.file(name)? {
         Lookup::File(mut file) => Ok(read_header(&mut file)?.ok()),
-        Lookup::Absent | Lookup::Foreign => Ok(None),
+        Lookup::Absent | Lookup::Shared(_) | Lookup::Foreign => Ok(None),
     }
 }
 
@@ -62,34 +92,39 @@ impl<'a> SessionFile<'a> {
 
     /// Reads the session and removes it if it has expired.
     pub(super) fn settle(&self) -> io::Result<OnDisk> {
+        match judged(self.shard, self.look()?)? {
+            // The mark may go before the next sync, and must not leave the record behind.
+            OnDisk::Ended(tombstone) if tombstone.until() <= self.now => self.remove().map(|()| OnDisk::Absent),
+            found => Ok(found),
+        }
+    }
+
+    fn look(&self) -> io::Result<OnDisk> {
         match look(self.shard, self.key, self.now)? {
             OnDisk::Expired => self.shard.remove(&self.name).map(|_| OnDisk::Absent),
             found => Ok(found),
         }
     }
 
-    /// Writes a new session, after `enlist` has entered it in its owner's list.
-    ///
-    /// A process that is killed in between leaves an entry without a record, which listing bears. A record that the list
-    /// does not know would escape revocation.
-    pub(super) fn create(&self, record: &Record, enlist: impl FnOnce() -> io::Result<()>) -> io::Result<Created> {
+    /// Writes a new session that has no owner.
+    pub(super) fn create(&self, record: &Record) -> io::Result<Created> {
         match self.settle()? {
-            OnDisk::Absent => {
-                enlist()?;
-                self.write(record)?;
-            }
+            OnDisk::Absent => self.write(record)?,
             // The call was sent before, and its answer was lost.
-            OnDisk::Live(stored, _) if stored.version() == record.version() => self.shard.sync()?,
+            OnDisk::Live(standing, _) if record.is_same(&standing) => self.sync()?,
             _ => return Ok(Created::Taken),
         }
         Ok(Created::Stored)
     }
 
-    /// Removes the record that an earlier [`create`](Self::create) of it wrote.
-    pub(super) fn withdraw(&self, record: &Record) -> io::Result<()> {
-        match self.settle()? {
-            OnDisk::Live(stored, _) if stored.version() == record.version() => self.remove(),
-            _ => Ok(()),
+    /// Ends the session if it is the listed one, whatever the owner's mark says. Returns whether the session lived until
+    /// then, and `None` if another session of the owner lives under the key. The end survives a power loss after
+    /// [`sync`](Self::sync).
+    pub(super) fn end(&self, owner: OwnerDigest, entry: &Entry, tombstone: &Tombstone) -> io::Result<Option<bool>> {
+        match live(&self.look()?, owner) {
+            Some(session) if session.handle == entry.handle => self.put(tombstone).map(|()| Some(true)),
+            Some(_) => Ok(None),
+            None => Ok(Some(false)),
         }
     }
 
@@ -124,34 +159,58 @@ impl<'a> SessionFile<'a> {
     pub(super) fn delete(&self, tombstone: &Tombstone) -> io::Result<(Deleted, Option<Arc<Record>>)> {
         match self.settle()? {
             OnDisk::Live(record, _) => self.retire(tombstone).map(|()| (Deleted::Done, Some(record))),
-            OnDisk::Tombstone(stored) => Ok((Deleted::Retired(stored), None)),
+            OnDisk::Tombstone(stored) | OnDisk::Ended(stored) => Ok((Deleted::Retired(stored), None)),
             _ => Ok((Deleted::Absent, None)),
         }
     }
 
     /// Puts a tombstone in the record's place, or nothing if the tombstone has expired.
-    pub(super) fn retire(&self, tombstone: &Tombstone) -> io::Result<()> {
-        if tombstone.until() <= self.now {
-            return self.remove();
-        }
-        let head = RecordHead::new(None, tombstone.until(), self.now, None);
-        self.shard.replace(&self.name, &format::encode(self.key, &head, &tombstone.encode()))
+    fn retire(&self, tombstone: &Tombstone) -> io::Result<()> {
+        self.put(tombstone)?;
+        self.sync()
     }
 
-    fn write(&self, record: &Record) -> io::Result<()> {
+    fn put(&self, tombstone: &Tombstone) -> io::Result<()> {
+        if tombstone.until() > self.now {
+            let head = RecordHead::new(None, tombstone.until(), self.now, None);
+            match self.shard.put(&self.name, &format::encode(self.key, &head, &tombstone.encode())) {
+                // Removing a file needs no room.
+                Err(error) if is_full(&error) => given_up(self.key, error),
+                done => return done,
+            }
+        }
+        self.shard.remove(&self.name).map(drop)
+    }
+
+    /// Makes the changes of the session survive a power loss.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.shard.sync()
+    }
+
+    pub(super) fn write(&self, record: &Record) -> io::Result<()> {
         self.shard.replace(&self.name, &format::encode(self.key, &record.head(), &record.encode()))
     }
 
     fn remove(&self) -> io::Result<()> {
         self.shard.remove(&self.name)?;
-        self.shard.sync()
+        self.sync()
     }
 }
 
-fn look(shard: &Dir, key: &StoreKey, now: SystemTime) -> io::Result<OnDisk> {
+/// Replaces a record that its owner's mark has ended.
+fn judged(shard: &Dir, found: OnDisk) -> io::Result<OnDisk> {
+    let OnDisk::Live(record, _) = &found else { return Ok(found) };
+    let Some(owner) = record.owner() else { return Ok(found) };
+    let mark = owners::mark_beside(shard, OwnerDigest::of(owner))?;
+    Ok(mark.end_of(record).map_or(found, OnDisk::Ended))
+}
+
+/// Reads the file of a session, and leaves the owner's mark aside.
+pub(super) fn look(shard: &Dir, key: &StoreKey, now: SystemTime) -> io::Result<OnDisk> {
     match shard.file(&name(key))? {
         Lookup::File(mut file) => read(&mut file, key, now),
         Lookup::Absent => Ok(OnDisk::Absent),
+        Lookup::Shared(_) => Ok(OnDisk::Unreadable(DecodeError("another user can write to its file"))),
         Lookup::Foreign => Ok(OnDisk::Unreadable(DecodeError("not a regular file"))),
     }
 }

@@ -1,15 +1,17 @@
 //! The removal of what has expired, in steps that hold up no request.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use super::dir::{Dir, Locked, NEW};
 use super::locks::Locks;
-use super::owners::{self, OwnerDir};
+use super::owners::{self, Entry, OwnerDigest, OwnerList};
 use super::tree::{self, ShardDir, Tree};
-use super::{owned, session};
+use super::{owned, revoke, session};
 use crate::error::StoreError;
+use crate::record::Tombstone;
 
 /// The number of files that are removed under one lock.
 const STEP: usize = 16;
@@ -22,7 +24,7 @@ pub(super) struct Cursor(AtomicUsize);
 
 impl Cursor {
     /// Removes up to `limit` records, tombstones and marks. Fewer went only if every shard was visited once.
-    pub(super) async fn sweep(&self, locks: &Locks, limit: usize, now: SystemTime) -> Result<usize, StoreError> {
+    pub(super) async fn sweep(&self, locks: &Arc<Locks>, limit: usize, now: SystemTime) -> Result<usize, StoreError> {
         if limit == 0 {
             return Ok(0);
         }
@@ -77,35 +79,54 @@ fn is_expired(shard: &Dir, byte: u8, name: &str, now: SystemTime) -> io::Result<
     Ok(name == NEW || is_session && session::peek(shard, name)?.is_some_and(|header| header.is_expired(now)))
 }
 
-async fn marks(locks: &Locks, byte: u8, limit: usize, now: SystemTime) -> Result<usize, StoreError> {
+async fn marks(locks: &Arc<Locks>, byte: u8, limit: usize, now: SystemTime) -> Result<usize, StoreError> {
     let mut gone = 0;
-    for OwnerDir { owner, keys, is_untidy } in locks.read(move |tree| stale(tree, byte, now)).await? {
+    for Stale { owner, strays, mut ended, tombstone, is_untidy } in locks.read(move |tree| stale(tree, byte, now)).await? {
         if gone == limit {
             break;
         }
-        for key in keys {
-            owned::prune(locks, owner, key, None, now).await?;
+        for entry in strays {
+            owned::prune(locks, owner, entry, now).await?;
         }
+        ended.truncate(limit - gone);
+        gone += revoke::end(locks, owner, ended, &tombstone, now).await?.len();
         if is_untidy {
-            gone += usize::from(locks.hold([owner.shard()], move |[owners]| owners::tidy(owners, owner, now)).await?);
+            let tidy = move |[owners]: [&_; 1]| owners::tidy(owners, owner, SystemTime::now());
+            gone += usize::from(locks.hold([owner.shard()], tidy).await?);
         }
     }
     Ok(gone)
 }
 
-/// Lists the owners of a shard, each with the entries that have no record.
-fn stale(tree: &Tree, byte: u8, now: SystemTime) -> io::Result<Vec<OwnerDir>> {
-    let mut owners = owners::all(tree, byte, now)?;
-    for owner in &mut owners {
-        let mut stale = Vec::new();
-        for key in &owner.keys {
-            let shard = tree.find(ShardDir::of(key))?;
-            let header = shard.map_or(Ok(None), |shard| session::peek(&shard, &tree::name(key)))?;
+/// The parts of an owner's directory that a sweep removes.
+struct Stale {
+    owner: OwnerDigest,
+    /// The entries that have no record.
+    strays: Vec<Entry>,
+    /// The sessions that the mark has ended, once its tombstone has ended too.
+    ended: Vec<Entry>,
+    tombstone: Tombstone,
+    is_untidy: bool,
+}
+
+/// Lists the owners of a shard.
+///
+/// A mark is untidy only if it had ended no session when the list was read. So it outlasts the sessions that it ends by a
+/// round, and no reader that has found such a session misses the mark.
+fn stale(tree: &Tree, byte: u8, now: SystemTime) -> io::Result<Vec<Stale>> {
+    let mut found = Vec::new();
+    for (owner, OwnerList { mark, entries }, is_untidy) in owners::all(tree, byte, SystemTime::now())? {
+        let (mut strays, mut ended, tombstone) = (Vec::new(), Vec::new(), mark.tombstone());
+        session::visit(tree, &entries, |shard, entry| {
+            let header = shard.map_or(Ok(None), |shard| session::peek(shard, &tree::name(&entry.key)))?;
             if !header.is_some_and(|header| header.is_record()) {
-                stale.push(*key);
+                strays.push(entry);
+            } else if mark.ends(&entry) && tombstone.until() <= now {
+                ended.push(entry);
             }
-        }
-        owner.keys = stale;
+            Ok(())
+        })?;
+        found.push(Stale { owner, strays, ended, tombstone, is_untidy });
     }
-    Ok(owners)
+    Ok(found)
 }

@@ -6,10 +6,10 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use super::dir::{Dir, Durability, Locked};
+use super::guard;
 use crate::token::StoreKey;
 
 const PROBE: &str = ".tower-session-layer-probe";
-const OWNERS: &str = "owners";
 
 /// The store's directory.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub(super) enum ShardDir {
 }
 
 impl ShardDir {
+    pub(super) const OWNERS: &str = "owners";
+
     /// Returns the shard of a session.
     pub(super) fn of(key: &StoreKey) -> Self {
         Self::Sessions(key.as_bytes()[0])
@@ -34,6 +36,14 @@ impl ShardDir {
     /// Lists the 512 shards, those of sessions first, in the order of [`index`](Self::index).
     pub(super) fn all() -> impl Iterator<Item = Self> + Clone {
         (0..=u8::MAX).map(Self::Sessions).chain((0..=u8::MAX).map(Self::Owners))
+    }
+
+    /// Returns the path of the shard in the store's directory.
+    pub(super) fn path(self) -> PathBuf {
+        match self {
+            Self::Sessions(byte) => hex(byte).into(),
+            Self::Owners(byte) => Path::new(Self::OWNERS).join(hex(byte)),
+        }
     }
 
     pub(super) fn index(self) -> usize {
@@ -45,10 +55,12 @@ impl ShardDir {
 }
 
 impl Tree {
-    /// Opens the store's directory, which is made if need be, and tries whether it can be written and locked.
+    /// Opens the store's directory, which is made if need be, and tries whether it can be written and locked, and by
+    /// this user alone.
     pub(super) fn open(path: &Path, durability: Durability) -> io::Result<Self> {
         make_path(path)?;
         let tree = Self { base: path.canonicalize()?, durability };
+        guard::check(&tree.base)?;
         let base = tree.make_base()?;
         base.probe(PROBE)?;
         // A lock that another process has shows that locks work.
@@ -61,7 +73,7 @@ impl Tree {
         let Some(base) = Dir::open(&self.base, self.durability)? else { return Ok(None) };
         match shard {
             ShardDir::Sessions(byte) => base.sub(&hex(byte)),
-            ShardDir::Owners(byte) => base.sub(OWNERS)?.map_or(Ok(None), |owners| owners.sub(&hex(byte))),
+            ShardDir::Owners(byte) => base.sub(ShardDir::OWNERS)?.map_or(Ok(None), |owners| owners.sub(&hex(byte))),
         }
     }
 
@@ -70,7 +82,7 @@ impl Tree {
         let base = self.make_base()?;
         match shard {
             ShardDir::Sessions(byte) => base.make(&hex(byte))?.try_lock(),
-            ShardDir::Owners(byte) => base.make(OWNERS)?.make(&hex(byte))?.try_lock(),
+            ShardDir::Owners(byte) => base.make(ShardDir::OWNERS)?.make(&hex(byte))?.try_lock(),
         }
     }
 

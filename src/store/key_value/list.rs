@@ -97,10 +97,15 @@ impl OwnerList {
         self.sessions.len() < before
     }
 
-    /// Returns when the mark and all sessions have ended. A listed session may live by another clock than this one.
+    /// Returns when the mark and all sessions have ended. A listed session may live by another clock than this one, and
+    /// a mark outlives the sign-ins that are under way whatever `now` says.
     pub(super) fn expires(&self, now: SystemTime) -> SystemTime {
         let ends = self.sessions.iter().map(|session| session.until.max(micros(now)).saturating_add(span(SLACK)));
-        let mark = if self.mark == RevocationMark::default() { 0 } else { micros(self.mark.deadline()) };
+        let mark = if self.mark == RevocationMark::default() {
+            0
+        } else {
+            micros(self.mark.deadline().max(now + RevocationMark::LIFETIME))
+        };
         time(ends.max().unwrap_or(0).max(mark))
     }
 
@@ -209,5 +214,7 @@ mod tests {
         assert_eq!(list.expires(time(5)), time(day + 30));
         assert!(list.strike(&[session(1, 30)]));
         assert_eq!(list.expires(time(5)), list.mark.deadline());
+        let ahead = list.mark.deadline() + SLACK;
+        assert_eq!(list.expires(ahead), ahead + RevocationMark::LIFETIME, "a clock that is far ahead of the map's");
     }
 }

@@ -60,7 +60,10 @@ impl<M: KeyValue> KeyValueStore<M> {
         self.change_list(owner, now, |list| {
             // The call may have been sent before.
             let known = list.moment_of(&listed).filter(|_| record.sign_in() == 0);
-            let refuses = known.is_none() && list.mark.refuses(record, clock);
+            let refuses = match known {
+                Some(moment) => list.mark.refuses(&record.with_sign_in(moment), clock),
+                None => list.mark.refuses(record, clock),
+            };
             if refuses {
                 moment = None;
                 return list.mark.reset(clock);

@@ -1,7 +1,8 @@
 //! Files in the directory that the store did not make, and the damage they must not do.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+use std::path::Path;
 
 use tower_session_layer::store::{Created, Deleted, Loaded, Updated};
 use tower_session_layer::{ConfigError, Durability, FileStore, SessionStore};
@@ -20,7 +21,7 @@ async fn modes_are_narrow_under_an_open_umask() {
     let store = FileStore::new(&base).unwrap();
     put(&store, &token(1), &owned(1, "ada", 0)).await;
     let names = tree(dir.path());
-    assert_eq!(names.len(), 7, "{names:?}");
+    assert_eq!(names.len(), 8, "{names:?}");
     for name in names {
         let mode = fs::symlink_metadata(dir.path().join(&name)).unwrap().permissions().mode() & 0o7777;
         assert_eq!(mode, if name.ends_with('/') { 0o700 } else { 0o600 }, "{name}");
@@ -64,8 +65,8 @@ async fn what_cannot_be_read_is_absent_and_stays_as_it_is() {
         ("cut in the header", whole[..40].to_vec()),
         ("cut in the body", whole[..whole.len() - 1].to_vec()),
         ("longer", [&whole[..], b"x"].concat()),
-        ("newer file", changed(7, 2)),
-        ("damaged times", changed(39, whole[39] ^ 1)),
+        ("newer file", changed(1, 3)),
+        ("damaged times", changed(15, whole[15] ^ 1)),
         ("damaged body", changed(whole.len() - 1, b'2')),
         ("foreign", b"hello, this is a long text that has nothing at all to do with sessions".to_vec()),
         ("another session's", fs::read(path_of(&dir, &token(2))).unwrap()),
@@ -146,6 +147,78 @@ fn a_directory_that_cannot_be_used_is_refused() {
     assert!(format!("{store:?}").contains("deeper"));
     symlink(dir.path().join("new"), dir.path().join("link")).unwrap();
     FileStore::new(dir.path().join("link")).unwrap();
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[tokio::test]
+async fn a_directory_that_others_may_write_to_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let base = dir.path().join("above/sessions");
+    let store = open(&base);
+    put(&store, &token(1), &owned(1, "ada", 0)).await;
+    let shard = path_of_below(&base, &token(1)).parent().unwrap().to_owned();
+    let owner = fs::read_dir(base.join("owners")).unwrap().next().unwrap().unwrap().path();
+    for path in [&base, &base.join("owners"), &owner, &shard, &dir.path().join("above")] {
+        for mode in [0o777, 0o770, 0o722, 0o720, 0o702] {
+            set_mode(path, mode);
+            let refused = FileStore::new(&base).unwrap_err();
+            let text = refused.to_string();
+            assert!(matches!(&refused, ConfigError::Directory { path: named, .. } if *named == base), "{text}");
+            assert!(text.contains(&*path.to_string_lossy()), "{path:?}: {text}");
+            assert!(text.contains(&format!("mode {mode:04o}")) && text.contains("chmod go-w"), "{path:?}: {text}");
+        }
+        set_mode(path, 0o755);
+        FileStore::new(&base).unwrap();
+        // Only root can give a directory away.
+        if rustix::process::geteuid().is_root() {
+            chown(path, Some(12_345), None).unwrap();
+            let text = FileStore::new(&base).unwrap_err().to_string();
+            assert!(text.contains("the user 12345") && text.contains("chown"), "{path:?}: {text}");
+            chown(path, Some(0), None).unwrap();
+        }
+    }
+    set_mode(&dir.path().join("above"), 0o1777);
+    FileStore::new(&base).unwrap();
+    set_mode(&base, 0o1777);
+    assert!(FileStore::new(&base).is_err(), "others can still add files to a sticky directory");
+}
+
+#[tokio::test]
+async fn a_directory_that_others_may_write_to_later_is_an_error() {
+    let (dir, store) = store();
+    let ada = put(&store, &token(1), &owned(1, "ada", 0)).await;
+    let shard = path_of(&dir, &token(1)).parent().unwrap().to_owned();
+    for path in [&shard, dir.path()] {
+        set_mode(path, 0o777);
+        assert!(store.load(&token(1), at(0)).await.is_err(), "{path:?}");
+        assert!(store.delete(&token(1).key(), MINUTE, at(0)).await.is_err(), "{path:?}");
+        set_mode(path, 0o700);
+    }
+    set_mode(&dir.path().join("owners"), 0o770);
+    assert!(store.owned("ada", at(0)).await.is_err());
+    assert!(store.create(&token(2), &owned(2, "ada", 0), at(0)).await.is_err());
+    set_mode(&dir.path().join("owners"), 0o700);
+    assert_eq!(live(&store, &token(1), at(0)).await, ada);
+}
+
+#[tokio::test]
+async fn a_record_that_others_may_have_written_is_no_session() {
+    let (dir, store) = store();
+    put(&store, &token(1), &record(1, "1")).await;
+    let path = path_of(&dir, &token(1));
+    for mode in [0o620, 0o602, 0o666] {
+        set_mode(&path, mode);
+        left_alone(&store, &format!("{mode:o}")).await;
+    }
+    set_mode(&path, 0o644);
+    assert_eq!(live(&store, &token(1), at(0)).await, record(1, "1"));
+    if rustix::process::geteuid().is_root() {
+        chown(&path, Some(12_345), None).unwrap();
+        left_alone(&store, "another user's").await;
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! What the file store says in the log.
 
+use std::os::unix::fs::PermissionsExt as _;
 use crate::support::scope;
 use std::time::SystemTime;
 
@@ -16,9 +17,19 @@ async fn what_cannot_be_read_is_warned_of_by_eight_digits() {
     let key = token.key().hex();
     let shard = dir.path().join(&key[..2]);
     std::fs::create_dir(&shard).unwrap();
-    std::fs::write(shard.join(&key[2..]), "secret ".repeat(20)).unwrap();
+    let file = shard.join(&key[2..]);
+    std::fs::write(&file, "secret ".repeat(20)).unwrap();
     assert_eq!(store.load(&token, SystemTime::now()).await.unwrap(), Loaded::Absent);
-    let log = log.text();
+    let text = log.text();
+    warned_once(&text, &key);
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o666)).unwrap();
+    assert_eq!(store.load(&token, SystemTime::now()).await.unwrap(), Loaded::Absent);
+    let more = log.text().split_off(text.len());
+    warned_once(&more, &key);
+    assert!(more.contains("another user can write to its file"), "{more}");
+}
+
+fn warned_once(log: &str, key: &str) {
     let told: Vec<_> =
         log.lines().filter(|line| ["INFO", "WARN", "ERROR"].iter().any(|level| line.contains(level))).collect();
     assert_eq!(told.len(), 1, "{log}");

@@ -74,8 +74,22 @@ pub(crate) fn until(record: &Record, deadline: u64) -> Arc<Record> {
     Record::decode(head, &record.encode()).unwrap().into()
 }
 
-pub(crate) async fn put(store: &FileStore, token: &SessionToken, record: &Arc<Record>) {
-    assert_eq!(store.create(token, record, at(0)).await.unwrap(), Created::Stored);
+/// Stores a record, and returns it as it is stored.
+pub(crate) async fn put(store: &FileStore, token: &SessionToken, record: &Arc<Record>) -> Arc<Record> {
+    match store.create(token, record, at(0)).await.unwrap() {
+        Created::Stored if record.owner().is_none() => Arc::clone(record),
+        Created::SignedIn(moment) if record.owner().is_some() => record.with_sign_in(moment).into(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A record of an owner who signs in after all revocations until now. Its handle is made of its version.
+pub(crate) fn signed_in_now(n: u64, owner: &str) -> Arc<Record> {
+    owned(n, owner, 0).with_sign_in(micros(SystemTime::now())).into()
+}
+
+pub(crate) fn micros(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_micros().try_into().unwrap()
 }
 
 /// The live record, which must be there.
@@ -95,12 +109,16 @@ pub(crate) async fn replace(store: &FileStore, token: &SessionToken, from: u64, 
 
 /// Revokes sessions of `ada`, by a clock that has never stepped back.
 pub(crate) async fn revoke(store: &FileStore, which: Revoke, lasting: Duration, now: SystemTime) -> usize {
-    store.revoke("ada", &Revocation::new(which, now, lasting), now).await.unwrap()
+    store.revoke("ada", &Revocation::new(which, lasting), now).await.unwrap()
 }
 
 pub(crate) fn path_of(dir: &TempDir, token: &SessionToken) -> PathBuf {
+    path_of_below(dir.path(), token)
+}
+
+pub(crate) fn path_of_below(base: &Path, token: &SessionToken) -> PathBuf {
     let hex = token.key().hex();
-    dir.path().join(&hex[..2]).join(&hex[2..])
+    base.join(&hex[..2]).join(&hex[2..])
 }
 
 /// All paths below a directory, relative to it, directories with a slash at their end.
@@ -123,8 +141,9 @@ pub(crate) fn tree(dir: &Path) -> Vec<String> {
     out
 }
 
+/// All files of sessions, lists and marks.
 pub(crate) fn files(dir: &Path) -> Vec<String> {
-    tree(dir).into_iter().filter(|name| !name.ends_with('/')).collect()
+    tree(dir).into_iter().filter(|name| !name.ends_with('/') && !name.ends_with("/last")).collect()
 }
 
 /// Polls a future up to so many times, then drops it.

@@ -23,7 +23,7 @@ async fn only_the_expired_goes() {
     assert_eq!(files(dir.path()).len(), 12, "each with its entry: {:?}", files(dir.path()));
     assert_eq!(store.sweep(100, at(5000)).await.unwrap(), 6);
     assert_eq!(files(dir.path()), Vec::<String>::new());
-    assert!(tree(dir.path()).iter().all(|name| name.len() <= "owners/ab/".len()), "{:?}", tree(dir.path()));
+    assert!(tree(dir.path()).iter().all(|name| name.len() <= "owners/ab/last".len()), "{:?}", tree(dir.path()));
     assert_eq!(store.sweep(100, at(5000)).await.unwrap(), 0);
 }
 
@@ -136,17 +136,19 @@ async fn a_sweep_looks_again_under_the_lock() {
 #[tokio::test]
 async fn a_mark_that_is_renewed_meanwhile_stays() {
     let (dir, store) = store();
-    let day = RevocationMark::LIFETIME.as_secs();
     revoke(&store, Revoke::All, MINUTE, at(0)).await;
     let mark = dir.path().join(&files(dir.path())[0]);
+    let renewed = fs::read(&mark).unwrap();
+    let mut old = RevocationMark::default();
+    let day_ago = std::time::SystemTime::now() - RevocationMark::LIFETIME - MINUTE;
+    old.add(&Revocation::new(Revoke::All, MINUTE), 1, day_ago);
+    fs::write(&mark, [&old.encode()[..], &[0; 8]].concat()).unwrap();
     let lock = fs::File::open(mark.ancestors().nth(2).unwrap()).unwrap();
     lock.try_lock().unwrap();
-    let mut sweep = Box::pin(store.sweep(100, at(day)));
+    let mut sweep = Box::pin(store.sweep(100, at(0)));
     assert!(dropped_after(2000, sweep.as_mut()).await.is_none());
-    let mut renewed = RevocationMark::default();
-    renewed.add(&Revocation::new(Revoke::All, at(day), MINUTE));
-    fs::write(&mark, renewed.encode()).unwrap();
+    fs::write(&mark, &renewed).unwrap();
     lock.unlock().unwrap();
     assert_eq!(sweep.await.unwrap(), 0);
-    assert_eq!(fs::read(&mark).unwrap(), renewed.encode());
+    assert_eq!(fs::read(&mark).unwrap(), renewed);
 }
