@@ -106,9 +106,8 @@ impl SessionStore for TableStore {
         let mut tables = self.tables();
         // Not `now`: one clock for all hosts, as a database's own.
         let clock = Time::now();
-        let mark = record.owner().and_then(|owner| tables.marks.get_mut(owner));
-        if let Some(mark) = mark.filter(|mark| mark.refuses(record, clock)) {
-            mark.reset(clock);
+        let mark = record.owner().and_then(|owner| tables.marks.get(owner));
+        if mark.is_some_and(|mark| !mark.is_expired(clock) && mark.refuses(record, clock)) {
             return Ok(Created::Revoked);
         }
         if let Some(row) = tables.row(&fresh.key(), now) {

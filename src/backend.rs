@@ -155,7 +155,11 @@ impl Admission {
     }
 }
 
-/// Finds the first live candidate. A tombstone counts only if none is live.
+/// Finds the first live candidate; of a client-side store the one that was sealed last. A tombstone counts only if none
+/// is live.
+///
+/// A browser keeps the cookie that an earlier deploy set with another domain or path beside the present one, and sends
+/// both in any order. On a server the earlier token is dead once it was replaced, but a sealed session stays good.
 async fn load(
     store: &impl SessionStore,
     admission: &Admission,
@@ -164,6 +168,7 @@ async fn load(
     micros: u64,
 ) -> Result<Opened, StoreError> {
     let mut found = Opened::Nothing;
+    let is_sealed = store.token_shape().is_sealed();
     for at in 0.. {
         let Some(token) = candidates.get(at) else { break };
         let (record, outdated) = match store.load(token, now).await? {
@@ -191,7 +196,14 @@ async fn load(
             }
         };
         tracing::trace!(name: "session.loaded", key = ?token.key(), outdated, "a session was loaded");
-        return Ok(Opened::Live { at, record, outdated });
+        if !is_sealed {
+            return Ok(Opened::Live { at, record, outdated });
+        }
+        // Sealing sets the time at which the session was last seen.
+        match &found {
+            Opened::Live { record: latest, .. } if latest.seen >= record.seen => {}
+            _ => found = Opened::Live { at, record, outdated },
+        }
     }
     Ok(found)
 }

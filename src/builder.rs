@@ -221,8 +221,8 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
         self
     }
 
-    /// Sets the source of the random bytes in tokens and secrets, for tests and hardware sources; by default a
-    /// `ChaCha20` generator in each thread, seeded and reseeded by the operating system.
+    /// Sets the source of the random bytes in tokens and secrets, for tests and hardware sources; by default
+    /// `ChaCha20` under a key that each draw takes from the operating system.
     ///
     /// Anybody who can guess these bytes can take over every session. An error of the source is answered 503 and never
     /// leads to a weak token.

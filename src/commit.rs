@@ -7,6 +7,7 @@ mod renewal;
 mod resume;
 mod span;
 mod successor;
+mod touch;
 mod undo_renewal;
 mod write;
 
@@ -64,7 +65,7 @@ struct Job {
     intent: Intent,
     draft: Arc<Record>,
     plan: Plan,
-    /// True if the deadline may move and the cookie may be sent again.
+    /// True if the deadline may move.
     may_refresh: bool,
     /// True if the token is replaced because of its age.
     replaces_token: bool,
@@ -117,11 +118,14 @@ impl Job {
         }
         let is_not_modified = matches!(occasion, Occasion::Response { is_not_modified: true, .. });
         let can_send = state.head == ResponseHead::Open && !is_not_modified && occasion != Occasion::Failed;
-        // Only an access refreshes the session, and a refresh always sends the cookie.
-        let may_refresh = state.accessed && can_send;
+        // Only an access refreshes the session. A sealed session's deadline never moves without the cookie.
+        let may_move = can_send || (!shared.is_sealed() && occasion != Occasion::Failed);
+        let is_used = if state.head == ResponseHead::Open { state.accessed } else { state.is_used };
+        let may_refresh = is_used && may_move;
         let refresh = stored.record().filter(|_| may_refresh).and_then(|record| shared.lifetime.refresh(record, now));
         // Explicit commits leave the replacement to the end of the request, where the cookie is sent.
-        let replaces_token = may_refresh
+        let replaces_token = state.accessed
+            && can_send
             && is_last
             && !draft.is_empty()
             && stored.record().is_some_and(|record| shared.lifetime.is_renewal_due(record, now));
@@ -132,9 +136,12 @@ impl Job {
         let needs_cookie = match plan {
             // A `destroy` before the creation is carried out even without a cookie.
             Plan::Create => shared.is_sealed() || !intent.destroy,
-            // The record's deadline never moves without that of the cookie.
-            Plan::Write => shared.is_sealed() || ((intent.renew.is_some() || intent.sets_idle()) && !draft.is_empty()),
-            Plan::Touch(_) | Plan::Destroy => shared.is_sealed(),
+            Plan::Write => {
+                shared.is_sealed() || ((intent.renew.is_some() || brings_max_age(&intent, shared)) && !draft.is_empty())
+            }
+            Plan::Touch(_) => shared.is_sealed(),
+            // A service that failed has no response, and nothing else of its request is carried out.
+            Plan::Destroy => shared.is_sealed() && occasion != Occasion::Failed,
             Plan::Nothing | Plan::Refuse => false,
         };
         if needs_cookie && !can_send {
@@ -156,7 +163,7 @@ impl Job {
         }
         if plan == Plan::Nothing
             && matches!(stored, Stored::New)
-            && intent.sets_idle()
+            && intent.idle().is_some()
             && !is_last
             && let Some(work) = &mut state.work
         {
@@ -166,6 +173,7 @@ impl Job {
         if is_last {
             state.head = ResponseHead::Sent;
         }
+        state.is_used = false;
         let (is_stale, withdraws) = (is_stale && !drops_values, drops_values || intent.destroy);
         Ok(Self {
             stored,
@@ -199,6 +207,7 @@ impl Job {
         let Some(work) = &mut state.work else { return };
         if !self.is_last {
             work.intent.prepend(self.intent);
+            state.is_used |= self.may_refresh;
             return;
         }
         work.is_stale = true;
@@ -206,6 +215,12 @@ impl Job {
             state.work = None;
         }
     }
+}
+
+/// Returns whether the cookie gets a `Max-Age` that it did not have: that of a browser's session which is to be
+/// remembered.
+fn brings_max_age(intent: &Intent, shared: &Shared) -> bool {
+    shared.browser_session && intent.idle().is_some()
 }
 
 const HANDLE_LEN: usize = 16;
@@ -269,7 +284,7 @@ enum Outcome {
 }
 
 impl Settled {
-    /// Makes the result for a live session. The cookie is sent if the token or the deadline changed (`is_news`).
+    /// Makes the result for a live session. The cookie is sent if its token or its attributes changed (`is_news`).
     fn live(token: SessionToken, record: Arc<Record>, is_news: bool) -> Self {
         let live = Live { token, record, outdated: false };
         let cookie = if is_news { CookieAction::set(&live, None) } else { CookieAction::Leave };
@@ -294,7 +309,12 @@ impl Settled {
 /// After that, no token can be sent.
 #[inline]
 pub(crate) fn finish_at_once(session: &mut Session, loaded_at: u64) -> Option<Outgoing> {
-    session.with_state(|shared, state| is_idle(shared, state, loaded_at).then(|| state.finish()))
+    session.with_state(|shared, state| {
+        is_idle(shared, state, loaded_at).then(|| {
+            state.is_used = false;
+            state.finish()
+        })
+    })
 }
 
 #[inline]

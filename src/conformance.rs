@@ -1,7 +1,7 @@
 //! The suite of laws that every store must pass, this crate's and your own.
 //!
-//! A law is one promise of [`SessionStore`]. The laws cover the answer of each call in each state, deadlines, owners
-//! and revocation. Races run on several threads, and again with one call suspended at each of its await points. Other
+//! A law is one promise of [`SessionStore`]. The laws cover the answer of each call in each state, deadlines, owners, the
+//! order of sign-ins and revocation. Races run on several threads, and again with one call suspended at each of its await points. Other
 //! laws drop a call at each of its await points, and compare a long random history with a model.
 //!
 //! # From another crate

@@ -53,6 +53,8 @@ pub struct SessionCookie {
     scope: TokenScope,
     /// All attributes but `Max-Age`, rendered once: `; Path=/; HttpOnly; …`.
     attributes: String,
+    /// The attributes with the domains and paths of earlier deploys.
+    former: Vec<String>,
 }
 
 impl SessionCookie {
@@ -108,7 +110,26 @@ impl SessionCookie {
     /// # Ok::<(), tower_session_layer::ConfigError>(())
     /// ```
     pub fn removal(&self) -> HeaderValue {
-        self.render_removal("")
+        self.render_removal("", &self.attributes)
+    }
+
+    /// Returns the `Set-Cookie` values that remove the cookies of earlier deploys, one for each
+    /// [`formerly`](SessionCookieBuilder::formerly).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_session_layer::SessionCookie;
+    ///
+    /// let cookie = SessionCookie::builder().name("shop").domain("example.com").formerly(None, "/").build()?;
+    /// assert_eq!(
+    ///     cookie.former_removals(),
+    ///     ["shop=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=/; HttpOnly; Secure; SameSite=Lax"],
+    /// );
+    /// # Ok::<(), tower_session_layer::ConfigError>(())
+    /// ```
+    pub fn former_removals(&self) -> Vec<HeaderValue> {
+        self.former.iter().map(|attributes| self.render_removal("", attributes)).collect()
     }
 
     #[inline]

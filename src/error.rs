@@ -152,7 +152,7 @@ impl Error {
         matches!(*self.0, Kind::Gone | Kind::Refused)
     }
 
-    /// Returns whether the change, a new token or a new idle timeout, needs a cookie that can no longer be sent.
+    /// Returns whether the change, such as a new token, needs a cookie that can no longer be sent.
     pub fn is_response_sent(&self) -> bool {
         matches!(*self.0, Kind::ResponseSent)
     }

@@ -1,6 +1,7 @@
 //! The response future: load, inner service, commit.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -19,8 +20,10 @@ pin_project! {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped before the inner service has answered, nothing is committed. If it is dropped during
-    /// the commit, the store holds the old record or the new one, and a `destroy` is carried out in any case.
+    /// If the future is dropped before the inner service has answered, or if the inner service panics, nothing is
+    /// committed but a `destroy`. If it is dropped during the commit, the store holds the old record or the new one. A
+    /// `destroy` that the handler asked for is carried out in any case. A store that waits carries it out in the
+    /// background, for which the tokio runtime has to go on.
     pub struct ResponseFuture<S, ReqBody>
     where
         S: Service<Request<ReqBody>>,
@@ -49,43 +52,60 @@ pin_project! {
 /// A request's session, held until the response is decided.
 ///
 /// If it is dropped earlier, because the client went away or the handler panicked, it tells the session that no cookie
-/// will reach the client.
+/// will reach the client, and carries out a `destroy` that was asked for.
 pub(crate) struct LostOnDrop<T: Abandon> {
     session: T,
-    is_answered: bool,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Running,
+    /// A commit is under way, which finishes a `destroy` by itself.
+    Committing,
+    Answered,
 }
 
 /// A session, loaded or not.
 pub(crate) trait Abandon {
-    /// Ends a request whose response will never be sent.
-    fn abandon(&self);
+    /// Ends a request whose response will never be sent. Returns the session if it is to be destroyed.
+    fn abandon(&self) -> Option<Session>;
 }
 
 impl Abandon for Session {
-    #[inline]
-    fn abandon(&self) {
-        self.cell().abandon();
+    fn abandon(&self) -> Option<Session> {
+        self.cell().abandon().then(|| self.clone())
     }
 }
 
 impl Abandon for LazySession {
-    fn abandon(&self) {
-        self.abandon();
+    fn abandon(&self) -> Option<Session> {
+        self.abandon()
     }
 }
 
 impl<T: Abandon> LostOnDrop<T> {
     #[inline]
     pub(crate) fn new(session: T) -> Self {
-        Self { session, is_answered: false }
+        Self { session, stage: Stage::Running }
+    }
+
+    #[cold]
+    fn lose(&self) {
+        if let Some(mut session) = self.session.abandon()
+            && self.stage == Stage::Running
+        {
+            // The handler may be panicking, and a second panic, of the store, would abort the process.
+            let _ = catch_unwind(AssertUnwindSafe(|| session.commit_last(Occasion::Failed)));
+        }
     }
 }
 
 impl<T: Abandon> Drop for LostOnDrop<T> {
     #[inline]
     fn drop(&mut self) {
-        if !self.is_answered {
-            self.session.abandon();
+        if self.stage != Stage::Answered {
+            self.lose();
         }
     }
 }
@@ -174,18 +194,19 @@ where
                     let Some(committing) = commit(&mut answer, session, *protocol, *loaded_at) else {
                         return Poll::Ready(answer);
                     };
-                    let next = LostOnDrop::new(session.session.clone());
-                    session.is_answered = true;
+                    let next = LostOnDrop { session: session.session.clone(), stage: Stage::Committing };
+                    session.stage = Stage::Answered;
                     State::Commit { committing, answer: Some(answer), session: next, protocol: *protocol }
                 }
                 StateProj::Lazy { running, session, protocol } => {
                     let mut answer = ready!(running.poll(cx));
-                    session.is_answered = true;
+                    session.stage = Stage::Answered;
                     let Some((session, loaded_at)) = session.session.end() else { return Poll::Ready(answer) };
                     let mut session = LostOnDrop::new(session);
                     let Some(committing) = commit(&mut answer, &mut session, *protocol, loaded_at) else {
                         return Poll::Ready(answer);
                     };
+                    session.stage = Stage::Committing;
                     State::Commit { committing, answer: Some(answer), session, protocol: *protocol }
                 }
                 StateProj::Commit { committing, answer, session, protocol } => {
@@ -213,7 +234,7 @@ fn commit<B: EmptyBody, E>(
         && let Some(outgoing) = finish_at_once(&mut session.session, loaded_at)
     {
         respond::write(response, &session.session, outgoing);
-        session.is_answered = true;
+        session.stage = Stage::Answered;
         return None;
     }
     let occasion = match answer {
@@ -238,7 +259,7 @@ fn conclude<B: EmptyBody, E>(
     protocol: Protocol,
     committed: Result<(), Error>,
 ) {
-    session.is_answered = true;
+    session.stage = Stage::Answered;
     let outgoing = session.session.with_state(|_, state| state.finish());
     if let Ok(response) = answer {
         if let Err(error) = committed {

@@ -71,11 +71,13 @@
 //! | idle timeout | 7 days, sliding, or the absolute timeout if that is shorter | a week of shopping; the presets of NIST 800-63B are stricter |
 //! | absolute timeout | 30 days | NIST 800-63B-4, AAL1; nothing extends it |
 //! | refresh | when it moves the deadline by at least a tenth of the idle timeout | most requests write nothing |
+//! | `Max-Age` | the time to the absolute deadline; with `CookieStore` to the deadline inside the cookie | the idle timeout is the server's alone, so a refresh sends no cookie |
 //! | renewal by age | off | signing in renews the token in any case; renewal by age limits the use of a token that was copied unnoticed (OWASP: "renewal timeout") |
 //! | tombstone | 60 seconds | longer than requests take, short enough to be cheap |
 //! | store timeout | 5 seconds | a person who waits longer reloads the page |
 //! | on store failure | 503 | "cannot tell" must not look like "not signed in" |
 //! | on a 5xx of the handler | changes are dropped; `destroy` and `renew` take effect | half-done work is worse than none |
+//! | if the client leaves or the handler panics | changes are dropped; `destroy` takes effect | a sign-out that was asked for must not fail unnoticed |
 //! | record size | 1 MiB | no sane session reaches this bound; the method whose change would exceed it returns an error |
 //!
 //! # Keys, or a struct
@@ -204,7 +206,8 @@
 //!
 //! Once the response's head is sent, no cookie can follow. SSE and WebSocket handlers call [`Session::commit`] after
 //! each change that is to last. A change that needs a new token ([`Session::renew`], the first value of a new session)
-//! is then an error. A change that is never committed is reported by a warning.
+//! is then an error. A change that is never committed is reported by a warning. An access followed by `commit` moves the
+//! deadline too, so that a socket in use does not expire under its user; with `CookieStore` no deadline moves then.
 //!
 //! A `304 Not Modified` carries the session cookie only if the handler has called `commit` and that commit needs the
 //! cookie. Uncommitted changes that need a cookie are dropped with a warning. With `CookieStore`, where the cookie is
@@ -235,7 +238,13 @@
 //! *replace where key and version match and the deadline has not passed*. `examples/table_store.rs` is a complete
 //! store.
 //!
-//! In both cases, run the suite of the feature `conformance`; it takes one line.
+//! The store puts the sign-ins and revocations of an owner into one order. Give each the
+//! [next moment](RevocationMark::next_moment), by the database's clock and never by the `now` of a call, since the hosts'
+//! clocks differ. If a sign-in takes several statements, enter the owner's list first, write the record second, and then
+//! read the owner's [`RevocationMark`] once more.
+//!
+//! In both cases, run the suite of the feature `conformance`; it takes one line. A store also works with later releases:
+//! the page of [`SessionStore`] says how.
 //!
 #![doc = include_str!("guide/scale.md")]
 //!
@@ -257,7 +266,7 @@ pub mod moving {}
 pub mod demands {}
 
 #[cfg(doc)]
-use crate::store::{Change, Record, RecordHead};
+use crate::store::{Change, Record, RecordHead, RevocationMark};
 #[cfg(doc)]
 use crate::{
     KeyValue, KeyValueStore, ManualClock, Owners, Session, SessionKey, SessionLayer, SessionStore, TypedSession,

@@ -119,11 +119,43 @@ pub struct Record {
     pub(crate) extensions: Extensions,
 }
 
-/// The time at which a sign-in that is under way began, by the monotonic clock of this process.
+/// The time at which a sign-in that is under way began, by the clocks of this process.
 ///
 /// It is not stored, so records are equal whatever it is.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Began(pub(crate) Option<Instant>);
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Began(
+    // Boxed, since every record in memory has room for it and hardly any has it.
+    Option<Box<Beginning>>,
+);
+
+impl Began {
+    pub(crate) fn at(beginning: Beginning) -> Self {
+        Self(Some(Box::new(beginning)))
+    }
+
+    pub(crate) fn get(&self) -> Option<Beginning> {
+        self.0.as_deref().copied()
+    }
+}
+
+/// A time by both clocks of this process.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Beginning {
+    pub(crate) at: Instant,
+    pub(crate) time: SystemTime,
+}
+
+impl Beginning {
+    pub(crate) fn now() -> Self {
+        Self { at: Instant::now(), time: SystemTime::now() }
+    }
+
+    /// Returns the time since then by the clock that shows more: one may be set back, and the other stands still while a
+    /// machine is frozen.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.at.elapsed().max(self.time.elapsed().unwrap_or_default())
+    }
+}
 
 impl PartialEq for Began {
     fn eq(&self, _: &Self) -> bool {
@@ -200,10 +232,17 @@ impl Record {
         self.sign_in
     }
 
+    /// Returns the record of a sign-in that begins now and has no moment yet, as the layer makes it. Tests of stores need
+    /// it.
+    #[must_use]
+    pub fn signing_in(&self) -> Self {
+        Self { began: Began::at(Beginning::now()), sign_in: 0, ..self.clone() }
+    }
+
     /// Returns the record with the moment that the store gives to its sign-in.
     #[must_use]
     pub fn with_sign_in(&self, moment: u64) -> Self {
-        Self { sign_in: moment, ..self.clone() }
+        Self { sign_in: moment, began: Began::default(), ..self.clone() }
     }
 
     /// Returns the handle, the public name of a signed-in session; all zeros if the session has none.

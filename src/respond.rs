@@ -118,9 +118,9 @@ pub(crate) fn write<B>(response: &mut Response<B>, session: &Session, outgoing: 
         (CookieAction::Set { token, .. }, Some(header)) => {
             headers.insert(&header.name, header_value(&token));
         }
-        (CookieAction::Set { token, deadline, remembered, as_of }, None) => {
+        (CookieAction::Set { token, until, remembered, as_of }, None) => {
             let now = as_of.unwrap_or_else(|| micros(shared.clock.now()));
-            let left = Duration::from_micros(deadline.saturating_sub(now));
+            let left = Duration::from_micros(until.saturating_sub(now));
             let max_age = (remembered || !shared.browser_session).then_some(left);
             shared.cookie.append(headers, shared.shape, &token, max_age);
         }

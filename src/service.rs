@@ -74,7 +74,8 @@ where
         if shared.is_lazy {
             let lazy = LazySession::new(Arc::clone(shared), candidates, outer, carrier);
             request.extensions_mut().insert(lazy.clone());
-            return ResponseFuture::lazy(self.inner.call(request), LostOnDrop::new(lazy), protocol);
+            let lazy = LostOnDrop::new(lazy);
+            return ResponseFuture::lazy(self.inner.call(request), lazy, protocol);
         }
         let (session, loaded_at) = if candidates.is_empty() {
             (Session::new(Arc::clone(shared), Stored::New, outer, carrier), 0)

@@ -37,7 +37,7 @@ mod changes;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -60,7 +60,7 @@ pub use self::typed::TypedSession;
 pub use self::view::SessionView;
 use crate::clock::{micros, span};
 use crate::error::{Error, Kind};
-use crate::record::{CSRF_LEN, Record, SessionHandle};
+use crate::record::{Beginning, CSRF_LEN, Record, SessionHandle};
 
 impl Session {
     /// Returns the session of a request, for programs without axum's extractors.
@@ -114,6 +114,8 @@ impl Session {
     /// If another request or [`Owners`] has ended the session already, the cookie is left alone: the client may have
     /// been given a newer one since.
     ///
+    /// The session also ends if the client leaves before the response, if the handler panics, or if it answers 5xx.
+    ///
     /// # Errors
     ///
     /// The session is unavailable.
@@ -135,8 +137,8 @@ impl Session {
 
     /// Signs a person in: replaces the token and makes `owner` the session's owner.
     ///
-    /// If the session has another owner, its values are cleared first. The owner's sessions can be listed and revoked
-    /// through [`Owners`].
+    /// If the session has another owner, its values and its own idle timeout are cleared first. A timeout that this
+    /// request has set stays. The owner's sessions can be listed and revoked through [`Owners`].
     ///
     /// A sign-in is refused if the owner's sessions are revoked before it is committed: [`commit`](Self::commit)
     /// returns an error that [`is_gone`](Error::is_gone), and at the end of the request the response is 503 instead of
@@ -174,14 +176,18 @@ impl Session {
         }
         let shared = &self.0.shared;
         let (secret, handle) = (shared.random.bytes()?, shared.random.handle()?);
-        let (began, time) = (Instant::now(), micros(shared.clock.now()));
+        let (began, time) = (Beginning::now(), micros(shared.clock.now()));
         let owner: Arc<str> = owner.into();
         self.0.write(|work| {
             let begins_anew = work.draft.owner.as_ref().is_some_and(|before| *before != owner);
             let sign_in = SignIn { owner, began, time, signed_in: time.max(1), handle, begins_anew };
             work.apply(Op::SignIn(sign_in), shared.max_record_len)?;
             work.intent.renew = Some(secret);
-            work.draft_mut().csrf = secret;
+            let idle = work.intent.idle();
+            let draft = work.draft_mut();
+            draft.csrf = secret;
+            // The person before takes along the timeout that was stored, not one that this request has set.
+            draft.idle = idle.unwrap_or(draft.idle);
             Ok(())
         })
     }
@@ -268,7 +274,10 @@ impl Session {
     /// now.
     ///
     /// Under [`browser_session`](crate::SessionLayerBuilder::browser_session) the cookie of such a session has a
-    /// `Max-Age`.
+    /// `Max-Age`, so the timeout cannot be set once the response's head is sent. With a client-side store it cannot be
+    /// set then in any case.
+    ///
+    /// A timeout that is set before [`sign_in`](Self::sign_in) is for the person who signs in.
     ///
     /// # Errors
     ///
@@ -287,7 +296,7 @@ impl Session {
             let shared = &self.0.shared;
             let now = shared.clock.now();
             let mut record = record.cloned().unwrap_or_else(Record::blank);
-            let sets_idle = state.work.as_ref().is_some_and(|work| work.intent.sets_idle());
+            let sets_idle = state.work.as_ref().is_some_and(|work| work.intent.idle().is_some());
             if record.created == 0 {
                 record.created = micros(now);
                 record.absolute = shared.lifetime.absolute_deadline(record.created);
@@ -313,8 +322,9 @@ impl Session {
     /// Makes all changes so far durable now, instead of at the end of the request.
     ///
     /// Committed changes stay, whatever the handler answers later. Once the response's head is sent, as in SSE and
-    /// WebSocket handlers, this is the only way to store changes. A change that needs a new token or sets an idle
-    /// timeout is then an error.
+    /// WebSocket handlers, this is the only way to store changes. A change that needs a cookie is then an error. If the
+    /// session was accessed since the last commit, the commit also restarts the idle timeout, even if nothing changed;
+    /// with a client-side store it does so only before the head is sent.
     ///
     /// # Errors
     ///

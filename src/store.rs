@@ -105,6 +105,14 @@ pub use crate::token::{SessionToken, StoreKey, TokenScope, TokenShape};
 /// The layer sends a write again if its answer was lost. So an [`update`](Self::update) that finds the record already
 /// at its *new* version changes nothing and returns [`Updated::Done`].
 ///
+/// # Later releases
+///
+/// A store that someone else wrote goes on working. A new method has a default body that returns
+/// [`StoreError::unsupported`], and the layer then does without it: no default breaks a promise of this page. A store
+/// returns that error itself for a variant of a [`Change`] or [`Revoke`] that it does not know; it need not, if it asks
+/// [`Revocation::includes`]. Laws of `store::conformance` are named after the method that they check. A law of a new method
+/// passes while the store answers `unsupported`.
+///
 #[doc = include_str!("store/examples/store.md")]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no session store",
@@ -299,7 +307,8 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// Ends the sessions of an owner that the revocation [includes](Revocation::includes), and returns how many it
     /// ended.
     ///
-    /// Each ended session leaves the revocation's [tombstone](Revocation::tombstone). The handle of another owner's
+    /// Each ended session leaves the revocation's [tombstone](Revocation::tombstone). The store may leave it, too, where the
+    /// owner's list has a session whose record is absent, in case the record is on its way. The handle of another owner's
     /// session ends nothing. A session that has expired at `now` does not count.
     ///
     /// Unless the revocation names [`These`](Revoke::These), the store first [adds](RevocationMark::add) it to the

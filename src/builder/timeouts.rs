@@ -11,14 +11,16 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
     /// shorter.
     ///
     /// An access to the session moves its deadline only if that gains at least a tenth of this time, so that most
-    /// requests write nothing.
+    /// requests write nothing. The cookie's `Max-Age` follows the [absolute timeout](Self::absolute_timeout), so the
+    /// deadline moves without a cookie. A client-side store alone sends its cookie again, with the deadline inside.
     pub fn idle_timeout(mut self, idle: Duration) -> Self {
         self.idle = Some(idle);
         self
     }
 
     /// Sets the time after which a session ends even if it is in use; 30 days by default. Nothing extends it, not even
-    /// a renewal.
+    /// a renewal. The cookie's `Max-Age` is what is left of it, in seconds. With a client-side store `Max-Age` is what is
+    /// left to the session's deadline.
     pub fn absolute_timeout(mut self, absolute: Duration) -> Self {
         self.absolute = absolute;
         self

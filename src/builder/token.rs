@@ -6,23 +6,36 @@ use super::SessionLayerBuilder;
 use crate::store::SessionStore;
 
 impl<S: SessionStore> SessionLayerBuilder<S> {
-    /// Sets the cookie's name; `__Host-sid` by default. See
+    /// Sets the cookie's name; `__Host-sid` by default.
+    ///
+    /// Without the prefix `__Host-`, four cookies that another host of the domain sets hide the session. See
     /// [`SessionCookieBuilder::name`](crate::SessionCookieBuilder::name).
     pub fn cookie_name(mut self, name: impl Into<String>) -> Self {
         self.cookie = self.cookie.name(name);
         self
     }
 
-    /// Sets the cookie's path; `/` by default. See [`SessionCookieBuilder::path`](crate::SessionCookieBuilder::path).
+    /// Sets the cookie's path; `/` by default. Name the earlier path in [`formerly`](Self::formerly) when you change
+    /// it. See [`SessionCookieBuilder::path`](crate::SessionCookieBuilder::path).
     pub fn path(mut self, path: impl Into<String>) -> Self {
         self.cookie = self.cookie.path(path);
         self
     }
 
-    /// Sets the cookie's domain; this host only by default. See
-    /// [`SessionCookieBuilder::domain`](crate::SessionCookieBuilder::domain).
+    /// Sets the cookie's domain; this host only by default. Name the earlier domain in [`formerly`](Self::formerly)
+    /// when you change it. See [`SessionCookieBuilder::domain`](crate::SessionCookieBuilder::domain).
     pub fn domain(mut self, domain: impl Into<String>) -> Self {
         self.cookie = self.cookie.domain(domain);
+        self
+    }
+
+    /// Says that an earlier deploy set the cookie with this domain, `None` for this host only, and this path, so that
+    /// each response that sets or removes the cookie also removes the earlier one.
+    ///
+    /// Without it browsers keep both cookies, and the earlier one comes back after a sign-out. See
+    /// [`SessionCookieBuilder::formerly`](crate::SessionCookieBuilder::formerly).
+    pub fn formerly<'a>(mut self, domain: impl Into<Option<&'a str>>, path: impl Into<String>) -> Self {
+        self.cookie = self.cookie.formerly(domain, path);
         self
     }
 
@@ -40,8 +53,8 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
         self
     }
 
-    /// Omits `Secure` and the prefix of the default name. See
-    /// [`SessionCookieBuilder::insecure_http`](crate::SessionCookieBuilder::insecure_http).
+    /// Omits `Secure` and the prefix of the default name, so that others can read the token and set cookies that hide
+    /// the session. See [`SessionCookieBuilder::insecure_http`](crate::SessionCookieBuilder::insecure_http).
     pub fn insecure_http(mut self) -> Self {
         self.cookie = self.cookie.insecure_http();
         self
@@ -57,7 +70,7 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
     /// Omits `Max-Age`, so that the cookie ends with the browser; off by default.
     ///
     /// The server enforces both timeouts in any case. The cookie of a session with an idle timeout of its own
-    /// ("remember me", [`Session::set_idle_timeout`](crate::Session::set_idle_timeout)) keeps its `Max-Age`.
+    /// ("remember me", [`Session::set_idle_timeout`](crate::Session::set_idle_timeout)) gets a `Max-Age`.
     pub fn browser_session(mut self) -> Self {
         self.browser_session = true;
         self

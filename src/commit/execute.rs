@@ -226,24 +226,6 @@ impl<S: SessionStore> Commit<'_, S> {
         Err(StoreError::new("every fresh token is taken").into())
     }
 
-    /// Moves the deadline. A failure only lets the session end a little earlier.
-    async fn touch(&self, live: Live, deadline: u64) -> Settled {
-        let asked = self.store.touch(&live.token, live.record.version, time(deadline), self.now());
-        let token = match self.wait(asked).await {
-            Ok(Updated::Done) => live.token,
-            Ok(Updated::Instead(token)) => token,
-            Ok(Updated::Conflict | Updated::Gone) => return Settled::unchanged(Stored::Live(live)),
-            Err(error) => {
-                self.shared.events.failed(Operation::Touch, &error);
-                return Settled::unchanged(Stored::Live(live));
-            }
-        };
-        self.shared.events.refreshed(&token);
-        let mut record = live.record;
-        Arc::make_mut(&mut record).touch(time(deadline), self.now());
-        Settled::live(token, record, true)
-    }
-
     /// Ends a session, and any session that it was renewed to meanwhile.
     ///
     /// If another request has ended the session already, the client's cookie is left alone, since the cookie may belong
@@ -296,7 +278,7 @@ impl<S: SessionStore> Commit<'_, S> {
         if prepare(draft, before.map(Record::version), self.shared, now)? {
             return Ok(Deadline::Set);
         }
-        if self.job.intent.sets_idle() {
+        if self.job.intent.idle().is_some() {
             draft.deadline = lifetime.deadline(draft, now);
             return Ok(Deadline::Set);
         }
@@ -336,7 +318,7 @@ async fn reload(store: &impl SessionStore, cell: &SessionCell, now: u64) -> Resu
     let stored = {
         let mut state = cell.lock();
         // The answer reveals whether the session is still there.
-        state.accessed = true;
+        state.access();
         state.stored.clone()
     };
     let live = match stored {

@@ -76,7 +76,7 @@ pub(crate) fn settle_quickly<S: SessionStore>(
     if is_news {
         state.cookie = CookieAction::set(&live, Some(at));
     }
-    state.stored = Stored::Live(live);
+    (state.stored, state.is_used) = (Stored::Live(live), false);
     Quick::Settled(Ok(()))
 }
 

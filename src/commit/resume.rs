@@ -66,9 +66,9 @@ impl<S: SessionStore> Commit<'_, S> {
             return Ok(true);
         }
         // As it was sent: with the time at which the sign-in began, and without the moment that the store gave it.
-        let began = Began(self.job.intent.sign_in().map(|sign_in| sign_in.began));
-        let sign_in = if began.0.is_some() { 0 } else { record.sign_in };
-        let sent = Record { began, sign_in, ..(**record).clone() };
+        let began = self.job.intent.sign_in().map(|sign_in| Began::at(sign_in.began));
+        let sign_in = if began.is_some() { 0 } else { record.sign_in };
+        let sent = Record { began: began.unwrap_or_default(), sign_in, ..(**record).clone() };
         let created = self.wait(self.store.create(token, &sent.into(), self.now())).await?;
         if created == Created::Revoked {
             came_too_late();

@@ -8,12 +8,12 @@ use tokio::sync::MutexGuard;
 use super::execute::Commit;
 use super::renewal::Fresh;
 use super::undo_renewal::{is_successor, undo_renewal};
-use super::{Settled, Successor};
+use super::{Settled, Successor, brings_max_age};
 use crate::error::Error;
 use crate::event::Operation;
 use crate::record::{Record, TombstoneKind};
 use crate::session::{CookieAction, Live, Stored};
-use crate::store::{Change, Deadline, Loaded, SessionStore, Updated};
+use crate::store::{Change, Loaded, SessionStore, Updated};
 
 /// A write under way.
 struct Writing<'a> {
@@ -71,7 +71,7 @@ impl<'a, S: SessionStore> Commit<'a, S> {
                 Some(fresh) => self.retire(&writing.live.token, fresh)?,
                 None if self.job.draft.is_empty() => Change::Retire(self.tombstone(TombstoneKind::Emptied)),
                 None => {
-                    self.attempt(&writing.live.token, rule != Deadline::Keep || writing.live.outdated);
+                    self.attempt(&writing.live.token, self.is_news(&writing.live));
                     Change::Replace(Arc::clone(&self.job.draft), rule)
                 }
             };
@@ -88,7 +88,7 @@ impl<'a, S: SessionStore> Commit<'a, S> {
                 writing.queue = None;
             }
             let found = match updated {
-                Updated::Done => return Ok(self.done(writing, rule)),
+                Updated::Done => return Ok(self.done(writing)),
                 Updated::Instead(token) => {
                     self.shared.events.committed(&token, self.job.intent.renew.is_some());
                     return Ok(Settled::live(token, Arc::clone(&self.job.draft), true));
@@ -102,18 +102,23 @@ impl<'a, S: SessionStore> Commit<'a, S> {
         }
     }
 
-    fn done(&self, writing: &mut Writing<'_>, rule: Deadline) -> Settled {
+    fn done(&self, writing: &mut Writing<'_>) -> Settled {
         let live = &writing.live;
         if self.job.draft.is_empty() {
             self.shared.events.removed(&live.token);
             return Settled { cookie: CookieAction::Remove, ..Settled::unchanged(Stored::New) };
         }
-        let is_same = writing.fresh.is_none() && rule == Deadline::Keep && !live.outdated;
+        let is_news = writing.fresh.is_some() || self.is_news(live);
         let renewed = writing.fresh.take().map(|fresh| fresh.token);
         let is_renewed = renewed.is_some();
         let token = renewed.unwrap_or_else(|| live.token.clone());
         self.shared.events.committed(&token, is_renewed);
-        Settled::live(token, Arc::clone(&self.job.draft), !is_same)
+        Settled::live(token, Arc::clone(&self.job.draft), is_news)
+    }
+
+    /// Returns whether the client is sent the cookie although the session keeps its token.
+    fn is_news(&self, live: &Live) -> bool {
+        live.outdated || brings_max_age(&self.job.intent, self.shared)
     }
 
     /// Loads the record after a conflict. From the first conflict on, the commits of one session queue, so that none

@@ -1,6 +1,6 @@
 //! From environment variables to a configuration, and from a configuration to a layer.
 
-use super::kind::{Nist, OrOff};
+use super::kind::{Former, Nist, OrOff};
 use super::open::{Unopened, both, renewal_keys};
 use super::stores::fitting;
 use super::{ConfiguredStore, SessionConfig, env};
@@ -279,6 +279,9 @@ impl SessionConfig {
                 max_sessions_per_owner.and_then(OrOff::on);
             flags: partitioned, insecure_http, insecure_script_access, browser_session, save_on_server_error,
                 clear_site_data, lazy
+        }
+        for (domain, path) in settings.formerly.iter().flat_map(|Former(former)| former) {
+            builder = builder.formerly(domain.as_deref(), path);
         }
         builder
     }

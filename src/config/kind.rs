@@ -104,6 +104,8 @@ kinds! {
         |value| word(value, &[("automatic", Self::Automatic), ("off", Self::Off)]);
     Nist: "\"aal1\", \"aal2\" or \"aal3\"",
         |value| word(value, &[("aal1", Self::Aal1), ("aal2", Self::Aal2), ("aal3", Self::Aal3)]);
+    Former: "a list of texts, each a domain and a path such as \"example.com/\", or a path alone",
+        |value| list(value)?.iter().map(|text| Former::parse(text)).collect::<Option<_>>().map(Former);
     Durability: "\"process\" or \"system\"",
         |value| word(value, &[("process", Self::Process), ("system", Self::System)]);
 }
@@ -112,10 +114,15 @@ kinds! {
 kinds! {
     IS_SECRET = true;
     StoreUrl: "a store such as \"memory:\" or \"redis://HOST:PORT\"", |value| value.as_str().map(Self::new);
-    KeyRing: "a list of keys, each a text", |value| match value {
-        Value::Array(keys) => keys.iter().map(|key| key.as_str().map(str::to_owned)).collect(),
-        value => Some(value.as_str()?.split(',').map(|key| key.trim().to_owned()).collect()),
-    };
+    KeyRing: "a list of keys, each a text", |value| list(value).map(KeyRing::from_iter);
+}
+
+/// A list of texts, or the text of an environment variable, which separates them by commas.
+fn list(value: &Value) -> Option<Vec<String>> {
+    match value {
+        Value::Array(texts) => texts.iter().map(|text| text.as_str().map(str::to_owned)).collect(),
+        value => Some(value.as_str()?.split(',').map(|text| text.trim().to_owned()).collect()),
+    }
 }
 
 /// One of a few words, in letters of any case.
@@ -155,6 +162,18 @@ impl<T: fmt::Debug> fmt::Debug for OrOff<T> {
             Self::Off => f.write_str("\"off\""),
             Self::On(value) => value.fmt(f),
         }
+    }
+}
+
+/// The domains and paths of the cookie in earlier deploys.
+#[derive(Debug, Clone)]
+pub(super) struct Former(pub(super) Vec<(Option<String>, String)>);
+
+impl Former {
+    /// Reads a domain, which may be empty, and the path behind it.
+    fn parse(text: &str) -> Option<(Option<String>, String)> {
+        let (domain, path) = text.split_at(text.find('/')?);
+        Some(((!domain.is_empty()).then(|| domain.to_owned()), path.to_owned()))
     }
 }
 

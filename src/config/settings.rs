@@ -8,7 +8,7 @@ use cookie::SameSite;
 use serde::Deserialize;
 
 use super::key_ring::KeyRing;
-use super::kind::{Durability, Nist, OrOff, read};
+use super::kind::{Durability, Former, Nist, OrOff, read};
 use super::store_url::StoreUrl;
 use crate::builder::OnStoreFailure;
 use crate::session::CacheHeaders;
@@ -45,6 +45,7 @@ settings! {
     cookie_name: String = "cookie_name",
     path: String = "path",
     domain: String = "domain",
+    formerly: Former = "formerly",
     same_site: SameSite = "same_site",
     partitioned: bool = "partitioned",
     insecure_http: bool = "insecure_http",
@@ -77,6 +78,7 @@ settings! {
     redis_prefix: String = "redis.prefix",
     redis_connect_timeout: Duration = "redis.connect_timeout",
     redis_response_timeout: Duration = "redis.response_timeout",
+    redis_insecure_eviction: bool = "redis.insecure_eviction",
     sql_table: String = "sql.table",
     sql_max_connections: u32 = "sql.max_connections",
     sql_migrate: bool = "sql.migrate",

@@ -66,12 +66,15 @@ macro_rules! engine {
 }
 
 engine!("redis", redis, |settings, url| {
-    let builder = apply!(
+    let mut builder = apply!(
         crate::RedisStore::builder(url.url());
         prefix: settings.redis_prefix.as_deref(),
         connect_timeout: settings.redis_connect_timeout,
         response_timeout: settings.redis_response_timeout
     );
+    if settings.redis_insecure_eviction == Some(true) {
+        builder = builder.insecure_eviction();
+    }
     builder.build().await.map(ConfiguredStore::new)
 });
 

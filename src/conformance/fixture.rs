@@ -1,5 +1,7 @@
 //! The store under test, and the records, tokens and times that a law works with.
 
+mod calls;
+
 use std::collections::HashMap;
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
@@ -14,7 +16,9 @@ use super::Subject;
 use crate::clock::{micros, time};
 use crate::error::StoreError;
 use crate::random::Random;
-use crate::record::{Began, Entry, Extensions, Record, SessionHandle, Tombstone, TombstoneKind, Values, Version};
+use crate::record::{
+    Began, Beginning, Entry, Extensions, Record, SessionHandle, Tombstone, TombstoneKind, Values, Version,
+};
 use crate::store::object::DynStore;
 use crate::store::{Change, Created, Deadline, Deleted, Loaded, OwnedSession, Revocation, Revoke, Updated};
 use crate::token::{SessionToken, TokenScope};
@@ -43,6 +47,8 @@ pub(super) struct Fixture {
     random: Mutex<ChaCha20Rng>,
     /// The sign-ins that the store has answered, by handle.
     sign_ins: Mutex<HashMap<SessionHandle, SignIn>>,
+    /// The time at which the last revocation of an owner had returned.
+    revoked: Mutex<HashMap<String, Instant>>,
 }
 
 /// A record with an owner as it was first sent, and the moment that the store answered.
@@ -56,7 +62,7 @@ impl Fixture {
         let fresh = || u64::from_be_bytes(Random::default().bytes().expect("the system gives random bytes"));
         let seed = from_env("SESSION_CONFORMANCE_SEED").unwrap_or_else(fresh);
         let random = Mutex::new(ChaCha20Rng::seed_from_u64(seed));
-        Self { subject, turn: AtomicUsize::new(0), seed, random, sign_ins: Mutex::default() }
+        Self { subject, turn: AtomicUsize::new(0), seed, random, sign_ins: Mutex::default(), revoked: Mutex::default() }
     }
 
     pub(super) fn seed(&self) -> u64 {
@@ -81,123 +87,6 @@ impl Fixture {
     pub(super) fn rounds(&self) -> usize {
         let rounds = from_env("SESSION_CONFORMANCE_ROUNDS").or(self.subject.rounds);
         rounds.unwrap_or(if self.store().is_immediate() { 200 } else { 20 })
-    }
-
-    // Calls that have to succeed. They leave the moments of sign-ins to the store, as the laws do: they send the moment
-    // that the store gave to a sign-in, and check and remove it from each answer.
-
-    pub(super) async fn load(&self, token: &SessionToken, now: SystemTime) -> Loaded {
-        let loaded = succeeded("load", self.store().load(token, now).await);
-        if let Loaded::Live(record) = &loaded
-            && record.owner().is_some()
-        {
-            self.check_moment("load", record.handle(), record.sign_in());
-        }
-        self.stripped(loaded)
-    }
-
-    pub(super) async fn create(&self, token: &SessionToken, record: &Record, now: SystemTime) -> Created {
-        let sent = match self.sign_ins().get(&record.handle()) {
-            Some(known) if known.sent.version() == record.version() => {
-                Record { began: known.sent.began, ..record.clone() }
-            }
-            Some(known) => record.with_sign_in(known.moment),
-            None => record.clone(),
-        };
-        let created = succeeded("create", self.store().create(token, &Arc::new(sent.clone()), now).await);
-        let has_moment = sent.owner().is_some() && !self.is_client_side();
-        match created {
-            Created::SignedIn(moment) if has_moment => {
-                let is_right = moment > 0 && (sent.sign_in() == 0 || moment == sent.sign_in());
-                let asked = sent.sign_in();
-                assert!(is_right, "broken: a sign-in gets a moment, and a renewal keeps it ({asked})\n  got: {moment}");
-                let mut sign_ins = self.sign_ins();
-                let known = sign_ins.entry(sent.handle()).or_insert(SignIn { sent, moment });
-                known.moment = moment;
-                Created::Stored
-            }
-            Created::Stored | Created::SignedIn(_) if has_moment || created != Created::Stored => {
-                panic!("broken: create is SignedIn for a record with an owner, and for no other\n  got: {created:?}")
-            }
-            created => created,
-        }
-    }
-
-    pub(super) async fn update(
-        &self,
-        token: &SessionToken,
-        from: Version,
-        change: &Change,
-        now: SystemTime,
-    ) -> Updated {
-        let mut change = change.clone();
-        if let Change::Replace(record, _) = &mut change
-            && let Some(known) = self.sign_ins().get(&record.handle())
-        {
-            *record = record.with_sign_in(known.moment).into();
-        }
-        succeeded("update", self.store().update(token, from, &change, now).await)
-    }
-
-    pub(super) async fn touch(
-        &self,
-        token: &SessionToken,
-        version: Version,
-        deadline: SystemTime,
-        now: SystemTime,
-    ) -> Updated {
-        succeeded("touch", self.store().touch(token, version, deadline, now).await)
-    }
-
-    pub(super) async fn delete(&self, token: &SessionToken, tombstone: Duration, now: SystemTime) -> Deleted {
-        succeeded("delete", self.store().delete(&token.key(), tombstone, now).await)
-    }
-
-    pub(super) async fn owned(&self, owner: &str, now: SystemTime) -> Vec<OwnedSession> {
-        let owned = succeeded("owned", self.store().owned(owner, now).await);
-        let checked = owned.into_iter().map(|session| {
-            self.check_moment("owned", session.handle, session.sign_in);
-            OwnedSession { sign_in: 0, ..session }
-        });
-        sorted(checked.collect())
-    }
-
-    pub(super) async fn revoke(&self, owner: &str, which: Revoke, tombstone: Duration, now: SystemTime) -> usize {
-        self.revoke_as(owner, &self.revocation(which, tombstone), now).await
-    }
-
-    /// Revokes as a layer does: a sign-in that begins once this has returned began after it.
-    pub(super) async fn revoke_as(&self, owner: &str, revocation: &Revocation, now: SystemTime) -> usize {
-        let ended = succeeded("revoke", self.store().revoke(owner, revocation, now).await);
-        revocation.complete();
-        ended
-    }
-
-    pub(super) async fn sweep(&self, limit: usize, now: SystemTime) -> usize {
-        let swept = succeeded("sweep", self.store().sweep(limit, now).await);
-        assert!(swept <= limit, "a sweep removes no more than its limit: {limit} allowed, {swept} removed");
-        swept
-    }
-
-    fn sign_ins(&self) -> MutexGuard<'_, HashMap<SessionHandle, SignIn>> {
-        self.sign_ins.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Expects the moment that the store answered when this session signed in, or any if no answer has arrived yet.
-    fn check_moment(&self, call: &str, handle: SessionHandle, moment: u64) {
-        if !self.is_client_side() {
-            let known = self.sign_ins().get(&handle).map(|known| known.moment);
-            let is_right = moment > 0 && known.is_none_or(|known| known == moment);
-            assert!(
-                is_right,
-                "broken: {call} shows the moment of the sign-in\n  expected: {known:?}\n       got: {moment}"
-            );
-        }
-    }
-
-    /// Removes the moment of a sign-in, if the store gives moments.
-    fn stripped(&self, loaded: Loaded) -> Loaded {
-        if self.is_client_side() { loaded } else { without_moment(loaded) }
     }
 
     // Arguments for calls.
@@ -272,7 +161,7 @@ impl Fixture {
 
     /// Returns a record of a sign-in that begins now. `signed_in` is the time that people are shown.
     pub(super) fn owned_record(&self, owner: &str, signed_in: SystemTime) -> Record {
-        let began = Began(Some(Instant::now()));
+        let began = Began::at(Beginning::now());
         Record { owner: Some(owner.into()), signed_in: micros(signed_in), began, ..self.record() }
     }
 

@@ -65,6 +65,15 @@ impl Model {
         answer
     }
 
+    /// Creates a record whatever the owner's mark says.
+    #[cfg(test)]
+    pub(super) fn create_unmarked(&mut self, fresh: &SessionToken, record: &Record, now: SystemTime) -> Created {
+        let marks = std::mem::take(&mut self.marks);
+        let created = self.create(fresh, record, now);
+        self.marks = marks;
+        created
+    }
+
     pub(super) fn update(&mut self, token: &SessionToken, from: Version, change: &Change, now: SystemTime) -> Updated {
         let state = self.at(token, now);
         let Loaded::Live(stored) = state else { return Updated::Gone };
@@ -121,6 +130,12 @@ impl Model {
             |state: &&mut Loaded| record_of(state, owner).is_some_and(|record| revocation.includes(record.handle()));
         let meant = self.sessions.values_mut().filter(is_meant);
         meant.map(|state| *state = Loaded::Tombstone(revocation.tombstone(now))).count()
+    }
+
+    /// Returns whether the owner's mark goes by earlier revocations for this record.
+    pub(super) fn spares(&self, record: &Record) -> bool {
+        let mark = record.owner().and_then(|owner| self.marks.get(owner));
+        mark.is_some_and(|mark| mark.encode()[24..40] == *record.handle().as_bytes())
     }
 
     pub(super) fn sweep(&mut self, limit: usize, now: SystemTime) -> usize {

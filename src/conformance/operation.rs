@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use super::fixture::Fixture;
-use crate::record::{Record, Version};
+use crate::record::{Record, TombstoneKind, Version};
 use crate::store::{Change, Created, Deleted, Loaded, OwnedSession, Revocation, Updated};
 use crate::token::SessionToken;
 
@@ -44,6 +44,14 @@ impl StoreOperation {
             Self::Revoke(owner, revocation) => StoreAnswer::Count(fixture.revoke_as(owner, revocation, now).await),
             Self::Sweep(limit) => StoreAnswer::Count(fixture.sweep(*limit, now).await),
         }
+    }
+}
+
+impl StoreAnswer {
+    /// Returns whether this may be loaded for an absent session: a revocation that finds no record for an entry of the
+    /// owner's list may leave its tombstone there, in case the record is on its way.
+    pub(super) fn is_left_by_a_revocation(&self) -> bool {
+        matches!(self, Self::Loaded(Loaded::Tombstone(stone)) if stone.kind() == TombstoneKind::Revoked)
     }
 }
 

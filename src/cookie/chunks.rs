@@ -20,23 +20,32 @@ pub(super) fn suffixes(shape: TokenShape) -> &'static [&'static str] {
 
 /// The second and third cookies of a token whose text is spread over several cookies.
 pub(super) struct Chunks<'a> {
-    pieces: [Option<&'a [u8]>; 3],
+    pieces: [Piece<'a>; 3],
     max_len: usize,
     /// The values of first cookies that were joined to a text, at most as many as there are candidates.
     pub(super) joined: Vec<&'a [u8]>,
-    /// True if there is a chunk that belongs to no set: its number is out of range, has a leading zero, or came before.
-    strange: bool,
+}
+
+/// The value of a chunk.
+#[derive(Clone, Copy)]
+enum Piece<'a> {
+    Absent,
+    Of(&'a [u8]),
+    /// The chunk came with several values, so that a set with it has more than one reading.
+    Ambiguous,
 }
 
 impl<'a> Chunks<'a> {
-    /// Collects the chunks of all `Cookie` headers. Chunks beyond the shape's number, left from a larger number, do not
-    /// count.
+    /// Collects the chunks of all `Cookie` headers.
+    ///
+    /// Anything else with such a name is ignored, since another host of the domain can plant it: numbers out of range
+    /// or with leading zeros, and values that are no part of a text.
     pub(super) fn collect(name: &str, request: &'a HeaderMap, shape: TokenShape) -> Self {
         let (max_len, most) = match shape {
             TokenShape::Random => (0, 1),
             TokenShape::Sealed { max_len, max_chunks } => (max_len, max_chunks),
         };
-        let mut chunks = Self { pieces: [None; 3], max_len, joined: Vec::new(), strange: false };
+        let mut chunks = Self { pieces: [Piece::Absent; 3], max_len, joined: Vec::new() };
         let _ = each_pair(request, |pair| {
             if let Some(rest) = pair.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b".")) {
                 chunks.add(rest, most);
@@ -54,34 +63,30 @@ impl<'a> Chunks<'a> {
             return;
         }
         let (number, value) = (trim(&rest[..at]), trim(&rest[at + 1..]));
-        let slot = match number {
+        let piece = match number {
             b"1" => &mut self.pieces[1],
             b"2" if most > 2 => &mut self.pieces[2],
-            b"2" => return,
-            _ => {
-                self.strange |= !number.is_empty() && number.iter().all(u8::is_ascii_digit);
-                return;
-            }
+            _ => return,
         };
-        self.strange |= slot.replace(value).is_some() || !is_plain(value);
+        *piece = match *piece {
+            unchanged if value.is_empty() || !is_plain(value) => unchanged,
+            Piece::Absent => Piece::Of(value),
+            Piece::Of(known) if known != value => Piece::Ambiguous,
+            unchanged => unchanged,
+        };
     }
 
-    /// Returns whether the chunks are exactly those of a set of `count` cookies.
-    pub(super) fn is_exactly(&self, count: usize) -> bool {
-        !self.strange && (1..3).all(|chunk| self.pieces[chunk].is_some() == (chunk < count))
-    }
-
-    /// Joins a set of `count` cookies to a text.
+    /// Joins a set of `count` cookies to a text. Chunks beyond the set do not count.
     ///
     /// A client may send thousands of first cookies with long pieces, so nothing is copied that is not a text.
     pub(super) fn join(&self, count: usize, first: &[u8]) -> Option<Vec<u8>> {
-        let len = self.pieces.iter().flatten().fold(first.len(), |len, piece| len.saturating_add(piece.len()));
-        if !self.is_exactly(count) || len > self.max_len || !is_plain(first) {
-            return None;
+        let mut pieces = [first; 3];
+        for (piece, found) in pieces.iter_mut().zip(&self.pieces).take(count).skip(1) {
+            let Piece::Of(value) = found else { return None };
+            *piece = value;
         }
-        let mut text = Vec::with_capacity(len);
-        text.extend_from_slice(first);
-        self.pieces.iter().flatten().for_each(|piece| text.extend_from_slice(piece));
-        Some(text)
+        let pieces = &pieces[..count];
+        let len = pieces.iter().fold(0_usize, |len, piece| len.saturating_add(piece.len()));
+        (len <= self.max_len && is_plain(first)).then(|| pieces.concat())
     }
 }

@@ -56,7 +56,6 @@ pub(super) fn candidates(name: &str, scope: TokenScope, request: &HeaderMap, sha
                 chunks.joined.extend(text.as_ref().map(|_| value));
                 text.and_then(|text| SessionToken::parse(&text, shape, scope))
             }
-            (Some(chunks), _) if !chunks.is_exactly(1) => None,
             _ => SessionToken::parse(value, shape, scope),
         };
         match token {
@@ -188,19 +187,24 @@ mod tests {
     }
 
     #[test]
-    fn only_an_exact_set_of_chunks_counts() {
+    fn a_set_of_chunks_has_one_reading_and_what_is_beyond_it_does_not_count() {
         let shape = TokenShape::sealed(100, 3);
         for (name, header, expected) in [
             ("one", "id=aa", vec!["aa"]),
             ("two", "id=2.aa; id.1=bb", vec!["aabb"]),
             ("three, in any order", "id.2=cc; id=3.aa; id.1=bb", vec!["aabbcc"]),
             ("one missing", "id=3.aa; id.1=bb", vec![]),
-            ("one extra", "id=2.aa; id.1=bb; id.2=cc", vec![]),
+            ("a number beyond the set", "id=2.aa; id.1=bb; id.2=cc", vec!["aabb"]),
+            ("twice beyond the set", "id=2.aa; id.1=bb; id.2=cc; id.2=dd", vec!["aabb"]),
+            ("a number beside a whole text", "id=aa; id.1=bb", vec!["aa"]),
             ("leading zero", "id=2.aa; id.01=bb", vec![]),
-            ("leading zero beside a set", "id=2.aa; id.1=bb; id.01=cc", vec![]),
-            ("out of range", "id=2.aa; id.1=bb; id.99=x", vec![]),
-            ("huge number", "id=aa; id.999999=x", vec![]),
-            ("twice", "id=2.aa; id.1=bb; id.1=cc", vec![]),
+            ("leading zero beside a set", "id=2.aa; id.1=bb; id.01=cc", vec!["aabb"]),
+            ("out of range", "id=2.aa; id.1=bb; id.7=x; id.99=x", vec!["aabb"]),
+            ("huge number", "id=aa; id.999999=x", vec!["aa"]),
+            ("two readings", "id=2.aa; id.1=bb; id.1=cc", vec![]),
+            ("two readings, three cookies", "id=2.aa; id.1=bb; id.1=cc; id.1=bb", vec![]),
+            ("the same twice", "id=2.aa; id.1=bb; id.1=bb", vec!["aabb"]),
+            ("no part of a text beside a set", "id=2.aa; id.1=%; id.1=bb; id.1=", vec!["aabb"]),
             ("count out of range", "id=4.aa; id.1=bb", vec![]),
             ("another cookie", "id=aa; id.x=1", vec!["aa"]),
             ("white space behind a name", "id=2.aa; id.1 =bb", vec!["aabb"]),

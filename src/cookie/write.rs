@@ -23,12 +23,23 @@ impl SessionCookie {
         if chunks <= 1 { one } else { usize::from(chunks) * one.saturating_sub(2) }
     }
 
-    /// Appends the cookie that gives a token to the client. A cookie of the same name that the handler set is
-    /// discarded.
+    /// Appends the cookie that gives a token to the client, and the removals of the cookies of earlier deploys. A
+    /// cookie of the same name that the handler set is discarded.
     ///
     /// If the shape allows several cookies, each of them is set or removed every time. So the response that arrives
     /// last leaves a whole set.
     pub(crate) fn append(
+        &self,
+        response: &mut HeaderMap,
+        shape: TokenShape,
+        token: &SessionToken,
+        max_age: Option<Duration>,
+    ) {
+        self.append_token(response, shape, token, max_age);
+        self.append_former_removals(response, shape);
+    }
+
+    fn append_token(
         &self,
         response: &mut HeaderMap,
         shape: TokenShape,
@@ -51,7 +62,9 @@ impl SessionCookie {
         token.write_text(&mut text);
         if text.len() <= self.capacity(1) {
             append(response, self.render("", &text, max_age));
-            (1..chunks).for_each(|chunk| append(response, self.render_removal(SUFFIXES[usize::from(chunk)])));
+            (1..chunks).for_each(|chunk| {
+                append(response, self.render_removal(SUFFIXES[usize::from(chunk)], &self.attributes));
+            });
             return;
         }
         let piece = self.capacity(1).saturating_sub(2).max(1);
@@ -62,16 +75,28 @@ impl SessionCookie {
         for suffix in &SUFFIXES[1..usize::from(chunks)] {
             append(
                 response,
-                pieces.next().map_or_else(|| self.render_removal(suffix), |piece| self.render(suffix, piece, max_age)),
+                pieces.next().map_or_else(
+                    || self.render_removal(suffix, &self.attributes),
+                    |piece| self.render(suffix, piece, max_age),
+                ),
             );
         }
     }
 
-    /// Appends the removal of the cookie and of all its chunks.
+    /// Appends the removal of the cookie and of all its chunks, and of those of earlier deploys.
     pub(crate) fn append_removal(&self, response: &mut HeaderMap, shape: TokenShape) {
         self.discard(response, shape);
         for suffix in suffixes(shape) {
-            append(response, self.render_removal(suffix));
+            append(response, self.render_removal(suffix, &self.attributes));
+        }
+        self.append_former_removals(response, shape);
+    }
+
+    fn append_former_removals(&self, response: &mut HeaderMap, shape: TokenShape) {
+        for attributes in &self.former {
+            for suffix in suffixes(shape) {
+                append(response, self.render_removal(suffix, attributes));
+            }
         }
     }
 
@@ -131,8 +156,8 @@ impl SessionCookie {
         secret_header(out)
     }
 
-    pub(super) fn render_removal(&self, suffix: &str) -> HeaderValue {
-        let Self { name, attributes, .. } = self;
+    pub(super) fn render_removal(&self, suffix: &str, attributes: &str) -> HeaderValue {
+        let name = &self.name;
         secret_header(format!("{name}{suffix}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT{attributes}"))
     }
 }

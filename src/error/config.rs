@@ -42,6 +42,13 @@ pub enum ConfigError {
     Path(String),
     /// The domain is empty, over 1,024 bytes, or holds something that no host name does.
     Domain(String),
+    /// A former domain and path are the present ones: the cookie would be removed as soon as it is set.
+    Formerly {
+        /// The former domain.
+        domain: Option<String>,
+        /// The former path.
+        path: String,
+    },
     /// The idle timeout is zero or over 400 days.
     IdleTimeout(Duration),
     /// The absolute timeout is zero or over 400 days.
@@ -81,6 +88,8 @@ pub enum ConfigError {
     KeyPrefix(String),
     /// The URL of a Redis server is invalid; holds the reason, and nothing of the URL.
     RedisUrl(String),
+    /// A Redis server evicts keys when its memory is full; holds its `maxmemory-policy`.
+    RedisEviction(String),
     /// The store's directory cannot be used.
     Directory {
         /// The directory.
@@ -133,6 +142,7 @@ pub enum ConfigError {
 }
 
 impl fmt::Display for ConfigError {
+    #[allow(clippy::too_many_lines, reason = "one arm for each error")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const DAYS: &str = "expected more than zero and at most 400 days";
         match self {
@@ -156,6 +166,12 @@ impl fmt::Display for ConfigError {
             Self::Path(path) => write!(
                 f,
                 "path {:?}: expected a leading `/`, at most 1024 bytes, no `;`, no control or non-ASCII character",
+                shorten(path)
+            ),
+            Self::Formerly { domain, path } => write!(
+                f,
+                "formerly \"{}{}\": expected another domain or path than the cookie has now",
+                shorten(domain.as_deref().unwrap_or_default()),
                 shorten(path)
             ),
             Self::Domain(domain) => write!(
@@ -208,6 +224,12 @@ impl fmt::Display for ConfigError {
                 f,
                 "URL of a Redis server: {reason}; expected redis://host:port or redis+cluster://host:port,host:port"
             ),
+            Self::RedisEviction(policy) => write!(
+                f,
+                "maxmemory-policy {:?} of a Redis server: expected noeviction, since revocations miss sessions whose list is \
+                 evicted; set it there, or insecure_eviction here",
+                shorten(policy)
+            ),
             Self::Directory { path, reason } => {
                 write!(
                     f,
@@ -252,13 +274,15 @@ impl ConfigError {
             Self::CookieName(_) => vec!["cookie_name"],
             Self::HostPrefix { conflict: "a domain", .. } => vec!["cookie_name", "domain"],
             Self::HostPrefix { conflict: "another path", .. } => vec!["cookie_name", "path"],
+            Self::HostPrefix { conflict: "a former domain or path", .. } => vec!["cookie_name", "formerly"],
             Self::HostPrefix { conflict, .. } => vec!["cookie_name", conflict],
             Self::SecurePrefix(_) => vec!["cookie_name", "insecure_http"],
             Self::HttpPrefix(_) => vec!["cookie_name", "insecure_http", "insecure_script_access"],
             Self::SameSiteNone => vec!["same_site", "insecure_http"],
             Self::Partitioned => vec!["partitioned", "insecure_http"],
-            Self::Path(_) => vec!["path"],
-            Self::Domain(_) => vec!["domain"],
+            Self::Path(_) => vec!["path", "formerly"],
+            Self::Domain(_) => vec!["domain", "formerly"],
+            Self::Formerly { .. } => vec!["formerly", "domain", "path"],
             Self::IdleTimeout(_) => vec!["idle_timeout"],
             Self::AbsoluteTimeout(_) => vec!["absolute_timeout"],
             Self::IdleOverAbsolute { .. } => vec!["idle_timeout", "absolute_timeout", "nist"],
@@ -274,6 +298,7 @@ impl ConfigError {
             Self::ClientSideStore("CachedStore") => vec!["max_staleness"],
             Self::ZeroBound(option) | Self::ClientSideStore(option) => vec![option],
             Self::KeyPrefix(_) => vec!["prefix"],
+            Self::RedisEviction(_) => vec!["insecure_eviction"],
             Self::TableName(_) => vec!["table"],
             Self::NoStore
             | Self::UnknownStore(_)

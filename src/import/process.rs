@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use http::header::HeaderMap;
 
@@ -13,6 +13,7 @@ use crate::clock::micros;
 use crate::cookie::SessionCookie;
 use crate::error::{Error, Kind, StoreError};
 use crate::event::Operation;
+use crate::record::Beginning;
 use crate::session::{Boxed, Carrier, Op, Scope, Session, SignIn};
 
 /// The function of the program that reads the value of an old cookie.
@@ -98,7 +99,7 @@ fn fill(session: &Session, imported: Imported) -> Result<(), Error> {
         // A future time is a mistake, such as milliseconds in place of seconds, and must not pass for a recent sign-in.
         // Zero means that nobody has signed in.
         let signed_in = if signed_in > time { 1 } else { signed_in.max(1) };
-        ops.push(Op::SignIn(SignIn { owner, began: Instant::now(), time, signed_in, handle, begins_anew: false }));
+        ops.push(Op::SignIn(SignIn { owner, began: Beginning::now(), time, signed_in, handle, begins_anew: false }));
     }
     let mut state = session.cell().lock();
     let before = state.work.clone();

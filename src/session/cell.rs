@@ -19,7 +19,7 @@ impl SessionCell {
     /// Reads the session as the handler sees it; `None` if there is none yet. Counts as access.
     pub(crate) fn read<R>(&self, look: impl FnOnce(Option<&Record>, &SessionState) -> R) -> R {
         let mut state = self.lock();
-        state.accessed = true;
+        state.access();
         look(state.current(), &state)
     }
 
@@ -57,11 +57,12 @@ impl SessionCell {
         CellId::of(self)
     }
 
-    /// Ends a request whose response will never be sent.
-    pub(crate) fn abandon(&self) {
+    /// Ends a request whose response will never be sent. Returns whether the session is to be destroyed.
+    pub(crate) fn abandon(&self) -> bool {
         let mut state = self.lock();
         let edits = state.work.as_ref().map_or(0, |work| work.edits);
         state.head = ResponseHead::Lost(edits);
+        state.work.as_ref().is_some_and(|work| work.intent.destroy)
     }
 
     /// Installs the stored session that a commit or reload returned, and replays the changes that were made meanwhile

@@ -2,13 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
 
 use smallvec::SmallVec;
 
 use crate::clock::span;
 use crate::error::{Error, Kind};
-use crate::record::{Began, CSRF_LEN, Entry, Extensions, Record, SessionHandle, Values, Version};
+use crate::record::{Began, Beginning, CSRF_LEN, Entry, Extensions, Record, SessionHandle, Values, Version};
 use crate::store::RevocationMark;
 use crate::token::SessionToken;
 
@@ -41,7 +40,7 @@ pub(crate) type Edit = dyn Fn(&Values) -> Result<Vec<Op>, Error> + Send + Sync;
 pub(crate) struct SignIn {
     pub(crate) owner: Arc<str>,
     /// The time at which the sign-in began, which orders it among concurrent revocations.
-    pub(crate) began: Instant,
+    pub(crate) began: Beginning,
     /// The same time by the layer's clock, in microseconds.
     pub(crate) time: u64,
     /// The time at which the owner proved their identity, in microseconds.
@@ -117,7 +116,7 @@ impl SignIn {
             to.extensions = Extensions::default();
         }
         to.owner = Some(Arc::clone(&self.owner));
-        (to.signed_in, to.sign_in, to.began) = (self.signed_in, 0, Began(Some(self.began)));
+        (to.signed_in, to.sign_in, to.began) = (self.signed_in, 0, Began::at(self.began));
         to.sign_in = 0;
         to.handle = self.handle;
     }
@@ -180,8 +179,12 @@ impl Intent {
         self.edited && !self.destroy && self.renew.is_none() && self.pending.is_none() && !self.log.iter().any(is_other)
     }
 
-    pub(crate) fn sets_idle(&self) -> bool {
-        self.log.iter().any(|op| matches!(op, Op::Idle(_)))
+    /// Returns the idle timeout that this log sets, in microseconds.
+    pub(crate) fn idle(&self) -> Option<u64> {
+        self.log.iter().rev().find_map(|op| match op {
+            Op::Idle(idle) => Some(*idle),
+            _ => None,
+        })
     }
 
     /// Returns the sign-in in this log, if there is one.
@@ -207,6 +210,8 @@ impl Intent {
         for op in self.log.iter().skip(theirs) {
             edited |= op.apply(&mut record)?;
         }
+        // Set by this request for whoever the session goes on with.
+        record.idle = self.idle().unwrap_or(record.idle);
         if let Some(secret) = self.renew {
             record.csrf = secret;
         }

@@ -76,13 +76,14 @@ impl LazySession {
         state.session.clone()
     }
 
-    /// Ends a request whose response will never be sent.
-    pub(crate) fn abandon(&self) {
+    /// Ends a request whose response will never be sent. Returns the session if it is to be destroyed.
+    pub(crate) fn abandon(&self) -> Option<Session> {
         let mut state = self.lock();
-        match &state.session {
-            Some((session, _)) => session.cell().abandon(),
-            None => state.head = ResponseHead::Lost(0),
-        }
+        let Some((session, _)) = &state.session else {
+            state.head = ResponseHead::Lost(0);
+            return None;
+        };
+        session.cell().abandon().then(|| session.clone())
     }
 
     fn lock(&self) -> MutexGuard<'_, LazyState> {

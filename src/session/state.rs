@@ -11,6 +11,9 @@ pub(crate) struct SessionState {
     pub(crate) stored: Stored,
     /// True if the handler accessed the session: then the response varies with the cookie.
     pub(crate) accessed: bool,
+    /// True if the session was accessed since the last commit. Only then may a commit after the response move the
+    /// deadline.
+    pub(crate) is_used: bool,
     pub(crate) head: ResponseHead,
     /// True if changes were dropped with the response and no `commit()` has reported it yet.
     pub(crate) dropped: bool,
@@ -72,7 +75,8 @@ pub(crate) enum CookieAction {
     Leave,
     Set {
         token: SessionToken,
-        deadline: u64,
+        /// The time until which the client keeps the cookie, in microseconds.
+        until: u64,
         /// True if the session has an idle timeout of its own ("remember me").
         remembered: bool,
         /// The time of the decision, if the response follows at once.
@@ -83,9 +87,13 @@ pub(crate) enum CookieAction {
 
 impl CookieAction {
     /// Sets the cookie of a live session, decided at `as_of` if the response follows at once.
+    ///
+    /// A server-side store moves the deadline without the client, so the client keeps the cookie until the absolute
+    /// deadline. A sealed token holds its deadline.
     pub(crate) fn set(live: &Live, as_of: Option<u64>) -> Self {
-        let remembered = live.record.idle > 0;
-        Self::Set { token: live.token.clone(), deadline: live.record.deadline, remembered, as_of }
+        let Live { token, record, .. } = live;
+        let until = if token.random().is_some() { record.absolute } else { record.deadline };
+        Self::Set { token: token.clone(), until, remembered: record.idle > 0, as_of }
     }
 
     pub(crate) fn or_keep(self, earlier: Self) -> Self {
@@ -104,7 +112,7 @@ impl SessionState {
     #[inline]
     pub(super) fn new(stored: Stored) -> Self {
         let cookie = CookieAction::Leave;
-        Self { stored, accessed: false, head: ResponseHead::Open, dropped: false, work: None, cookie }
+        Self { stored, accessed: false, is_used: false, head: ResponseHead::Open, dropped: false, work: None, cookie }
     }
 
     /// Ends the request: no token can be sent from now on.
@@ -142,8 +150,14 @@ impl SessionState {
         }
     }
 
+    /// Notes an access.
+    #[inline]
+    pub(crate) fn access(&mut self) {
+        (self.accessed, self.is_used) = (true, true);
+    }
+
     pub(crate) fn work_mut(&mut self) -> Result<&mut Work, Error> {
-        self.accessed = true;
+        self.access();
         if matches!(self.stored, Stored::Unavailable) {
             return Err(Kind::Unavailable.into());
         }

@@ -40,6 +40,9 @@ use crate::token::{SessionToken, StoreKey, TokenScope, TokenShape};
 /// - **A copied cookie survives logout and renewal.** Both only replace the client's cookie. Choose timeouts that bear
 ///   this, a list of [revocations](CookieStoreBuilder::revocations), which ends this, or a server-side store where it
 ///   matters, as for payment or administration.
+/// - **A cookie that moved leaves the earlier one behind.** If a deploy changes the cookie's domain or path, browsers send
+///   both. The session that was sealed last counts, but a sign-out removes the present cookie only, and the earlier one
+///   then counts again. Name it in [`formerly`](crate::SessionLayerBuilder::formerly).
 /// - **Nobody can list or revoke an owner's sessions**: [`owned`](SessionStore::owned) and
 ///   [`revoke`](SessionStore::revoke) are [unsupported](StoreError::unsupported). Removing a key ends all sessions
 ///   that it sealed.
@@ -54,7 +57,7 @@ use crate::token::{SessionToken, StoreKey, TokenScope, TokenShape};
 ///
 /// # Size
 ///
-/// A cookie with name and attributes has at most 4,096 bytes, which leaves 2,920 for the record under the default name,
+/// A cookie with name and attributes has at most 4,096 bytes, which leaves 2,900 for the record under the default name,
 /// some 2,800 of them for keys and values. They travel with every request, so keep ids here and the things themselves
 /// elsewhere. A session that does not fit is an error and never cut off. [`max_chunks`](CookieStoreBuilder::max_chunks)
 /// spreads larger sessions over up to three cookies; mind that many servers accept 8 kB of headers altogether.
@@ -308,6 +311,7 @@ mod tests {
             idle: 0,
             signed_in: 0,
             sign_in: 0,
+            began: Default::default(),
             renewed: 0,
             version: Version::new(7).unwrap(),
             handle: SessionHandle::from_bytes([8; 16]),

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! <directory>/ab/<the other 62 hex digits of the StoreKey>     a record or a tombstone
-//! <directory>/owners/cd/<the other 62 of the owner's SHA-256>/  an empty file named by each session, and the mark
+//! <directory>/owners/cd/<the other 62 of the owner's SHA-256>/  an empty file for each session, and the mark
+//! <directory>/owners/cd/last                                    the latest moment of a sign-in or revocation
 //! ```
 //!
 //! Files have mode 0600 and directories 0700, whatever the umask allows. A directory that another user can write to is
@@ -56,8 +57,23 @@ use crate::token::{SessionToken, StoreKey, TokenShape};
 /// Whoever can write to the directory can sign in as anybody. So the directory, those above it and the files in it must
 /// be writable by the user of this process and by root alone. A directory above may be sticky instead, as `/tmp` is.
 ///
+/// # Owners
+///
 /// A sign-in writes the session into its owner's list first and its record second, both under the owner's lock. A
 /// revocation writes its mark under the same lock. A process that is killed in between leaves an entry without a record.
+/// Sign-ins and revocations of an owner are in one order, by the machine's clock; if the
+/// clock is set back, the order goes on.
+///
+/// Loading a signed-in session reads its owner's mark too, which is one system call where there is none. So
+/// revoking all sessions of an owner, or all but one, takes effect with the mark, however many there are. Of up to 256
+/// sessions the call also replaces the files; the files of more are removed by the sweep. Counting an owner's sessions
+/// reads the names of their files alone.
+///
+/// # A full disk
+///
+/// A session ends on a full disk too: where there is no room for a tombstone, its file is removed, with the warning
+/// `session.tombstone.given_up`. A revocation that finds no room for its mark ends the sessions first and then tries again;
+/// if there is still no room, it is an error, since a sign-in that was under way may survive.
 ///
 /// # Examples
 ///

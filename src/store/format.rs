@@ -224,8 +224,8 @@ mod tests {
             [&b"s\x02"[..], &[1, 2, 3, 4, 5, 6, 7, 8], &[0, 0, 0, 0, 0, 0, 0, 0x11], &[0, 0, 0, 0, 0, 0, 0, 0x10]];
         let owned = [&[9; 16][..], &[0, 0, 0, 0, 0, 0, 0, 0x12], &[0, 0, 0, 4], b"ada"].concat();
         for (sample, digest, has_owner, owned) in [
-            (sample(), [0xf0, 0x41, 0x0c, 0x57, 0xe0, 0x43, 0x13, 0xcf], 1, owned.as_slice()),
-            (nobody(), [0x2c, 0xd0, 0x4b, 0x43, 0x6d, 0x10, 0xb1, 0x18], 0, &[]),
+            (sample(), [0xda, 0x34, 0xc2, 0xc5, 0x86, 0x74, 0x03, 0x63], 1, owned.as_slice()),
+            (nobody(), [0xbe, 0x44, 0xf7, 0x62, 0x0d, 0x25, 0x64, 0x6a], 0, &[]),
         ] {
             let value = record(&key(), &sample);
             let golden = [&beginning.concat()[..], &digest, &[has_owner], owned, &sample.encode()].concat();
@@ -251,7 +251,7 @@ mod tests {
             (Some("ada"), 1, [1; 16]),
         ] {
             let (owner, handle) = (owner.map(Into::into), SessionHandle::from_bytes(handle));
-            let record = Record { owner, sign_in, handle, ..sample() };
+            let record = Record { sign_in, handle, owner, ..sample() };
             let value = super::record(&key(), &record);
             assert!(value.len() <= record.encoded_len() + FRAME_LEN);
             assert_eq!(decode(&key(), &value, time(0x10)), Ok(Loaded::Live(record.into())));

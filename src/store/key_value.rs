@@ -93,17 +93,27 @@ impl<M: KeyValue> SessionStore for KeyValueStore<M> {
         bounded(record, self.max_record_len())?;
         let key = fresh.key();
         let Some(owner) = record.owner() else {
-            return Ok(if self.insert(&key, record, now).await? { Created::Stored } else { Created::Taken });
+            let is_stored = self.insert(&key, record, now).await?.is_some();
+            return Ok(if is_stored { Created::Stored } else { Created::Taken });
         };
-        let Some(moment) = self.enlist(owner, &key, record, now).await? else { return Ok(Created::Revoked) };
-        let record = record.with_sign_in(moment);
-        if !self.insert(&key, &record, now).await? {
-            self.strike(owner, &[ListedSession::new(&key, &record)], now).await?;
-            return Ok(Created::Taken);
-        }
-        if let Some(list) = self.admit(owner, &key, &record, now).await? {
-            self.prune_long_ended(owner, &list, now).await;
-            return Ok(Created::SignedIn(moment));
+        let mut record = Arc::clone(record);
+        let mut is_taken = false;
+        if let Some(moment) = self.enlist(owner, &key, &record, now).await? {
+            record = record.with_sign_in(moment).into();
+            match self.insert(&key, &record, now).await? {
+                // The moment that an earlier sending of this call stored.
+                Some(standing) => record = standing,
+                None => is_taken = true,
+            }
+            if let Some(list) = self.admit(owner, &key, &record, now).await? {
+                if is_taken {
+                    // Unless the session that stands there has this handle, as when `Sealed` sends it again.
+                    self.prune(owner, vec![ListedSession::new(&key, &record)], now).await?;
+                    return Ok(Created::Taken);
+                }
+                self.prune_long_ended(owner, &list, now).await;
+                return Ok(Created::SignedIn(record.sign_in()));
+            }
         }
         let nothing = Tombstone::new(TombstoneKind::Revoked, Duration::ZERO, now);
         // By handle, since a request that has the token already may have written meanwhile.
@@ -179,24 +189,34 @@ impl<M: KeyValue> SessionStore for KeyValueStore<M> {
     }
 
     async fn revoke(&self, owner: &str, revocation: &Revocation, now: SystemTime) -> Result<usize, StoreError> {
-        let clock = self.0.clock().await?;
+        let times = self.times(now).await?;
         let add_mark = |list: &mut OwnerList| {
-            list.mark.add(revocation, list.next_moment(clock), clock);
+            list.mark.add(revocation, list.next_moment(times), times.age);
             revocation.leaves_mark()
         };
-        let mut listed = self.change_list(owner, now, add_mark).await?.sessions;
+        let list = self.change_list(owner, now, add_mark).await?;
+        // A session that signs in while the call goes on stays.
+        let latest = if revocation.leaves_mark() { list.mark.moment() } else { u64::MAX };
+        let mut listed = list.sessions;
         let (mut ended, mut visited) = (Vec::new(), HashSet::new());
         let tombstone = revocation.tombstone(now);
         loop {
-            listed
-                .retain(|session| revocation.includes(session.handle) && visited.insert((session.key, session.handle)));
+            listed.retain(|session| {
+                let is_meant = revocation.includes(session.handle) && session.sign_in <= latest;
+                is_meant && visited.insert((session.key, session.handle))
+            });
             if listed.is_empty() {
                 break;
             }
             for session in listed {
                 let is_meant = |record: &Record| record.handle() == session.handle;
-                if self.end(&session.key, is_meant, &tombstone, now).await?.is_ok() {
-                    ended.push(session);
+                match self.end(&session.key, is_meant, &tombstone, now).await? {
+                    Ok(_) => ended.push(session),
+                    // The record may be on its way. It must not appear after this call.
+                    Err(Loaded::Absent) if session.may_arrive(times) => {
+                        self.block(&session.key, &tombstone, now).await?
+                    }
+                    Err(_) => {}
                 }
             }
             // A renewal lists its new record before the old one ends, so a record that ended first is in the next list.

@@ -31,3 +31,12 @@ pub(super) fn entry_left(key: &StoreKey, error: impl Display) {
         ?key, %error, "ended session not yet removed from its owner's list"
     );
 }
+
+/// Warns that a session has ended without a tombstone, since the store has no room for one.
+#[cfg(feature = "redis")]
+pub(super) fn tombstone_given_up(key: &StoreKey) {
+    tracing::warn!(
+        name: "session.tombstone.given_up",
+        ?key, "session ended without a tombstone, which the store did not take"
+    );
+}

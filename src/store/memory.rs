@@ -39,9 +39,10 @@ use crate::token::{SessionToken, StoreKey, TokenShape};
 ///
 /// The store never holds more than [`max_sessions`](MemoryStoreBuilder::max_sessions) and
 /// [`max_bytes`](MemoryStoreBuilder::max_bytes) for longer than the write takes that exceeds them. To make room it
-/// removes expired sessions first and long-idle ones next: those without an owner, then tombstones, then those with an
-/// owner, one by one and only once nothing expired is left anywhere. So a flood of anonymous sessions logs nobody out:
-/// they take each other's place. Long-idle sessions are found by sampling, and so are expired ones while there are
+/// removes expired sessions first and long-idle ones next: those without an owner, then tombstones, then the oldest marks
+/// of revocations, then those with an owner, one by one and only once nothing expired is left anywhere. So a flood of
+/// anonymous sessions logs nobody out: they take each other's place. A person who signs in again and again gives up
+/// sessions of their own before anybody else loses one. Long-idle sessions are found by sampling, and so are expired ones while there are
 /// sessions without an owner. A warning reports evictions, at most every ten seconds.
 ///
 /// # Examples
@@ -105,7 +106,7 @@ impl MemoryStore {
     /// assert_eq!((empty.len(), empty.bytes()), (0, 0));
     /// ```
     pub fn bytes(&self) -> usize {
-        self.table.shards.bytes()
+        self.table.bytes()
     }
 }
 
@@ -199,7 +200,7 @@ impl SessionStore for MemoryStore {
         let (key, token) = TokenKey::of(fresh).ok_or_else(|| StoreError::new("expected a random token"))?;
         self.evictor.admit(record)?;
         let created = self.table.create(key, token, record, now);
-        self.evictor.make_room(&self.table, key, micros(now));
+        self.evictor.make_room(&self.table, key, record.owner(), micros(now));
         Ok(created)
     }
 
@@ -219,7 +220,8 @@ impl SessionStore for MemoryStore {
         let Some((key, token)) = TokenKey::of(token) else { return Ok(Updated::Gone) };
         let now = micros(now);
         let updated = self.table.update(key, token, from, change, now);
-        self.evictor.make_room(&self.table, key, now);
+        let owner = if let Change::Replace(record, _) = change { record.owner() } else { None };
+        self.evictor.make_room(&self.table, key, owner, now);
         Ok(updated)
     }
 
@@ -248,7 +250,9 @@ impl SessionStore for MemoryStore {
     }
 
     async fn revoke(&self, owner: &str, revocation: &Revocation, now: SystemTime) -> Result<usize, StoreError> {
-        Ok(self.table.owners.revoke(owner, revocation, now, &self.table.shards))
+        let ended = self.table.owners.revoke(owner, revocation, now, &self.table.shards);
+        self.evictor.bound_marks(&self.table);
+        Ok(ended)
     }
 
     /// Looks at a few thousand sessions at most, and the next call goes on from there. So a full round may take several

@@ -13,23 +13,45 @@
 //!
 //! # Owners
 //!
-//! An owner's list and mark are Redis keys of their own, in one slot. A sign-in writes its record. Then it enters the
-//! list and reads the mark in one step, and removes its record again if the mark refuses it. A revocation writes the mark
-//! and reads the list in one step, then ends the sessions that it found. The step that comes second sees what the first
-//! has left, so no session escapes.
+//! An owner's list and mark are Redis keys of their own, in one slot. A sign-in enters the list and reads the mark in one
+//! step, which also gives it its moment: Redis' own clock in microseconds, or the moment after the latest one of the list
+//! and the mark. Then it writes its record, with the moment. Then it enters the list and reads the mark once more, and
+//! removes its record again if the mark refuses it. A revocation writes the mark, then reads the list page by page and ends
+//! the sessions that it finds. Of two steps on list and mark the second sees what the first has left, so no session
+//! escapes. A revocation leaves its tombstone, too, for a session that is listed without a record: the record would come
+//! too late.
 //!
 //! The entries of a list are hints: a session's record says who owns it and whether it lives. A session that ends leaves
-//! its list in a call of its own. An entry whose session has expired, or whose removal was lost, goes when the list is
-//! next read. It goes too when its owner next signs in, once a day has passed since the last moment at which its session
-//! could live. The whole list expires with its last entry.
+//! its list in a call of its own. An entry whose session has ended, or whose removal was lost, goes when the list is next
+//! read; if nothing stands under its key, not before an hour after the session was listed. A sign-in looks at up to four
+//! entries that are a day old. The whole list expires with its last entry.
+//!
+//! # Commands
+//!
+//! | operation | commands |
+//! |---|---|
+//! | loading | `GET` |
+//! | a new session, a write, a touch, an end | a script |
+//! | signing in | 3 scripts, one after the other; where the owner has entries that are a day old, `MGET` |
+//! | ending a signed-in session | a script and `ZREM` |
+//! | listing | `ZRANGE` for each 512 sessions, `MGET` for each 64 |
+//! | counting | `ZCARD` |
+//! | revoking | 2 scripts, `ZRANGE` for each 512 sessions and at the end, a script for each session, `ZREM` for each 64 |
 //!
 //! # What the server needs
 //!
 //! Redis 6.2 or later, or Valkey. Its user needs no more than `~<prefix>* +get +mget +set +getrange +setrange +del
-//! +pexpire +pttl +time +zadd +zrange +zrem +zremrangebyscore +eval +evalsha +ping`, in a Cluster `+cluster|slots` too.
+//! +pexpire +pttl +time +zadd +zrange +zrem +zcard +zcount +zscore +eval +evalsha +ping +info`, in a Cluster
+//! `+cluster|slots` too.
 //!
-//! `maxmemory-policy noeviction`: under any other policy the server may evict a session, which then ends early, or an
-//! owner's mark, without which a sign-in that was under way may outlive a revocation.
+//! `maxmemory-policy noeviction`: under any other policy the server may evict a session, which then ends early, an owner's
+//! list, without which a revocation does not find sessions that are in use, or a mark, without which a sign-in that was under
+//! way may outlive a revocation. [`build`](RedisStoreBuilder::build) refuses such a server unless
+//! [`insecure_eviction`](RedisStoreBuilder::insecure_eviction) is set. The user may do without `+info`; then the store
+//! cannot ask, and warns.
+//!
+//! Where `maxmemory` is reached, nobody signs in and nothing is written, but sessions end and are revoked as ever. If a
+//! server takes no tombstone, the session ends without one, and the store logs a warning.
 //!
 //! The server's persistence decides which changes survive its crash. Its replication is asynchronous, so a failover may
 //! lose the last changes before it, and a session that had just ended may live again.
@@ -44,9 +66,10 @@ mod connect;
 mod keyspace;
 mod link;
 mod owners;
+mod policy;
+mod revoke;
 mod script;
 
-use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -55,7 +78,7 @@ use redis::Value;
 
 pub use self::builder::RedisStoreBuilder;
 pub use self::connect::RedisSource;
-use self::keyspace::{Keyspace, read};
+use self::keyspace::{Keyspace, Meant, read};
 use self::link::RedisFailure;
 use self::script::ScriptReply;
 use super::format::{self, bounded, instant};
@@ -74,8 +97,8 @@ const MAX_RECORD_LEN: usize = (512 << 20) - 1024;
 /// there is no connection, calls fail at once; the first call after the server has come back succeeds. All methods must
 /// be called within a Tokio runtime that has its I/O and timer enabled.
 ///
-/// Loading costs one round trip and so does each change. Signing in and ending a signed-in session cost a second one,
-/// for the owner's list. The [module](crate::store::redis) documents the Redis keys.
+/// Loading costs one round trip and so does each change. Signing in costs three, and ending a signed-in session two, for
+/// the owner's list. The [module](crate::store::redis) documents the Redis keys and commands.
 ///
 /// # Cancel safety
 ///
@@ -120,7 +143,7 @@ fn updated(reply: &ScriptReply) -> Result<Updated, StoreError> {
     match &*reply.word {
         b"done" => Ok(Updated::Done),
         b"conflict" => Ok(Updated::Conflict),
-        b"gone" | b"retired" => Ok(Updated::Gone),
+        b"gone" | b"retired" | b"foreign" => Ok(Updated::Gone),
         _ => Err(RedisFailure::Reply.into()),
     }
 }
@@ -162,12 +185,9 @@ impl SessionStore for RedisStore {
     async fn create(&self, fresh: &SessionToken, record: &Arc<Record>, now: SystemTime) -> Result<Created, StoreError> {
         bounded(record, self.max_record_len())?;
         let key = fresh.key();
-        let value = format::record(&key, record);
-        let reply = self.0.step(&self.0.scripts.create, &key, &[&instant(now), &value]).await?;
-        match &*reply.word {
-            b"done" => self.0.enlist(&key, record, now).await,
-            b"taken" => Ok(Created::Taken),
-            _ => Err(RedisFailure::Reply.into()),
+        match record.owner() {
+            Some(owner) => self.0.sign_in(owner, &key, record, now).await,
+            None => Ok(self.0.insert(&key, record, now).await?.map_or(Created::Taken, |_| Created::Stored)),
         }
     }
 
@@ -180,10 +200,18 @@ impl SessionStore for RedisStore {
     ) -> Result<Updated, StoreError> {
         let key = token.key();
         let (next, deadline) = match change {
-            Change::Retire(tombstone) => return updated(&self.0.retire(&key, Some(from), tombstone, now).await?),
+            Change::Retire(tombstone) => {
+                return updated(&self.0.retire(&key, &Meant::At(from), tombstone, now).await?);
+            }
             Change::Replace(next, deadline) => (next, deadline),
         };
         bounded(next, self.max_record_len())?;
+        if self.0.enlists_on_write
+            && let Some(owner) = next.owner()
+            && !self.0.keep_listed(owner, &key, next, now).await?
+        {
+            return Ok(Updated::Gone);
+        }
         let deadline: &[u8] = match deadline {
             Deadline::Keep => b"keep",
             Deadline::Extend => b"extend",
@@ -209,10 +237,10 @@ impl SessionStore for RedisStore {
 
     async fn delete(&self, key: &StoreKey, tombstone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
         let tombstone = Tombstone::new(TombstoneKind::Destroyed, tombstone, now);
-        let reply = self.0.retire(key, None, &tombstone, now).await?;
+        let reply = self.0.retire(key, &Meant::Any, &tombstone, now).await?;
         match &*reply.word {
             b"done" => Ok(Deleted::Done),
-            b"gone" => Ok(Deleted::Absent),
+            b"gone" | b"foreign" => Ok(Deleted::Absent),
             b"retired" => match read(key, reply.bytes(), now) {
                 Loaded::Tombstone(stored) => Ok(Deleted::Retired(stored)),
                 _ => Ok(Deleted::Absent),
@@ -222,32 +250,19 @@ impl SessionStore for RedisStore {
     }
 
     async fn owned(&self, owner: &str, now: SystemTime) -> Result<Vec<OwnedSession>, StoreError> {
-        let listed = self.0.listed(owner).await?;
-        Ok(self.0.visit(owner, &listed, now).await?.iter().map(|(_, record)| (&**record).into()).collect())
+        self.0.owned(owner, now).await
+    }
+
+    /// Counts the entries of an owner's list. All sessions of the server cannot be counted.
+    async fn count(&self, owner: Option<&str>, _now: SystemTime) -> Result<usize, StoreError> {
+        match owner {
+            Some(owner) => self.0.count(owner).await,
+            None => Err(StoreError::unsupported()),
+        }
     }
 
     async fn revoke(&self, owner: &str, revocation: &Revocation, now: SystemTime) -> Result<usize, StoreError> {
-        let keyspace = &*self.0;
-        let mut listed = if revocation.leaves_mark() {
-            keyspace.mark(owner, revocation, now).await?
-        } else {
-            keyspace.listed(owner).await?
-        };
-        let (mut ended, mut visited) = (0, HashSet::new());
-        loop {
-            listed.retain(|member| visited.insert(*member));
-            if listed.is_empty() {
-                return Ok(ended);
-            }
-            for (member, record) in keyspace.visit(owner, &listed, now).await? {
-                if revocation.includes(record.handle()) {
-                    let reply = keyspace.retire(&member.key, None, &revocation.tombstone(now), now).await?;
-                    ended += usize::from(reply.word == b"done");
-                }
-            }
-            // A renewal lists its new record before the old one ends, so a renewed session shows in the next list.
-            listed = keyspace.listed(owner).await?;
-        }
+        self.0.revoke(owner, revocation, now).await
     }
 
     /// Does nothing, since every Redis key has an expiry of its own.

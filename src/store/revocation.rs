@@ -68,10 +68,8 @@ impl Revocation {
     /// Remembers that the revocation is complete. A sign-in that begins from now on began after it, whatever the clocks
     /// say.
     pub(crate) fn complete(&self) {
-        let mut completed = COMPLETED.lock().unwrap_or_else(PoisonError::into_inner);
         if self.id != 0 && self.leaves_mark() {
-            completed.truncate(REMEMBERED - 1);
-            completed.push_front((self.id, Instant::now()));
+            Known::note(self.id, None);
         }
     }
 
@@ -96,14 +94,31 @@ impl Revocation {
     }
 }
 
-/// The last revocations that this process completed, each with the time of its completion, the latest first.
-static COMPLETED: Mutex<VecDeque<(u64, Instant)>> = Mutex::new(VecDeque::new());
+/// The last marks that this process has seen or completed, the latest first.
+static KNOWN: Mutex<VecDeque<Known>> = Mutex::new(VecDeque::new());
 const REMEMBERED: usize = 1_024;
 
-/// Returns whether this process completed the revocation of this name before `began`.
-fn is_known_before(id: u64, began: Instant) -> bool {
-    let completed = COMPLETED.lock().unwrap_or_else(PoisonError::into_inner);
-    completed.iter().any(|(known, at)| *known == id && *at <= began)
+/// A mark that this process knows: what begins afterwards began after the revocation, whatever the clocks say.
+struct Known {
+    id: u64,
+    /// The moment of the mark as it was seen; `None` for a revocation that is complete, which is not sent again.
+    moment: Option<u64>,
+    since: Instant,
+}
+
+impl Known {
+    fn note(id: u64, moment: Option<u64>) {
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.iter().any(|mark| mark.id == id && mark.moment == moment) {
+            known.truncate(REMEMBERED - 1);
+            known.push_front(Self { id, moment, since: Instant::now() });
+        }
+    }
+
+    fn is_before(id: u64, moment: u64, began: Instant) -> bool {
+        let known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().any(|mark| mark.id == id && mark.moment.is_none_or(|seen| seen == moment) && mark.since <= began)
+    }
 }
 
 /// A mark that refuses the owner's sign-ins that began before a revocation, except the sign-in of the session that the
@@ -116,8 +131,10 @@ fn is_known_before(id: u64, began: Instant) -> bool {
 ///
 /// A store puts the sign-ins and revocations of an owner into one order. Each has a *moment*, which
 /// [`next_moment`](Self::next_moment) gives: no clock of a host decides it. A session that has a moment was ended by every
-/// revocation after it. A sign-in that is under way has none yet. It began some time ago, by the monotonic clock of its
-/// process, and a revocation that is as old or younger, by the clock of the store, came after it.
+/// revocation after it. A sign-in that is under way has none yet. It began some time ago, by the clocks of its process,
+/// and a revocation that is as old or younger, by the clock of the store, came after it. Where the store has no clock, or
+/// one that was set back, every revocation counts as younger. Only a mark that the process had seen before the sign-in
+/// began is known to be older, so one sign-in at most is refused for that.
 ///
 /// # Format
 ///
@@ -183,32 +200,30 @@ impl RevocationMark {
 
     /// Returns whether the mark refuses this record: its owner's sessions were revoked after its sign-in began.
     ///
-    /// `clock` is the store's clock, read together with the mark or later. If it shows a time before the revocation, it
-    /// was set back: the mark then refuses every sign-in that is under way, until the store [resets](Self::reset) it.
+    /// `clock` is the store's clock, read together with the mark or later; the Unix epoch if the store has none.
     pub fn refuses(&self, record: &Record, clock: SystemTime) -> bool {
         let threshold = self.threshold(record.handle);
         if threshold == Threshold::default() || record.sign_in > 0 {
             return self.ends(record.handle, record.sign_in);
         }
-        let Some(began) = record.began.0 else { return true };
+        let Some(began) = record.began.get() else { return true };
         // Read after the store's clock, so that the way of the answer makes no sign-in look younger.
-        let age = span(began.elapsed());
-        age >= micros(clock).saturating_sub(threshold.at)
-            && !(threshold == self.latest && is_known_before(self.id, began))
+        // Both are cut to microseconds.
+        let is_older = span(began.elapsed()) + 2 < micros(clock).saturating_sub(threshold.at);
+        let is_named = self.id != 0 && threshold == self.latest;
+        if is_older || is_named && Known::is_before(self.id, self.latest.moment, began.at) {
+            return false;
+        }
+        if is_named {
+            Known::note(self.id, Some(self.latest.moment));
+        }
+        true
     }
 
     /// Returns whether the mark refuses the session of this handle, which signed in at this moment.
     pub(crate) fn ends(&self, handle: SessionHandle, sign_in: u64) -> bool {
         let threshold = self.threshold(handle);
         threshold != Threshold::default() && sign_in <= threshold.moment
-    }
-
-    /// Moves the time of a revocation that is ahead of the store's clock back to `clock`, and returns whether it did. The
-    /// order stays.
-    pub fn reset(&mut self, clock: SystemTime) -> bool {
-        let is_ahead = self.latest.at > micros(clock);
-        self.latest.at = self.latest.at.min(micros(clock));
-        is_ahead
     }
 
     /// Returns the moment of the latest revocation.
@@ -267,7 +282,7 @@ impl RevocationMark {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Began, Record};
+    use crate::record::{Began, Beginning, Record};
 
     /// A session that signed in at this moment.
     fn signed_in(handle: u8, moment: u64) -> Record {
@@ -281,7 +296,8 @@ mod tests {
 
     /// A sign-in that is under way since then.
     fn under_way(handle: u8, began: Option<Instant>) -> Record {
-        Record { began: Began(began), ..signed_in(handle, 0) }
+        let began = began.map(|at| Began::at(Beginning { at, time: SystemTime::now() })).unwrap_or_default();
+        Record { began, ..signed_in(handle, 0) }
     }
 
     fn others(handle: u8) -> Revoke {
@@ -317,20 +333,33 @@ mod tests {
     }
 
     #[test]
-    fn a_sign_in_under_way_is_as_old_as_its_process_says() {
-        let now = Instant::now();
-        let Some(long_ago) = now.checked_sub(Duration::from_secs(60)) else { return };
+    fn a_sign_in_under_way_is_as_old_as_the_clocks_of_its_process_say() {
+        let ago = |seconds: u64| {
+            let time = SystemTime::now() - Duration::from_secs(seconds);
+            // By the clock of the system alone: the monotonic one stands still while a machine is frozen.
+            Record { began: Began::at(Beginning { at: Instant::now(), time }), ..signed_in(1, 0) }
+        };
         let at = |seconds: u64| time(seconds * 1_000_000);
         let mut mark = RevocationMark::default();
-        mark.add(&Revocation::new(Revoke::All, Duration::ZERO), 1, at(1_000));
-        assert!(mark.refuses(&under_way(1, Some(long_ago)), at(1_030)), "begun 60 s ago, revoked 30 s ago");
-        assert!(!mark.refuses(&under_way(1, Some(long_ago)), at(1_090)), "begun 60 s ago, revoked 90 s ago");
+        mark.add(&Revocation::new(Revoke::All, Duration::ZERO).named(0xa11), 1, at(1_000));
+        assert!(!mark.refuses(&ago(60), at(1_090)), "begun 60 s ago, revoked 90 s ago");
         assert!(mark.refuses(&under_way(1, None), at(1_090)), "older than any revocation");
-        let soon = now + Duration::from_secs(3_600);
-        assert!(mark.refuses(&under_way(1, Some(soon)), at(999)), "the clock was set back");
-        assert!(mark.reset(at(999)) && !mark.reset(at(999)));
-        assert!(!mark.refuses(&under_way(1, Some(soon)), at(1_000)));
-        assert_eq!(mark.moment(), 1);
+        assert!(mark.refuses(&ago(60), at(1_030)), "begun 60 s ago, revoked 30 s ago");
+    }
+
+    #[test]
+    fn a_mark_that_was_seen_is_older_than_what_begins_afterwards() {
+        let mut mark = RevocationMark::default();
+        mark.add(&Revocation::new(Revoke::All, Duration::ZERO).named(0xb11), 1, time(1_000));
+        let unseen = Instant::now();
+        for clock in [time(0), time(999)] {
+            assert!(mark.refuses(&under_way(1, Some(unseen)), clock), "no clock, or one that was set back");
+        }
+        let seen = Instant::now();
+        assert!(!mark.refuses(&under_way(1, Some(seen)), time(0)), "refused once at most");
+        assert!(mark.refuses(&under_way(1, Some(unseen)), time(0)));
+        mark.add(&Revocation::new(Revoke::All, Duration::ZERO).named(0xb11), 2, time(1_001));
+        assert!(mark.refuses(&under_way(1, Some(seen)), time(0)), "the same call, written once more");
     }
 
     #[test]

@@ -39,7 +39,7 @@ impl StoreKey {
     }
 
     /// Returns the locator; `None` if the key was read from a store.
-    #[cfg(feature = "memory")]
+    #[cfg(any(feature = "memory", all(test, feature = "conformance")))]
     pub(crate) fn locator(&self) -> Option<u64> {
         (self.locator != 0).then_some(self.locator)
     }

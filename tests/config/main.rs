@@ -79,6 +79,10 @@ fn browser(layer: &SessionLayer) -> Browser {
             }
             "/sign-in" => session.sign_in("ada")?,
             "/destroy" => session.destroy()?,
+            "/life" => {
+                let life = session.expires_at().duration_since(session.created_at()).unwrap();
+                return Ok((status, life.as_secs().to_string()));
+            }
             _ => {}
         }
         let name = if session.is_unavailable() { None } else { session.get::<String>("name")? };

@@ -106,6 +106,12 @@ async fn what_the_builders_refuse_is_refused_as_they_do() {
     }
     for (toml, said) in [
         ("domain = 'example.com'", "cookie_name \"__Host-sid\" with a domain"),
+        ("formerly = ['/app']", "cookie_name \"__Host-sid\" with a former domain or path"),
+        (
+            "cookie_name = 'a'\ndomain = 'example.com'\nformerly = ['/', 'Example.com/']",
+            "formerly \"Example.com/\": expected another domain or path than the cookie has now",
+        ),
+        ("cookie_name = 'a'\nformerly = ['a b/']", "domain \"a b\": expected"),
         ("idle_timeout = '0s'", "idle_timeout 0: expected more than zero"),
         (
             "idle_timeout = '401d'\nabsolute_timeout = '401d'",

@@ -14,25 +14,25 @@ use super::{browser, cookie_of, three};
 #[tokio::test]
 async fn options_of_the_cookie_are_in_the_cookie() {
     for (toml, expected) in [
-        ("", "__Host-sid=…; Max-Age=604800; Path=/; HttpOnly; Secure; SameSite=Lax"),
-        ("cookie_name = '__Host-shop'", "__Host-shop=…; Max-Age=604800; Path=/; HttpOnly; Secure; SameSite=Lax"),
-        ("cookie_name = 'a'\npath = '/shop'", "a=…; Max-Age=604800; Path=/shop; HttpOnly; Secure; SameSite=Lax"),
+        ("", "__Host-sid=…; Max-Age=2592000; Path=/; HttpOnly; Secure; SameSite=Lax"),
+        ("cookie_name = '__Host-shop'", "__Host-shop=…; Max-Age=2592000; Path=/; HttpOnly; Secure; SameSite=Lax"),
+        ("cookie_name = 'a'\npath = '/shop'", "a=…; Max-Age=2592000; Path=/shop; HttpOnly; Secure; SameSite=Lax"),
         (
             "cookie_name = 'a'\ndomain = 'example.com'",
-            "a=…; Max-Age=604800; Path=/; Domain=example.com; HttpOnly; Secure; SameSite=Lax",
+            "a=…; Max-Age=2592000; Path=/; Domain=example.com; HttpOnly; Secure; SameSite=Lax",
         ),
-        ("same_site = 'strict'", "__Host-sid=…; Max-Age=604800; Path=/; HttpOnly; Secure; SameSite=Strict"),
-        ("same_site = 'Lax'", "__Host-sid=…; Max-Age=604800; Path=/; HttpOnly; Secure; SameSite=Lax"),
+        ("same_site = 'strict'", "__Host-sid=…; Max-Age=2592000; Path=/; HttpOnly; Secure; SameSite=Strict"),
+        ("same_site = 'Lax'", "__Host-sid=…; Max-Age=2592000; Path=/; HttpOnly; Secure; SameSite=Lax"),
         (
             "same_site = 'none'\npartitioned = true",
-            "__Host-sid=…; Max-Age=604800; Path=/; HttpOnly; Secure; SameSite=None; Partitioned",
+            "__Host-sid=…; Max-Age=2592000; Path=/; HttpOnly; Secure; SameSite=None; Partitioned",
         ),
-        ("insecure_http = true", "sid=…; Max-Age=604800; Path=/; HttpOnly; SameSite=Lax"),
-        ("insecure_script_access = true", "__Host-sid=…; Max-Age=604800; Path=/; Secure; SameSite=Lax"),
+        ("insecure_http = true", "sid=…; Max-Age=2592000; Path=/; HttpOnly; SameSite=Lax"),
+        ("insecure_script_access = true", "__Host-sid=…; Max-Age=2592000; Path=/; Secure; SameSite=Lax"),
         ("browser_session = true", "__Host-sid=…; Path=/; HttpOnly; Secure; SameSite=Lax"),
         (
             "insecure_http = false\ninsecure_script_access = false\nbrowser_session = false\npartitioned = false",
-            "__Host-sid=…; Max-Age=604800; Path=/; HttpOnly; Secure; SameSite=Lax",
+            "__Host-sid=…; Max-Age=2592000; Path=/; HttpOnly; Secure; SameSite=Lax",
         ),
     ] {
         for (of, config) in three(&format!("store = 'memory:'\n{toml}")) {
@@ -42,21 +42,38 @@ async fn options_of_the_cookie_are_in_the_cookie() {
 }
 
 #[tokio::test]
+async fn cookies_of_earlier_deploys_are_removed() {
+    for (of, config) in three("store = 'memory:'\ncookie_name = 'a'\nformerly = ['/app', 'example.com/']") {
+        let cookies = browser(&config.build().await.unwrap()).get("/set").await.set_cookies();
+        let former = "a=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT";
+        assert_eq!(
+            cookies[1..],
+            [
+                format!("{former}; Path=/app; HttpOnly; Secure; SameSite=Lax"),
+                format!("{former}; Path=/; Domain=example.com; HttpOnly; Secure; SameSite=Lax"),
+            ],
+            "{of}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn timeouts_are_those_of_the_session() {
-    for (toml, seconds) in [
-        ("idle_timeout = '30m'", 1_800),
-        ("idle_timeout = '90s'", 90),
-        ("absolute_timeout = '1d'", 86_400),
-        ("absolute_timeout = '14d'\nidle_timeout = '1w 1d'", 691_200),
-        ("nist = 'aal1'", 2_592_000),
-        ("nist = 'aal2'", 3_600),
-        ("nist = 'AAL3'", 900),
-        ("nist = 'aal3'\nidle_timeout = '5m'", 300),
-        ("idle_timeout = '5m'\nnist = 'aal3'", 300),
+    for (toml, idle, absolute) in [
+        ("idle_timeout = '30m'", 1_800, 2_592_000),
+        ("idle_timeout = '90s'", 90, 2_592_000),
+        ("absolute_timeout = '1d'", 86_400, 86_400),
+        ("absolute_timeout = '14d'\nidle_timeout = '1w 1d'", 691_200, 1_209_600),
+        ("nist = 'aal1'", 2_592_000, 2_592_000),
+        ("nist = 'aal2'", 3_600, 86_400),
+        ("nist = 'AAL3'", 900, 43_200),
+        ("nist = 'aal3'\nidle_timeout = '5m'", 300, 43_200),
+        ("idle_timeout = '5m'\nnist = 'aal3'", 300, 43_200),
     ] {
         for (of, config) in three(&format!("store = 'memory:'\ninsecure_http = true\n{toml}")) {
-            let answer = browser(&config.build().await.unwrap()).get("/set").await;
-            assert_eq!(answer.max_age(), Some(seconds), "{of}: {toml}");
+            let mut browser = browser(&config.build().await.unwrap());
+            assert_eq!(browser.get("/set").await.max_age(), Some(absolute), "{of}: {toml}");
+            assert_eq!(browser.get("/life").await.body, idle.to_string(), "{of}: {toml}");
         }
     }
     for (toml, after) in [

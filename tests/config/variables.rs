@@ -19,6 +19,10 @@ async fn an_option_that_is_refused_names_its_variables() {
             &[("COOKIE_NAME", "__Host-x"), ("PATH", "/shop"), ("INSECURE_HTTP", "false")],
             "SHOP_SESSION_COOKIE_NAME, SHOP_SESSION_PATH: cookie_name \"__Host-x\" with another path: ",
         ),
+        (
+            &[("FORMERLY", "example.com/, /app")],
+            "SHOP_SESSION_FORMERLY: cookie_name \"__Host-sid\" with a former domain or path: ",
+        ),
         (&[("DOMAIN", "example.com")], "SHOP_SESSION_DOMAIN: cookie_name \"__Host-sid\" with a domain: "),
         (
             &[("COOKIE_NAME", "__Secure-x"), ("INSECURE_HTTP", "true")],

@@ -233,6 +233,22 @@ async fn chunks_come_and_go_with_the_sessions_size() {
 }
 
 #[tokio::test]
+async fn planted_cookies_beyond_the_set_hide_no_session() {
+    let layer = sealed(3);
+    let mut browser = browser(&layer);
+    for (size, beyond) in [(10, &["sid.1", "sid.2"][..]), (5_000, &["sid.2"])] {
+        browser.post(&format!("/{size}")).await;
+        let mut planted = browser.clone();
+        for name in ["sid.0", "sid.01", "sid.3", "sid.7", "sid.99999999999999999999"].iter().chain(beyond) {
+            planted.cookies.insert((*name).into(), "x".into());
+        }
+        assert_eq!(planted.get("/read").await.body, size.to_string());
+        planted.post("/4000").await;
+        assert_eq!(planted.get("/read").await.body, "4000", "and it can be written");
+    }
+}
+
+#[tokio::test]
 async fn a_session_may_have_a_mebibyte_unless_told_otherwise() {
     let layer = SessionLayer::builder(MemoryStore::new()).cookie_name("sid").build().unwrap();
     let answer = act(&layer, None, |session| {

@@ -18,8 +18,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderMap;
 use tower_session_layer::store::{
-    Change, Created, Deadline, Deleted, Loaded, Record, RecordHead, Revocation, Revoke, Tombstone, TombstoneKind,
-    Updated, Version,
+    Change, Created, Deadline, Loaded, Record, RecordHead, Revocation, Revoke, Tombstone, TombstoneKind, Updated,
+    Version,
 };
 use tower_session_layer::{
     ConfigError, CookieKey, CookieStore, SessionCookie, SessionStore, SessionToken, StoreError, TokenShape,
@@ -61,7 +61,7 @@ fn version(number: u64) -> Version {
 /// A record whose one value is this JSON, live for an hour.
 fn record_of(number: u64, json: &str) -> Record {
     let head = RecordHead::new(Some(version(number)), start() + 60 * MINUTE, start(), Some("ada".into()));
-    let head = head.with_sign_in(SessionHandle::from_bytes([8; 16]), 0);
+    let head = head.with_sign_in(tower_session_layer::SessionHandle::from_bytes([8; 16]), 0);
     support::record::record_of(head, [0; 3], "user", json)
 }
 

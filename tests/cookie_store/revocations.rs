@@ -4,7 +4,7 @@ use http::StatusCode;
 use tower_session_layer::{ManualClock, SessionLayer};
 
 use super::*;
-use crate::support::direct::{act, begin, hold, values};
+use crate::support::direct::{act, begin, hold, respond, until, values};
 use crate::support::{Answer, Backend, DAY, Fault, HOUR, Op, TestStore};
 
 /// One server of an application: its cookie store, with this list.
@@ -69,6 +69,25 @@ async fn copy_of_a_cookie_is_empty_after_a_renewal_and_the_renewed_session_lives
             assert_eq!(values(server, &signed_in).await, None, "{backend:?}: from before the renewal");
             assert_eq!(values(server, &renewed).await, Some(serde_json::json!({ "cart": 3 })), "{backend:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn copy_of_a_cookie_is_empty_after_a_logout_whose_client_left() {
+    for backend in Backend::SERVER {
+        let (list, clock) = (TestStore::new(backend), ManualClock::default());
+        let layer = server(Some(&list), &clock);
+        let copy = logged_in(&layer).await;
+        let (out, is_out) = tokio::sync::oneshot::channel();
+        let leaving = tokio::spawn(respond(&layer, Some(&copy), |session| async move {
+            session.destroy().unwrap();
+            out.send(()).unwrap();
+            std::future::pending::<()>().await;
+        }));
+        is_out.await.unwrap();
+        leaving.abort();
+        assert!(leaving.await.unwrap_err().is_cancelled());
+        until(async || values(&layer, &copy).await.is_none()).await;
     }
 }
 
@@ -187,7 +206,6 @@ fn of_two_ends_at_once_one_is_the_first() {
     assert_eq!(now(store().update(&token, version(1), &retire, start())).unwrap(), Updated::Done);
     assert_eq!(now(store().update(&token, version(1), &retire, start())).unwrap(), Updated::Gone);
     assert_eq!(now(store().touch(&token, version(1), start() + 90 * MINUTE, start())).unwrap(), Updated::Gone);
-    assert_eq!(now(store().delete(&token.key(), MINUTE, start())).unwrap(), Deleted::Absent);
     assert_eq!(load_at(&store(), &token, start()), Loaded::Absent);
 }
 

@@ -21,11 +21,16 @@ async fn ca_1_a_response_with_the_cookie_is_stored_nowhere() {
         let renewed = with(begun.token().as_deref(), |session| session.renew().unwrap()).await;
         setup.clock.advance(DAY);
         let refreshed = with(renewed.token().as_deref(), |session| assert_eq!(session.len(), 1)).await;
-        let removed = with(refreshed.token().as_deref(), |session| session.destroy().unwrap()).await;
+        let token = refreshed.token().or_else(|| renewed.token());
+        let removed = with(token.as_deref(), |session| session.destroy().unwrap()).await;
         for (what, answer) in
             [("begun", &begun), ("renewed", &renewed), ("refreshed", &refreshed), ("removed", &removed)]
         {
-            assert!(answer.set_cookie().is_some(), "{backend:?} {what}");
+            let has_cookie = what != "refreshed" || backend == Backend::Cookie;
+            assert_eq!(answer.set_cookie().is_some(), has_cookie, "{backend:?} {what}");
+            if !has_cookie {
+                continue;
+            }
             let all: Vec<_> = answer.headers.get_all("cache-control").iter().collect();
             assert_eq!(all, ["no-store"], "{backend:?} {what}");
             assert!(!answer.headers.contains_key("cdn-cache-control"), "{backend:?} {what}");

@@ -18,7 +18,7 @@ async fn ck_1_the_default_cookie_is_as_narrow_as_browsers_can_make_it() {
     let answer = act(&layer, None, |session| session.insert("a", 1)).await;
     let [cookie] = answer.set_cookies().try_into().unwrap();
     assert!(cookie.starts_with("__Host-sid="), "{cookie}");
-    let expected = [("HttpOnly", ""), ("Max-Age", "604800"), ("Path", "/"), ("SameSite", "Lax"), ("Secure", "")];
+    let expected = [("HttpOnly", ""), ("Max-Age", "2592000"), ("Path", "/"), ("SameSite", "Lax"), ("Secure", "")];
     assert_eq!(BTreeSet::from_iter(attributes(&cookie)), BTreeSet::from(expected));
 }
 
@@ -32,17 +32,21 @@ const OPTIONS: [Options; 5] = [
     SessionLayerBuilder::browser_session,
 ];
 
-/// A `Set-Cookie` of each kind: begin, renew, refresh, remember, remove.
+/// A `Set-Cookie` of each kind: begin, renew, remove, and with the cookie store refresh and remember.
 async fn cookies(backend: Backend, options: Options) -> Vec<String> {
     let setup = Setup::with(backend, options);
     let begun = act(&setup.layer, None, |session| session.insert("a", 1)).await;
     let renewed = act(&setup.layer, begun.token().as_deref(), Session::renew).await;
     setup.clock.advance(DAY);
     let refreshed = act(&setup.layer, renewed.token().as_deref(), |session| assert!(!session.is_new())).await;
-    let remembered = act(&setup.layer, refreshed.token().as_deref(), |session| session.set_idle_timeout(DAY)).await;
-    let removed = act(&setup.layer, remembered.token().as_deref(), Session::destroy).await;
-    let cookie = |answer: &Answer| answer.set_cookie().unwrap();
-    [begun, renewed, refreshed, remembered, removed].iter().map(cookie).collect()
+    let token = refreshed.token().or_else(|| renewed.token());
+    let remembered = act(&setup.layer, token.as_deref(), |session| session.set_idle_timeout(DAY)).await;
+    let removed = act(&setup.layer, remembered.token().or(token).as_deref(), Session::destroy).await;
+    let is_sealed = backend == Backend::Cookie;
+    assert_eq!(refreshed.set_cookie().is_some(), is_sealed, "{backend:?}");
+    assert!(remembered.set_cookie().is_some() || !is_sealed, "{backend:?}");
+    assert!([&begun, &renewed, &removed].iter().all(|answer| answer.set_cookie().is_some()), "{backend:?}");
+    [begun, renewed, refreshed, remembered, removed].iter().filter_map(Answer::set_cookie).collect()
 }
 
 #[tokio::test]
@@ -80,7 +84,7 @@ async fn ck_12_max_age_is_digits_and_expires_is_a_date_of_the_fixed_form() {
             }
         }
     }
-    assert!(seen.0 >= 100 && seen.1 == 5 * Backend::ALL.len(), "{seen:?}");
+    assert!(seen.0 >= 75 && seen.1 == 5 * Backend::ALL.len(), "{seen:?}");
 }
 
 #[tokio::test]

@@ -74,7 +74,7 @@ async fn every_step_is_told_with_eight_digits_of_the_digest() {
         let third = act(layer, Some(&second), Session::renew).await.token().unwrap();
         assert_eq!(told.take(), [format!("renewed {}", of(&third))], "{backend:?}");
         setup.clock.advance(DAY);
-        let fourth = act(layer, Some(&third), |session| assert_eq!(session.len(), 2)).await.token().unwrap();
+        let fourth = act(layer, Some(&third), |session| assert_eq!(session.len(), 2)).await.token().unwrap_or(third);
         assert_eq!(told.take(), [format!("refreshed {}", of(&fourth))], "{backend:?}");
         act(layer, Some(&fourth), Session::destroy).await;
         assert_eq!(told.take(), [format!("destroyed {}", of(&fourth))], "{backend:?}");

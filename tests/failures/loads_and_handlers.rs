@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
+use crate::support::direct::until;
 use crate::support::{Answer, Backend, Browser, Fault, HOUR, Op, Setup, answer, serve};
 use axum::body::Body;
 use axum::response::IntoResponse as _;
@@ -188,16 +189,24 @@ async fn an_inner_error_passes_through_and_commits_nothing_but_a_destroy() {
 }
 
 #[tokio::test]
-async fn a_panic_commits_nothing() {
+async fn a_panic_commits_nothing_but_a_destroy() {
     for backend in Backend::ALL {
         let setup = Setup::new(backend);
         let browser = started(&setup).await;
-        for what in ["renew", "destroy", "sign_in"] {
-            let panicking = browser.clone();
-            let request = async move { panicking.send_without_keeping("POST", &format!("/panic/{what}"), "").await };
+        let panics = async |what: &str| {
+            let (panicking, path) = (browser.clone(), format!("/panic/{what}"));
+            let request = async move { panicking.send_without_keeping("POST", &path, "").await };
             assert!(tokio::spawn(request).await.unwrap_err().is_panic());
+        };
+        for what in ["renew", "write", "sign_in"] {
+            panics(what).await;
             assert_eq!((found(&browser).await.as_str(), setup.store.writes()), ("new none nobody", 0), "{backend:?}");
         }
+        panics("start_over").await;
+        if backend != Backend::Cookie {
+            until(async || found(&browser).await == "none none nobody").await;
+        }
+        assert_eq!(setup.store.calls(Op::Create), 0, "{backend:?}");
     }
 }
 

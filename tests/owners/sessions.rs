@@ -82,7 +82,7 @@ async fn a_handle_is_no_token_and_of_no_use_to_another_owner() {
 }
 
 #[tokio::test]
-async fn every_session_has_a_name_of_its_own_however_it_began() {
+async fn every_session_of_an_owner_has_a_name_of_its_own_however_it_began() {
     type Start = fn(&Session) -> Result<(), Error>;
     let starts: [Start; 4] = [
         |session| session.insert("cart", 1),
@@ -94,7 +94,12 @@ async fn every_session_has_a_name_of_its_own_however_it_began() {
         let setup = Setup::new(backend);
         let mut handles = HashSet::new();
         for (at, start) in starts.into_iter().enumerate() {
-            let token = begin(&setup.layer, start).await;
+            let mut token = begin(&setup.layer, start).await;
+            if at < 3 {
+                assert_eq!(session(&setup, &token).await.handle(), None, "{backend:?} {at}: nobody's");
+                token =
+                    act(&setup.layer, Some(&token), |session| session.sign_in("ada").unwrap()).await.token().unwrap();
+            }
             assert!(handles.insert(handle(&setup, &token).await.to_string()), "{backend:?} {at}");
         }
     }

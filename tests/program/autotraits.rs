@@ -19,7 +19,7 @@ use tower_session_layer::{
     CookieStoreBuilder, Error, FileStore, ImportLayer, ImportService, Imported, KeyPrefix, ManualClock, MemoryStore,
     MemoryStoreBuilder, OnStoreFailure, Operation, Owners, ResponseFuture, Sealed, Session, SessionCookie,
     SessionCookieBuilder, SessionEvent, SessionHandle, SessionKey, SessionLayer, SessionLayerBuilder, SessionService,
-    SessionToken, SessionView, StoreError, StoreKey, SystemClock, TokenShape, TypedSession,
+    SessionToken, SessionView, StoreError, StoreKey, SystemClock, TokenScope, TokenShape, TypedSession,
 };
 
 fn free<T: Send + Sync + Unpin + Debug + 'static>() {}
@@ -67,6 +67,8 @@ fn public_types_go_anywhere() {
     cloned::<Deleted>();
     cloned::<Change>();
     cloned::<OwnedSession>();
+    cloned::<Revoke>();
+    cloned::<Revocation>();
     cloned::<ConfigError>();
     copied::<SystemClock>();
     copied::<StoreKey>();
@@ -74,8 +76,7 @@ fn public_types_go_anywhere() {
     copied::<Version>();
     copied::<TokenShape>();
     copied::<TombstoneKind>();
-    copied::<Revoke>();
-    copied::<Revocation>();
+    copied::<TokenScope>();
     copied::<Deadline>();
     copied::<CacheHeaders>();
     copied::<OnStoreFailure>();

@@ -6,12 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::task::{Context, Poll, Waker};
 
-use crate::support::direct::{act, at_once, begin, hold, respond, send, settle, values};
-use crate::support::{Answer, Backend, Setup};
+use crate::support::direct::{act, at_once, begin, hold, respond, send, settle, until, values};
+use crate::support::{Answer, Backend, Fault, Op, Setup, TestStore};
+use axum::body::Body;
 use axum::response::IntoResponse;
-use http::StatusCode;
+use http::{Request, Response, StatusCode};
 use serde_json::{Value, json};
-use tower_session_layer::{Error, Session, SessionLayer};
+use tokio::sync::Notify;
+use tower::{Layer as _, ServiceExt as _, service_fn};
+use tower_session_layer::{Error, LazySession, MemoryStore, Session, SessionLayer, SessionLayerBuilder};
 
 type Act = fn(&Session) -> Result<(), Error>;
 
@@ -141,11 +144,11 @@ async fn first_write_dropped_at_any_await_stores_nothing_or_one_whole_session() 
 }
 
 #[tokio::test]
-async fn panic_in_the_handler_commits_nothing() {
+async fn panic_in_the_handler_commits_nothing_but_a_destroy() {
     for backend in Backend::SERVER {
         let Setup { layer, .. } = &Setup::new(backend);
         let token = begin(layer, |session| session.insert("a", 1)).await;
-        for act in [insert_two, Session::destroy, Session::renew, Session::clear] as [Act; 4] {
+        let panics = async |act: Act| {
             let responding = respond(layer, Some(&token), move |session| async move {
                 act(&session).unwrap();
                 std::panic::resume_unwind(Box::new("on purpose"));
@@ -153,10 +156,105 @@ async fn panic_in_the_handler_commits_nothing() {
                 StatusCode::OK
             });
             assert!(tokio::spawn(responding).await.unwrap_err().is_panic());
+        };
+        for act in [insert_two, Session::renew, Session::clear] as [Act; 3] {
+            panics(act).await;
             assert_eq!(values(layer, &token).await, Some(json!({ "a": 1 })), "{backend:?}");
         }
         conflicts_and_lands(layer, &token, &format!("{backend:?}")).await;
+        panics(Session::destroy).await;
+        until(async || values(layer, &token).await.is_none()).await;
     }
+}
+
+/// How a request ends after its handler has asked for a `destroy`.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    ClientLeaves,
+    Panic,
+    PanicAndStorePanics,
+    Error,
+    Status500,
+}
+
+/// Destroys the session `sid`, does something that waits, and ends so.
+async fn sign_out(request: Request<Body>, end: End, asked: Arc<Notify>) -> Result<Response<Body>, &'static str> {
+    let session =
+        LazySession::from_extensions(request.extensions()).unwrap().named("sid").unwrap().load().await.unwrap();
+    session.insert("b", 2).unwrap();
+    session.destroy().unwrap();
+    session.insert("c", 3).unwrap();
+    asked.notify_one();
+    tokio::task::yield_now().await;
+    match end {
+        End::ClientLeaves => std::future::pending().await,
+        End::Panic | End::PanicAndStorePanics => std::panic::resume_unwind(Box::new("on purpose")),
+        End::Error => Err("failed"),
+        End::Status500 => Ok(StatusCode::INTERNAL_SERVER_ERROR.into_response()),
+    }
+}
+
+/// A layer, and maybe another one inside it.
+type Layers = (&'static str, fn(SessionLayerBuilder<TestStore>) -> SessionLayerBuilder<TestStore>, bool);
+
+#[tokio::test]
+async fn destroy_that_was_asked_for_is_carried_out_however_the_request_ends() {
+    let layers: [Layers; 4] = [
+        ("eager", |builder| builder, false),
+        ("lazy", SessionLayerBuilder::lazy, false),
+        ("eager, outermost", |builder| builder, true),
+        ("lazy, outermost", SessionLayerBuilder::lazy, true),
+    ];
+    for backend in Backend::SERVER {
+        for (kind, options, is_nested) in layers {
+            for end in [End::ClientLeaves, End::Panic, End::PanicAndStorePanics, End::Error, End::Status500] {
+                let setup = Setup::new(backend);
+                let token = begin(&setup.layer, |session| session.insert("a", 1)).await;
+                let layer = Setup::on(setup.store.clone(), options).layer;
+                let inner = SessionLayer::builder(MemoryStore::new()).cookie_name("inner").build().unwrap();
+                let asked = Arc::new(Notify::new());
+                let asks = Arc::clone(&asked);
+                let handler = service_fn(move |request| sign_out(request, end, Arc::clone(&asks)));
+                let request = Request::builder().header("cookie", format!("sid={token}")).body(Body::empty()).unwrap();
+                if matches!(end, End::PanicAndStorePanics) {
+                    setup.store.fault(Op::Delete, Fault::Panic, 1);
+                }
+                let request = if is_nested {
+                    tokio::spawn(layer.layer(inner.layer(handler)).oneshot(request))
+                } else {
+                    tokio::spawn(layer.layer(handler).oneshot(request))
+                };
+                let at = format!("{backend:?} {kind} {end:?}");
+                if matches!(end, End::ClientLeaves) {
+                    asked.notified().await;
+                    request.abort();
+                }
+                let ended = request.await;
+                assert_eq!(ended.is_err(), !matches!(end, End::Error | End::Status500), "{at}");
+                if matches!(end, End::PanicAndStorePanics) {
+                    until(async || setup.store.calls(Op::Delete) > 0).await;
+                    continue;
+                }
+                until(async || values(&setup.layer, &token).await.is_none()).await;
+                let writes = Op::WRITES.map(|op| setup.store.calls(op));
+                assert_eq!(writes, [1, 0, 0, 1], "{at}: the beginning and the end");
+            }
+        }
+    }
+}
+
+#[test]
+fn immediate_store_needs_no_runtime_to_carry_out_a_destroy() {
+    let setup = Setup::new(Backend::Memory);
+    let token = at_once(begin(&setup.layer, |session| session.insert("a", 1)));
+    let mut leaving = Box::pin(respond(&setup.layer, Some(&token), |session| async move {
+        session.destroy().unwrap();
+        std::future::pending::<()>().await;
+    }));
+    assert!(leaving.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    assert!(at_once(values(&setup.layer, &token)).is_some());
+    drop(leaving);
+    assert_eq!(at_once(values(&setup.layer, &token)), None);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Requests that change one session at the same time: nothing is lost, and it costs what it must (promises 3, 9, 13).
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 
 use crate::support::direct::{act, at_once, begin, hold, respond, send, values};
 use crate::support::{Answer, Backend, MINUTE, Op, Setup, answer};
@@ -317,4 +317,25 @@ async fn replay_that_fails_overwrites_nothing() {
     .await;
     assert_eq!(answer.status, 500);
     assert_eq!(values(&setup.layer, &token).await, Some(json!({ "n": "text", "other": "kept" })));
+}
+
+#[tokio::test]
+async fn requests_that_are_the_first_to_take_the_csrf_token_take_the_same_one() {
+    for backend in Backend::SERVER {
+        let Setup { layer, .. } = &Setup::new(backend);
+        let token = begin(layer, |session| session.insert("a", 1)).await;
+        let forms = Arc::new(Mutex::new(Vec::new()));
+        let taken = Arc::clone(&forms);
+        crowd(layer, &token, 3, move |_, session| {
+            taken.lock().unwrap().push(session.csrf_token()?);
+            Ok(())
+        })
+        .await;
+        let forms = forms.lock().unwrap().clone();
+        assert_eq!(forms.len(), 3, "{backend:?}");
+        for form in forms {
+            let answer = act(layer, Some(&token), move |session| session.verify_csrf(&form).to_string()).await;
+            assert_eq!(answer.body, "true", "{backend:?}");
+        }
+    }
 }

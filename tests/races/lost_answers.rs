@@ -4,7 +4,9 @@ use crate::support::scope;
 use http::StatusCode;
 use serde_json::json;
 use tower_session_layer::store::{Change, Loaded, Tombstone, TombstoneKind, Updated};
-use tower_session_layer::{Clock as _, Error, Session, SessionStore as _, SessionToken, TokenShape};
+use tower_session_layer::{
+    Clock as _, Error, Session, SessionLayerBuilder, SessionStore as _, SessionToken, TokenShape,
+};
 
 use crate::support::direct::{act, begin, send, settle, values};
 use crate::support::{Backend, DAY, Fault, HOUR, Op, Setup};
@@ -78,18 +80,28 @@ async fn renewal_that_follows_a_commit_whose_answer_was_lost_is_done() {
 }
 
 #[tokio::test]
-async fn deadline_that_a_commit_whose_answer_was_lost_has_moved_is_sent() {
+async fn cookie_that_a_commit_whose_answer_was_lost_has_changed_is_sent() {
     for backend in Backend::SERVER {
-        let setup = Setup::new(backend);
-        let token = begin(&setup.layer, |session| session.insert("n", 0)).await;
-        setup.clock.advance(DAY);
-        setup.store.fault(Op::Update, Fault::LoseAnswer, 1);
-        let answer = send(&setup.layer, Some(&token), |session| async move {
-            count(&session)?;
-            session.commit().await.unwrap_err();
-            session.commit().await
-        });
-        assert_eq!(answer.await.token(), Some(token), "{backend:?}");
+        for is_remembered in [true, false] {
+            let setup = Setup::with(backend, SessionLayerBuilder::browser_session);
+            let token = begin(&setup.layer, |session| session.insert("n", 0)).await;
+            setup.clock.advance(DAY);
+            setup.store.fault(Op::Update, Fault::LoseAnswer, 1);
+            let answer = send(&setup.layer, Some(&token), move |session| async move {
+                count(&session)?;
+                if is_remembered {
+                    session.set_idle_timeout(HOUR)?;
+                }
+                session.commit().await.unwrap_err();
+                session.commit().await
+            })
+            .await;
+            // The `Max-Age` of a browser's session that is to be remembered; a deadline alone is the server's.
+            assert_eq!(answer.max_age(), is_remembered.then_some(29 * DAY.as_secs()), "{backend:?}");
+            assert_eq!(answer.token(), is_remembered.then(|| token.clone()), "{backend:?}");
+            let end = setup.clock.now() + if is_remembered { HOUR } else { 7 * DAY };
+            act(&setup.layer, Some(&token), move |session| assert_eq!(session.expires_at(), end, "{backend:?}")).await;
+        }
     }
 }
 

@@ -65,7 +65,7 @@ fn update(store: &impl SessionStore, n: u8, from: u64, to: u64) -> Updated {
 }
 
 fn revoke_all(store: &impl SessionStore) -> usize {
-    at_once(store.revoke("ada", &Revocation::new(Revoke::All, start(), MINUTE), start())).unwrap()
+    at_once(store.revoke("ada", &Revocation::new(Revoke::All, MINUTE), start())).unwrap()
 }
 
 #[test]
@@ -274,7 +274,7 @@ fn what_any_call_found_expired_stays_so_by_an_earlier_clock() {
         ("sweep", |here, now| assert_eq!(at_once(here.sweep(10, now)).unwrap(), 1)),
         ("owned", |here, now| assert_eq!(at_once(here.owned("ada", now)).unwrap(), [])),
         ("revoke", |here, now| {
-            let revocation = Revocation::new(Revoke::One(session(1).handle()), now, MINUTE);
+            let revocation = Revocation::new(Revoke::These(vec![session(1).handle()]), MINUTE);
             assert_eq!(at_once(here.revoke("ada", &revocation, now)).unwrap(), 0);
         }),
         ("update", |here, now| {

@@ -190,6 +190,17 @@ pub fn at_once<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
+/// Waits for what the background does, on other threads too.
+pub async fn until(holds: impl AsyncFn() -> bool) {
+    for _ in 0..10_000 {
+        if holds().await {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("it never came");
+}
+
 /// Lets whatever runs in the background go on to its end.
 pub async fn settle() {
     for _ in 0..200 {

@@ -35,10 +35,10 @@ impl Map {
         std::mem::take(&mut self.state().calls)
     }
 
-    /// How many sessions there are, by the version in front of each entry, which a tombstone has not.
+    /// How many sessions there are, by the version at the front of each entry, which a tombstone has not.
     pub fn sessions(&self) -> usize {
         let is_session =
-            |(key, (_, entry)): &(&String, &(u64, Entry))| key.starts_with("session.") && entry.bytes[8..16] != [0; 8];
+            |(key, (_, entry)): &(&String, &(u64, Entry))| key.starts_with("session.") && entry.bytes[2..10] != [0; 8];
         self.state().entries.iter().filter(is_session).count()
     }
 

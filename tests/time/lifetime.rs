@@ -50,6 +50,11 @@ async fn handle(session: Session, path: String) -> Result<(StatusCode, String), 
     Ok((status, String::new()))
 }
 
+/// A `Max-Age` in seconds: what is left to the absolute deadline, or to the deadline inside a sealed session.
+fn max_age(backend: Backend, absolute: Duration, deadline: Duration) -> u64 {
+    if backend == Backend::Cookie { deadline.as_secs() } else { absolute.as_secs() }
+}
+
 /// What a request finds whose cookie the client still sends.
 async fn found(browser: &Browser) -> String {
     browser.send_without_keeping("GET", "/read", "").await.body
@@ -97,10 +102,12 @@ async fn a_refresh_waits_for_a_tenth_of_the_idle_timeout_and_for_an_access() {
         browser.post("/begin").await;
         let version = setup.record(&browser).await.unwrap().version();
         setup.store.forget();
+        let is_sealed = backend == Backend::Cookie;
         for (after, path, touches) in [
             (TENTH.checked_sub(INSTANT).unwrap(), "/read", 0),
             (INSTANT, "/nothing", 0),
-            (Duration::ZERO, "/unmodified", 0),
+            // A sealed session needs a cookie for it.
+            (Duration::ZERO, "/unmodified", usize::from(!is_sealed)),
             (Duration::ZERO, "/read", 1),
             (Duration::ZERO, "/read", 1),
             (TENTH.checked_sub(INSTANT).unwrap(), "/read", 1),
@@ -110,8 +117,9 @@ async fn a_refresh_waits_for_a_tenth_of_the_idle_timeout_and_for_an_access() {
             setup.clock.advance(after);
             let answer = browser.get(path).await;
             assert_eq!(setup.store.calls(Op::Touch), touches, "{backend:?} {path}");
-            let is_touched = touches > before;
-            assert_eq!(answer.max_age(), is_touched.then_some(IDLE.as_secs()), "{backend:?} {path}");
+            let is_resealed = touches > before && is_sealed;
+            assert_eq!(answer.max_age(), is_resealed.then_some(IDLE.as_secs()), "{backend:?} {path}");
+            assert_eq!(answer.set_cookie().is_some(), is_resealed, "{backend:?} {path}");
         }
         assert_eq!(setup.store.writes(), 2, "{backend:?}: a refresh writes no values");
         assert_eq!(setup.record(&browser).await.unwrap().version(), version, "{backend:?}");
@@ -149,8 +157,9 @@ async fn a_write_carries_a_due_refresh_along() {
             setup.clock.advance(after);
             let answer = browser.post("/write").await;
             assert_eq!((setup.store.calls(Op::Update), setup.store.writes()), (1, 1), "{backend:?}");
-            let sends = after == TENTH || backend == Backend::Cookie;
-            assert_eq!(answer.max_age(), sends.then_some(left.as_secs()), "{backend:?}");
+            let is_sealed = backend == Backend::Cookie;
+            assert_eq!(answer.max_age(), is_sealed.then_some(left.as_secs()), "{backend:?}");
+            assert_eq!(answer.set_cookie().is_some(), is_sealed, "{backend:?}");
             setup.clock.advance(left.checked_sub(INSTANT).unwrap());
             assert!(setup.record(&browser).await.is_some(), "{backend:?}");
             setup.clock.advance(INSTANT);
@@ -168,17 +177,23 @@ struct Model {
 }
 
 impl Model {
-    fn step(self, path: &str, now: SystemTime) -> Self {
+    fn step(self, path: &str, now: SystemTime, is_sealed: bool) -> Self {
         let mut next = self;
         next.idle = match path {
             "/remember" => REMEMBERED,
+            "/unmodified/remember" if !is_sealed => REMEMBERED,
             "/brief" => BRIEF,
             _ => self.idle,
         };
         let sets_idle = next.idle != self.idle;
         let later = (now + next.idle).min(self.created + DAY);
         let is_due = later > self.deadline && later >= self.deadline + next.idle / 10;
-        let may_move = !matches!(path, "/nothing" | "/unmodified" | "/unmodified/remember");
+        let may_move = match path {
+            "/nothing" => false,
+            // It has no cookie, which a sealed session needs.
+            "/unmodified" | "/unmodified/remember" => !is_sealed,
+            _ => true,
+        };
         if sets_idle || (may_move && is_due) {
             next.deadline = later;
         }
@@ -187,7 +202,7 @@ impl Model {
 }
 
 #[tokio::test]
-async fn record_and_cookie_end_together_and_the_deadline_moves_at_no_other_time() {
+async fn the_cookie_lasts_as_long_as_the_session_can_and_the_deadline_moves_at_no_other_time() {
     const PATHS: [&str; 9] = [
         "/read",
         "/write",
@@ -200,6 +215,7 @@ async fn record_and_cookie_end_together_and_the_deadline_moves_at_no_other_time(
         "/unmodified/remember",
     ];
     for backend in Backend::ALL {
+        let is_sealed = backend == Backend::Cookie;
         let setup = setup(backend);
         let mut random = 17_u64;
         let mut next = |below: u64| {
@@ -218,15 +234,15 @@ async fn record_and_cookie_end_together_and_the_deadline_moves_at_no_other_time(
             };
             let path = PATHS[usize::try_from(next(9)).unwrap()];
             let answer = browser.post(path).await;
-            let model = before.step(path, now);
+            let model = before.step(path, now, is_sealed);
             let at = format!("{backend:?}, step {step}, {path}");
             let record = setup.record(&browser).await.unwrap_or_else(|| panic!("{at}: gone"));
             assert_eq!((record.created(), record.deadline()), (model.created, model.deadline), "{at}");
-            let is_sealed_write = backend == Backend::Cookie && path == "/write";
-            let is_news = model.deadline != before.deadline || path == "/renew" || is_sealed_write;
-            let is_new_idle = backend == Backend::Cookie && model.idle != before.idle;
-            let left = model.deadline.duration_since(now).unwrap().as_secs();
-            assert_eq!(answer.max_age(), (is_news || is_new_idle).then_some(left), "{at}");
+            let is_resealed = model.deadline != before.deadline || model.idle != before.idle || path == "/write";
+            let is_news = path == "/renew" || (is_sealed && is_resealed);
+            let absolute = (model.created + DAY).duration_since(now).unwrap();
+            let left = max_age(backend, absolute, model.deadline.duration_since(now).unwrap());
+            assert_eq!(answer.max_age(), is_news.then_some(left), "{at}");
             session = Some((browser, model));
         }
     }
@@ -240,7 +256,8 @@ async fn an_idle_timeout_of_its_own_survives_later_writes() {
             let mut browser = browser(&setup);
             browser.post("/begin").await;
             let answer = browser.post("/remember").await;
-            assert_eq!(answer.max_age(), Some(REMEMBERED.as_secs()), "{backend:?}: counted from now");
+            let resealed = (backend == Backend::Cookie).then_some(REMEMBERED.as_secs());
+            assert_eq!(answer.max_age(), resealed, "{backend:?}: counted from now");
             setup.clock.advance(HOUR);
             browser.post(by).await;
             setup.clock.advance(REMEMBERED.checked_sub(INSTANT).unwrap());
@@ -286,7 +303,8 @@ async fn a_session_of_another_owner_begins_anew() {
         let record = setup.record(&browser).await.unwrap();
         assert_eq!(record.created(), setup.clock.now(), "{backend:?}");
         assert_eq!(record.absolute_deadline(), setup.clock.now() + DAY, "{backend:?}");
-        assert_eq!((record.idle_timeout(), answer.max_age()), (None, Some(IDLE.as_secs())), "{backend:?}");
+        assert_eq!(record.idle_timeout(), None, "{backend:?}: hers was of the session before");
+        assert_eq!(answer.max_age(), Some(max_age(backend, DAY, IDLE)), "{backend:?}");
         assert_eq!((record.owner(), found(&browser).await.as_str()), (Some("bob"), "none"), "{backend:?}");
     }
 }
@@ -343,6 +361,8 @@ async fn idle_timeout_set_before_the_first_value_is_kept_by_a_commit_between_the
             session.insert("a", 1).unwrap();
         })
         .await;
-        assert_eq!(answer.max_age(), Some(DAY.as_secs()), "{backend:?}");
+        assert_eq!(answer.max_age(), Some(max_age(backend, 30 * DAY, DAY)), "{backend:?}");
+        let end = setup.clock.now() + DAY;
+        act(&setup.layer, answer.token().as_deref(), move |session| assert_eq!(session.expires_at(), end)).await;
     }
 }

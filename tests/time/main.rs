@@ -5,3 +5,4 @@ mod expiry;
 mod lifetime;
 #[path = "../support/mod.rs"]
 mod support;
+mod uses;

@@ -2,6 +2,7 @@
 
 mod caching;
 mod cookie;
+mod deploys;
 mod options;
 #[path = "../support/mod.rs"]
 mod support;

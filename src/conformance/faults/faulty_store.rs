@@ -1,71 +1,24 @@
 //! The model as a store, with a fault.
 
+mod create;
+mod fault;
+
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tokio::task::yield_now;
 
-use crate::clock::{micros, time};
+pub(super) use self::fault::Fault;
+use crate::clock::{micros, monotonic, time};
 use crate::conformance::fixture::{Fixture, IDLE, values};
 use crate::conformance::model::{Model, is_expired};
 use crate::error::StoreError;
-use crate::record::{Record, SessionHandle, Tombstone, TombstoneKind, Version};
+use crate::record::{Record, Tombstone, TombstoneKind, Version};
 use crate::store::{
     Change, Created, Deadline, Deleted, Loaded, OwnedSession, Revocation, Revoke, SessionStore, Updated,
 };
 use crate::token::{SessionToken, StoreKey, TokenShape};
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
-    None,
-    /// No fault, and no waiting.
-    NoneAtOnce,
-    AdoptsSealedTokens,
-    CreateInTwoSteps,
-    CreateOverwrites,
-    DeadlineIsAlwaysKept,
-    DeadlineIsAlwaysSet,
-    DeadlineIsInclusive,
-    DeleteLeavesNothing,
-    DeleteLeavesWhatWasNotThere,
-    DeleteOverwritesTombstones,
-    LoadAnswersADroppedOne,
-    LoadKeepsExpired,
-    LoadMovesDeadline,
-    LoadReturnsExpired,
-    LosesFlash,
-    LosesSuccessor,
-    MarkGoesByTheClock,
-    MarkIsReadFirst,
-    MarkSparesNobody,
-    OwnedListsAll,
-    OwnersIgnoreCase,
-    ResentCreateIsTaken,
-    ResentUpdateIsAppliedAgain,
-    ResentUpdateIsConflict,
-    RevokeGoesByItsMark,
-    RevokeIsDestroy,
-    RevokeLeavesNoMark,
-    RevokeOneIsAnyones,
-    RevokeOthersIsAll,
-    RoundsToMillis,
-    SweepForgetsMarks,
-    SweepHasNoLimit,
-    SweepInTwoSteps,
-    SweepRemovesAll,
-    SweepRemovesNothing,
-    TooLargeIsCut,
-    TooLargeIsUntyped,
-    TouchChangesVersion,
-    TouchIgnoresVersion,
-    TouchInTwoSteps,
-    TouchMovesBack,
-    UpdateIgnoresVersion,
-    UpdateInHalves,
-    UpdateInTwoSteps,
-    UpdateUpserts,
-}
 
 /// The model behind a wait before and after each step, with a fault.
 #[derive(Debug)]
@@ -74,11 +27,13 @@ pub(super) struct FaultyStore {
     fault: Fault,
     /// The answer that a connection still holds when it is used again after a dropped call.
     buffer: Mutex<Option<Loaded>>,
+    /// The owners' lists of a store that keeps them apart from the records.
+    lists: Mutex<HashSet<StoreKey>>,
 }
 
 impl FaultyStore {
     pub(super) fn new(fault: Fault) -> Self {
-        Self { model: Mutex::default(), fault, buffer: Mutex::default() }
+        Self { model: Mutex::default(), fault, buffer: Mutex::default(), lists: Mutex::default() }
     }
 
     async fn step<T>(&self, step: impl FnOnce(&mut Model) -> T) -> T {
@@ -113,6 +68,19 @@ impl FaultyStore {
 
     fn owner(&self, owner: &str) -> String {
         if self.fault == Fault::OwnersIgnoreCase { owner.to_lowercase() } else { owner.to_owned() }
+    }
+
+    /// Strikes what is absent from the lists. Returns an owner's sessions that are not listed, out of the model, and
+    /// those that are.
+    fn listed(&self, model: &mut Model, owner: &str, now: SystemTime) -> (Vec<(StoreKey, Loaded)>, Vec<OwnedSession>) {
+        let mut lists = self.lists.lock().unwrap();
+        lists.retain(|key| matches!(model.sessions.get(key), Some(Loaded::Live(_))));
+        let is_unlisted = |key: &StoreKey, state: &mut Loaded| match state {
+            Loaded::Live(record) => record.owner() == Some(owner) && !lists.contains(key),
+            _ => false,
+        };
+        let unlisted: Vec<_> = model.sessions.extract_if(is_unlisted).collect();
+        (unlisted, model.owned(owner, now))
     }
 
     fn now(&self, now: SystemTime) -> SystemTime {
@@ -159,41 +127,7 @@ impl SessionStore for FaultyStore {
     }
 
     async fn create(&self, fresh: &SessionToken, record: &Arc<Record>, now: SystemTime) -> Result<Created, StoreError> {
-        let mut record = self.stored(record)?;
-        let mark = || self.step(|model| model.marks.get(record.owner().unwrap_or_default()).copied());
-        match self.fault {
-            Fault::LosesFlash => record.flash = values([]),
-            Fault::RoundsToMillis => record.deadline = record.deadline / 1_000 * 1_000,
-            Fault::CreateInTwoSteps if self.step(|model| model.load(fresh, now)).await == Loaded::Absent => {
-                self.put(fresh, Loaded::Live(record.into())).await;
-                return Ok(Created::Stored);
-            }
-            Fault::CreateOverwrites => self.put(fresh, Loaded::Absent).await,
-            Fault::ResentCreateIsTaken if self.step(|model| model.load(fresh, now)).await != Loaded::Absent => {
-                return Ok(Created::Taken);
-            }
-            Fault::MarkIsReadFirst => {
-                if let Some(mark) = mark().await.filter(|mark| mark.refuses(&record)) {
-                    return Ok(Created::Revoked(mark));
-                }
-                let stored = self.step(|model| {
-                    let marks = std::mem::take(&mut model.marks);
-                    let created = model.create(fresh, &record, now);
-                    model.marks = marks;
-                    created
-                });
-                return Ok(stored.await);
-            }
-            Fault::MarkSparesNobody => {
-                // A stranger's handle is never spared.
-                let stranger = Record { handle: SessionHandle::from_bytes([0; 16]), ..record.clone() };
-                if let Some(mark) = mark().await.filter(|mark| mark.refuses(&stranger)) {
-                    return Ok(Created::Revoked(mark));
-                }
-            }
-            _ => {}
-        }
-        Ok(self.step(|model| model.create(fresh, &record, now)).await)
+        self.create_with_fault(fresh, record, now).await
     }
 
     async fn update(
@@ -210,6 +144,7 @@ impl SessionStore for FaultyStore {
             match self.fault {
                 Fault::DeadlineIsAlwaysSet => *deadline = Deadline::Set,
                 Fault::DeadlineIsAlwaysKept => *deadline = Deadline::Keep,
+                Fault::UpdateLosesTheMoment => Arc::make_mut(record).sign_in = 0,
                 _ => {}
             }
         }
@@ -294,6 +229,9 @@ impl SessionStore for FaultyStore {
     async fn delete(&self, key: &StoreKey, tombstone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
         let now = self.now(now);
         let fault = self.fault;
+        if fault == Fault::DeleteNeedsTheToken && key.locator().is_none() {
+            return Ok(Deleted::Absent);
+        }
         let deleted = self.step(|model| {
             let deleted = model.delete(key, tombstone, now);
             let left = match (fault, &deleted) {
@@ -320,24 +258,42 @@ impl SessionStore for FaultyStore {
                 });
                 live.collect()
             }
+            Fault::ListsWhatIsThereOnly => {
+                let (unlisted, listed) = self.listed(model, &owner, now);
+                model.sessions.extend(unlisted);
+                listed
+            }
             _ => model.owned(&owner, now),
         });
         Ok(owned.await)
     }
 
+    async fn count(&self, owner: Option<&str>, now: SystemTime) -> Result<usize, StoreError> {
+        if self.is_immediate() {
+            return Err(StoreError::unsupported());
+        }
+        let owner = owner.filter(|_| self.fault != Fault::CountsEverybody);
+        let is_counted = |state: &Loaded| match state {
+            Loaded::Live(record) => !record.is_expired(now) && (owner.is_none() || record.owner() == owner),
+            _ => false,
+        };
+        Ok(self.step(|model| model.sessions.values().filter(|state| is_counted(state)).count()).await)
+    }
+
     async fn revoke(&self, owner: &str, revocation: &Revocation, now: SystemTime) -> Result<usize, StoreError> {
-        let (fault, now, mut owner) = (self.fault, self.now(now), self.owner(owner));
-        let mut revocation = *revocation;
-        match (fault, revocation.which) {
-            (Fault::RevokeOthersIsAll, Revoke::Others(_)) => revocation.which = Revoke::All,
-            (Fault::MarkGoesByTheClock, _) => revocation.at = now,
+        let (fault, mut now, mut owner) = (self.fault, self.now(now), self.owner(owner));
+        let mut revocation = revocation.clone();
+        match (fault, &mut revocation.which) {
+            (Fault::RevokeOthersIsAll, which @ Revoke::Others(_)) => *which = Revoke::All,
+            (Fault::RevokeTheseEndsTen, Revoke::These(handles)) => handles.truncate(10),
+            (Fault::RevokeTheseOfNoneIsAll, which) if *which == Revoke::These(vec![]) => *which = Revoke::All,
+            (Fault::RevokeGoesByTheStoresClock, _) => now = SystemTime::UNIX_EPOCH + 10 * IDLE,
             _ => {}
         }
-        let now = if fault == Fault::RevokeGoesByItsMark { revocation.at } else { now };
         let ended = self.step(|model| {
-            if let (Fault::RevokeOneIsAnyones, Revoke::One(handle)) = (fault, revocation.which) {
+            if let (Fault::RevokeTheseIsAnyones, Revoke::These(handles)) = (fault, &revocation.which) {
                 let records = model.sessions.values().filter_map(|state| match state {
-                    Loaded::Live(record) if record.handle() == handle => record.owner().map(str::to_owned),
+                    Loaded::Live(record) if handles.contains(&record.handle) => record.owner().map(str::to_owned),
                     _ => None,
                 });
                 owner = records.last().unwrap_or_default();
@@ -345,8 +301,24 @@ impl SessionStore for FaultyStore {
             let is_live = |state: &Loaded| matches!(state, Loaded::Live(_));
             let live = model.sessions.iter().filter(|(_, state)| is_live(state));
             let live: HashSet<_> = live.map(|(key, _)| *key).collect();
+            let unlisted = match fault {
+                // The sessions that the list does not have are out of its reach.
+                Fault::ListsWhatIsThereOnly => self.listed(model, &owner, now).0,
+                _ => Vec::new(),
+            };
+            if fault == Fault::MarkForgetsTheOneBefore {
+                model.marks.remove(&owner);
+            }
             let ended = model.revoke(&owner, &revocation, now);
+            model.sessions.extend(unlisted);
             match fault {
+                Fault::RevokeTheseLeavesAMark => {
+                    let all = Revocation::new(Revoke::All, Duration::ZERO);
+                    model.marks.entry(owner.clone()).or_default().add(&all, model.latest + 1, monotonic());
+                }
+                Fault::MarkGoesByTheLayersClock if revocation.leaves_mark() => {
+                    model.marks.entry(owner.clone()).or_default().add(&revocation, micros(now), now);
+                }
                 Fault::RevokeLeavesNoMark => model.marks.clear(),
                 Fault::RevokeIsDestroy => {
                     for state in model.sessions.iter_mut().filter(|(key, _)| live.contains(key)).map(|(_, state)| state)

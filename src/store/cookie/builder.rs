@@ -24,6 +24,10 @@ pub struct CookieStoreBuilder(pub(super) CookieStore);
 
 impl CookieStoreBuilder {
     /// Sets the most cookies that a session may be spread over, 1 to 3; 1 by default, since every request carries them all.
+    ///
+    /// They are `name`, `name.1` and `name.2`. Without the prefix `__Host-` another host of the domain can set a second
+    /// `name.1` or `name.2`. A session that needs the cookie is then absent until the browser drops the other one, so
+    /// keep the prefix.
     pub fn max_chunks(mut self, max_chunks: u8) -> Self {
         self.0.max_chunks = max_chunks;
         self

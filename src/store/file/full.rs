@@ -32,7 +32,13 @@ fn token(n: u8) -> SessionToken {
 fn record(n: u8) -> Arc<Record> {
     let handle = SessionHandle::from_bytes([n; 16]);
     let deadline = crate::clock::micros(now() + 60 * MINUTE);
-    Arc::new(Record { version: Version::new(1).unwrap(), handle, deadline, owner: Some("ada".into()), ..Record::blank() })
+    Arc::new(Record {
+        version: Version::new(1).unwrap(),
+        handle,
+        deadline,
+        owner: Some("ada".into()),
+        ..Record::blank()
+    })
 }
 
 /// A store with these sessions of Ada.

@@ -35,7 +35,6 @@ pub(super) fn create(
     }
     let (mark, clock) = (owners::mark(owners, owner)?, SystemTime::now());
     if mark.mark.refuses(record, clock) {
-        owners::reset_mark(owners, owner, mark, clock)?;
         return Ok(Created::Revoked);
     }
     if !matches!(found, OnDisk::Absent) {

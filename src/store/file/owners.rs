@@ -142,14 +142,6 @@ pub(super) fn mark(owners: &Dir, owner: OwnerDigest) -> io::Result<OwnerMark> {
     owners.sub(&owner.dir_name())?.map_or(Ok(OwnerMark::default()), |list| OwnerMark::read(&list, MARK))
 }
 
-/// Moves the time of a mark that is ahead of the clock back.
-pub(super) fn reset_mark(owners: &Locked<'_>, owner: OwnerDigest, mut mark: OwnerMark, clock: SystemTime) -> io::Result<()> {
-    match owners.sub_locked(&owner.dir_name())? {
-        Some(list) if mark.mark.reset(clock) => list.replace(MARK, &mark.encode()),
-        _ => Ok(()),
-    }
-}
-
 /// Enters a session in its owner's list, and returns the moment of its sign-in.
 pub(super) fn enter(
     owners: &Locked<'_>,
@@ -246,7 +238,9 @@ mod tests {
         };
         let name = format!("0000000000000102-{}-{}", "09".repeat(16), "ab".repeat(32));
         assert_eq!((entry.name(), Entry::parse(&name)), (name.clone(), Some(entry)));
-        for strange in [&name[1..], &name.to_uppercase(), &format!("+{}", &name[1..]), &format!("{name}0"), "mark", "-", ""] {
+        for strange in
+            [&name[1..], &name.to_uppercase(), &format!("+{}", &name[1..]), &format!("{name}0"), "mark", "-", ""]
+        {
             assert_eq!(Entry::parse(strange), None, "{strange}");
         }
     }

@@ -125,7 +125,8 @@ pub(super) async fn end(
     let work = |(byte, step): (u8, Vec<Entry>)| {
         let (locks, tombstone) = (Arc::clone(locks), tombstone.clone());
         let end = move |[shard]: [&Locked<'static>; 1]| {
-            let fate = |entry: &Entry| Ok((*entry, SessionFile::new(shard, &entry.key, now).end(owner, entry, &tombstone)?));
+            let fate =
+                |entry: &Entry| Ok((*entry, SessionFile::new(shard, &entry.key, now).end(owner, entry, &tombstone)?));
             let fates = step.iter().map(fate).collect::<io::Result<Vec<_>>>()?;
             shard.sync().map(|()| fates)
         };

@@ -81,7 +81,9 @@ fn is_expired(shard: &Dir, byte: u8, name: &str, now: SystemTime) -> io::Result<
 
 async fn marks(locks: &Arc<Locks>, byte: u8, limit: usize, now: SystemTime) -> Result<usize, StoreError> {
     let mut gone = 0;
-    for Stale { owner, strays, mut ended, tombstone, is_untidy } in locks.read(move |tree| stale(tree, byte, now)).await? {
+    for Stale { owner, strays, mut ended, tombstone, is_untidy } in
+        locks.read(move |tree| stale(tree, byte, now)).await?
+    {
         if gone == limit {
             break;
         }

@@ -83,12 +83,11 @@ pub trait KeyValue: fmt::Debug + Send + Sync + 'static {
     /// As with errors.
     fn sweep(&self, limit: usize, now: SystemTime) -> impl Future<Output = Result<usize, StoreError>> + Send;
 
-    /// Returns the time by the clock that orders sign-ins and revocations; by default that of this machine.
+    /// Returns the time by a clock that all processes share, such as that of the map's server; by default `None`.
     ///
-    /// It decides whether a sign-in that is under way began before a revocation. A map that several machines share
-    /// returns its server's time, if it has one. Otherwise the machines' clocks must agree: a sign-in on a machine whose
-    /// clock is behind another's by a second may be refused up to a second after a revocation there, and one on a machine
-    /// that is ahead may outlive a revocation that comes less than a second after it began.
+    /// The clock tells whether a sign-in that is under way began before a revocation. The machine's own clock will do for
+    /// a map on one machine. Without a clock each process refuses the first sign-in of an owner after a revocation of
+    /// another process, for a day, and lets the next one in.
     ///
     /// # Errors
     ///
@@ -97,8 +96,8 @@ pub trait KeyValue: fmt::Debug + Send + Sync + 'static {
     /// # Cancel safety
     ///
     /// Dropping the future has no effect.
-    fn clock(&self) -> impl Future<Output = Result<SystemTime, StoreError>> + Send {
-        async { Ok(SystemTime::now()) }
+    fn clock(&self) -> impl Future<Output = Result<Option<SystemTime>, StoreError>> + Send {
+        async { Ok(None) }
     }
 
     /// Returns the interval at which [`sweep`](Self::sweep) is to be called, a minute by default; `None` if the map removes

@@ -55,20 +55,17 @@ impl<M: KeyValue> KeyValueStore<M> {
         record: &Record,
         now: SystemTime,
     ) -> Result<Option<u64>, StoreError> {
-        let (clock, listed) = (self.0.clock().await?, ListedSession::new(key, record));
+        let (times, listed) = (self.times(now).await?, ListedSession::new(key, record));
         let mut moment = None;
         self.change_list(owner, now, |list| {
             // The call may have been sent before.
             let known = list.moment_of(&listed).filter(|_| record.sign_in() == 0);
-            let refuses = match known {
-                Some(moment) => list.mark.refuses(&record.with_sign_in(moment), clock),
-                None => list.mark.refuses(record, clock),
-            };
+            let refuses = known.is_none() && list.refuses(record, times);
             if refuses {
                 moment = None;
-                return list.mark.reset(clock);
+                return false;
             }
-            let given = if record.sign_in() > 0 { record.sign_in() } else { list.next_moment(clock) };
+            let given = if record.sign_in() > 0 { record.sign_in() } else { list.next_moment(times) };
             let sign_in = known.unwrap_or(given);
             moment = Some(sign_in);
             list.enter(ListedSession { sign_in, ..listed })
@@ -86,9 +83,9 @@ impl<M: KeyValue> KeyValueStore<M> {
         record: &Record,
         now: SystemTime,
     ) -> Result<Option<OwnerList>, StoreError> {
-        let (clock, listed) = (self.0.clock().await?, ListedSession::new(key, record));
-        let list = self.change_list(owner, now, |list| !list.mark.refuses(record, clock) && list.enter(listed)).await?;
-        Ok((!list.mark.refuses(record, clock)).then_some(list))
+        let (times, listed) = (self.times(now).await?, ListedSession::new(key, record));
+        let list = self.change_list(owner, now, |list| !list.refuses(record, times) && list.enter(listed)).await?;
+        Ok((!list.refuses(record, times)).then_some(list))
     }
 
     /// Reads an owner's list.
@@ -111,14 +108,14 @@ impl<M: KeyValue> KeyValueStore<M> {
         listed: Vec<ListedSession>,
         now: SystemTime,
     ) -> Result<Vec<Arc<Record>>, StoreError> {
-        let (mut live, mut ended, clock) = (Vec::new(), Vec::new(), self.0.clock().await?);
+        let (mut live, mut ended, times) = (Vec::new(), Vec::new(), self.times(now).await?);
         for session in listed {
             match self.find(&session.key, now).await? {
                 (Loaded::Live(record), _) if record.handle() == session.handle => live.push(record),
                 // The value may be of a newer format. A process that can read it needs the session in the list.
                 (Loaded::Absent, Some(_)) => {}
                 // A sign-in or a move under way lists its session before it writes the record.
-                (Loaded::Absent, None) if session.may_arrive(clock) => {}
+                (Loaded::Absent, None) if session.may_arrive(times) => {}
                 _ => ended.push(session),
             }
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::task::yield_now;
 
-use super::list::ListedSession;
+use super::list::{ListedSession, Times};
 use super::{Entry, KeyValue, KeyValueStore};
 use crate::error::StoreError;
 use crate::record::{Record, Tombstone};
@@ -46,17 +46,34 @@ impl<M: KeyValue> KeyValueStore<M> {
         Ok(is_swapped)
     }
 
-    /// Writes a new record. Returns `false` if anything else stands under the key.
-    pub(super) async fn insert(&self, key: &StoreKey, record: &Record, now: SystemTime) -> Result<bool, StoreError> {
+    /// Returns the times of one call.
+    pub(super) async fn times(&self, now: SystemTime) -> Result<Times, StoreError> {
+        let clock = self.0.clock().await?;
+        Ok(Times { order: clock.unwrap_or(SystemTime::UNIX_EPOCH), age: clock.unwrap_or(now) })
+    }
+
+    /// Writes a new record, and returns it as it stands; `None` if anything else stands under the key.
+    pub(super) async fn insert(
+        &self,
+        key: &StoreKey,
+        record: &Arc<Record>,
+        now: SystemTime,
+    ) -> Result<Option<Arc<Record>>, StoreError> {
         let value = format::record(key, record);
         while !self.swap(&session_name(key), None, Some((value.clone(), record.deadline())), now).await? {
             match self.find(key, now).await? {
-                (Loaded::Live(standing), _) if record.is_same(&standing) => break,
-                (_, Some(_)) => return Ok(false),
+                (Loaded::Live(standing), _) if record.is_same(&standing) => return Ok(Some(standing)),
+                (_, Some(_)) => return Ok(None),
                 (_, None) => {}
             }
         }
-        Ok(true)
+        Ok(Some(Arc::clone(record)))
+    }
+
+    /// Leaves a tombstone where nothing stands.
+    pub(super) async fn block(&self, key: &StoreKey, tombstone: &Tombstone, now: SystemTime) -> Result<(), StoreError> {
+        let value = (format::tombstone(key, tombstone, now), tombstone.until());
+        self.swap(&session_name(key), None, Some(value), now).await.map(drop)
     }
 
     /// Finds a session's entry, and removes it if it has expired.

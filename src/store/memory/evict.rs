@@ -71,8 +71,9 @@ impl Evictor {
         if actual > self.max_bytes { Err(StoreError::too_large(actual, self.max_bytes)) } else { Ok(()) }
     }
 
-    /// Evicts until the bounds hold, but never `spare`, the session just written.
-    pub(super) fn make_room(&self, table: &Table, spare: TokenKey, now: u64) {
+    /// Evicts until the bounds hold, but never `spare`, the session just written. Its owner, who has asked for the room,
+    /// gives up sessions before any other owner does.
+    pub(super) fn make_room(&self, table: &Table, spare: TokenKey, owner: Option<&str>, now: u64) {
         if self.is_within_bounds(table) {
             return;
         }
@@ -83,6 +84,8 @@ impl Evictor {
                 || self.evict_some(&mut state.tally, table, spare, Class::Tombstone)
                 // No session with an owner goes while anything has expired, in whichever shard.
                 || state.purge_some(table, now, usize::MAX)
+                || self.exceeds_bytes(table) && table.owners.drop_oldest_mark()
+                || owner.is_some_and(|owner| self.evict_own(&mut state.tally, table, spare, owner))
                 || self.evict_some(&mut state.tally, table, spare, Class::Owned);
             if !has_removed {
                 break;
@@ -92,7 +95,7 @@ impl Evictor {
         // Before the event, since its subscriber may use this very store.
         drop(state);
         if let Some(Tally { evicted, with_owner, .. }) = due {
-            let (sessions, bytes) = (table.shards.sessions(), table.shards.bytes());
+            let (sessions, bytes) = (table.shards.sessions(), table.bytes());
             tracing::warn!(
                 name: "session.store.evicted",
                 evicted, with_owner, sessions, bytes, "memory store is full: evicted long-idle sessions"
@@ -100,8 +103,28 @@ impl Evictor {
         }
     }
 
+    /// Removes the oldest marks of revocations while they take more than half of the bytes.
+    pub(super) fn bound_marks(&self, table: &Table) {
+        while table.owners.mark_bytes() > self.max_bytes / 2 && table.owners.drop_oldest_mark() {}
+    }
+
     fn is_within_bounds(&self, table: &Table) -> bool {
-        table.shards.slots() <= self.max_sessions && table.shards.bytes() <= self.max_bytes
+        table.shards.slots() <= self.max_sessions && !self.exceeds_bytes(table)
+    }
+
+    fn exceeds_bytes(&self, table: &Table) -> bool {
+        table.bytes() > self.max_bytes
+    }
+
+    /// Evicts one of several sessions of this owner, and returns whether it did.
+    fn evict_own(&self, tally: &mut Tally, table: &Table, spare: TokenKey, owner: &str) -> bool {
+        let keys = table.owners.some_of_several(owner, CANDIDATES);
+        let seen = |key: TokenKey| Some((table.shards.read(key).get(&key)?.seen(), key));
+        let oldest = keys.into_iter().filter(|key| *key != spare).filter_map(seen).min_by_key(|(seen, _)| *seen);
+        let has_removed = oldest.is_some_and(|(seen, key)| table.remove_unused(key, seen));
+        tally.evicted += u64::from(has_removed);
+        tally.with_owner += u64::from(has_removed);
+        has_removed
     }
 
     /// Evicts the longest idle slots of a sample, and returns whether the sample held any.

@@ -12,6 +12,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
 use std::hash::RandomState;
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -21,7 +22,7 @@ use dashmap::mapref::one::RefMut;
 
 use super::key::{BuildIdentity, TokenKey};
 use super::shards::Shards;
-use super::slot::SlotState;
+use super::slot::{OWNER_BYTES, SlotState};
 use crate::clock::{micros, monotonic};
 use crate::record::Record;
 use crate::store::{Created, OwnedSession, Revocation, RevocationMark};
@@ -33,10 +34,14 @@ pub(super) struct OwnerIndex {
     /// A queue of the owners that have a mark, each once. The time is the mark's first deadline, in microseconds; a later
     /// revocation moves the deadline, and the sweep corrects the queue.
     marked: Mutex<Marked>,
+    /// The bytes that the marks take.
+    mark_bytes: AtomicUsize,
 }
 
 type Marked = BinaryHeap<Reverse<(u64, Arc<str>)>>;
 
+/// The bytes of a mark, its owner's place in the index and its place in the queue, beside the name.
+const MARK_BYTES: usize = size_of::<RevocationMark>() + OWNER_BYTES + 64;
 /// The most marks that a sweep looks at before it lets others run.
 const MARKS_PER_SWEEP: usize = 4_096;
 
@@ -53,7 +58,7 @@ impl OwnerIndex {
     /// Makes an empty index of `count` shards, a power of two.
     pub(super) fn new(count: usize) -> Self {
         let owners = DashMap::with_capacity_and_hasher_and_shard_amount(0, RandomState::new(), count);
-        Self { owners: AssertUnwindSafe(owners), marked: Mutex::default() }
+        Self { owners: AssertUnwindSafe(owners), marked: Mutex::default(), mark_bytes: AtomicUsize::default() }
     }
 
     /// Gives a sign-in its moment, runs `insert` with it, and lists the key if that stored the record. No revocation
@@ -82,6 +87,44 @@ impl OwnerIndex {
             owned.latest = owned.latest.max(moment);
         }
         outcome
+    }
+
+    /// Returns the bytes that the marks take, with their owners' names.
+    pub(super) fn mark_bytes(&self) -> usize {
+        self.mark_bytes.load(Relaxed)
+    }
+
+    /// Returns a few of an owner's sessions if there are several.
+    pub(super) fn some_of_several(&self, owner: &str, limit: usize) -> Vec<TokenKey> {
+        match self.owners.get(owner).as_deref() {
+            Some(OwnedHandles { sessions: Keys::Many(keys), .. }) if keys.len() > 1 => {
+                keys.iter().take(limit).copied().collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Removes the oldest mark, and returns whether there was one.
+    pub(super) fn drop_oldest_mark(&self) -> bool {
+        while let Some((deadline, owner)) = self.pop_due(u64::MAX) {
+            let Some(mut entry) = self.owners.get_mut(&owner) else { continue };
+            let is_oldest = |mark: &RevocationMark| micros(mark.deadline()) <= deadline;
+            let has_removed = entry.mark.take_if(|mark| is_oldest(mark)).is_some();
+            if let Some(mark) = &entry.mark {
+                self.marked().push(Reverse((micros(mark.deadline()), Arc::clone(&owner))));
+            }
+            self.finish(entry);
+            if has_removed {
+                self.recount_marks(&owner, false);
+                return true;
+            }
+        }
+        false
+    }
+
+    fn recount_marks(&self, owner: &str, is_more: bool) {
+        let bytes = MARK_BYTES + owner.len();
+        self.mark_bytes.fetch_add(if is_more { bytes } else { bytes.wrapping_neg() }, Relaxed);
     }
 
     /// Returns the number of an owner's sessions, expired ones that nothing has removed included.
@@ -130,6 +173,7 @@ impl OwnerIndex {
             let mark = entry.mark.get_or_insert_default();
             mark.add(revocation, mark.next_moment(latest, clock), clock);
             if is_first {
+                self.recount_marks(owner, true);
                 let deadline = micros(mark.deadline());
                 self.marked().push(Reverse((deadline, Arc::clone(entry.key()))));
             }
@@ -163,9 +207,10 @@ impl OwnerIndex {
             if removed == limit {
                 break;
             }
-            let Some(owner) = self.pop_due(micros(clock)) else { break };
+            let Some((_, owner)) = self.pop_due(micros(clock)) else { break };
             let Some(mut entry) = self.owners.get_mut(&owner) else { continue };
             if entry.mark.take_if(|mark| mark.is_expired(clock)).is_some() {
+                self.recount_marks(&owner, false);
                 removed += 1;
             } else if let Some(mark) = &entry.mark {
                 // A later revocation prolonged it.
@@ -176,11 +221,11 @@ impl OwnerIndex {
         removed
     }
 
-    /// Takes an owner whose mark may have expired out of the queue.
-    fn pop_due(&self, now: u64) -> Option<Arc<str>> {
+    /// Takes an owner whose mark may have expired out of the queue, with the deadline that the mark had first.
+    fn pop_due(&self, now: u64) -> Option<(u64, Arc<str>)> {
         let mut marked = self.marked();
         let is_due = marked.peek().is_some_and(|Reverse((deadline, _))| *deadline <= now);
-        if is_due { marked.pop().map(|Reverse((_, owner))| owner) } else { None }
+        if is_due { marked.pop().map(|Reverse(due)| due) } else { None }
     }
 
     fn marked(&self) -> MutexGuard<'_, Marked> {
@@ -280,6 +325,12 @@ mod tests {
                 Keys::One(one) => *one == key,
                 Keys::Many(keys) => keys.contains(&key),
             })
+        }
+
+        pub(in super::super) fn check_marks(&self) {
+            let marked = self.owners.iter().filter(|owner| owner.mark.is_some());
+            let bytes = marked.map(|owner| MARK_BYTES + owner.key().len()).sum::<usize>();
+            assert_eq!(self.mark_bytes(), bytes);
         }
 
         pub(in super::super) fn len(&self) -> usize {

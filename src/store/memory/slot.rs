@@ -77,7 +77,7 @@ const SLOT_BYTES: usize = size_of::<Record>() + 32 + size_of::<(TokenKey, Slot)>
 /// A value's pointer and the headers of its allocation.
 const ENTRY_BYTES: usize = size_of::<Entry>() + 32;
 /// The owner's place in the index, beside its name.
-const OWNER_BYTES: usize = 128;
+pub(super) const OWNER_BYTES: usize = 128;
 
 /// Returns the bytes of a record that count against `max_bytes`.
 pub(super) fn bytes_of(record: &Record) -> usize {

@@ -49,7 +49,7 @@ impl Table {
         let insert = |moment: u64| {
             let mut stored = Arc::clone(record);
             if stored.sign_in != moment {
-                Arc::make_mut(&mut stored).sign_in = moment;
+                stored = Arc::new(stored.with_sign_in(moment));
             }
             let mut shard = self.shards.write(key);
             shard.remove_expired(key, micros(now));
@@ -137,6 +137,11 @@ impl Table {
                 Deleted::Done
             }
         })
+    }
+
+    /// Returns the bytes that count against the bound.
+    pub(super) fn bytes(&self) -> usize {
+        self.shards.bytes() + self.owners.mark_bytes()
     }
 
     /// Removes a slot unless it was used after `seen`, and returns whether it removed one.

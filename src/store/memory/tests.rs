@@ -5,12 +5,13 @@ mod owners;
 
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use super::slot::{Class, bytes_of};
 use super::table::SLOTS_PER_SWEEP;
 use super::*;
 use crate::clock::time;
-use crate::record::{Entry, Extensions, SessionHandle, Tombstone, TombstoneKind, Values};
+use crate::record::{Began, Beginning, Entry, Extensions, SessionHandle, Tombstone, TombstoneKind, Values};
 use crate::store::Deadline;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -51,6 +52,7 @@ fn record(seen: u64, deadline: u64) -> Record {
         idle: 0,
         signed_in: 0,
         sign_in: 0,
+        began: Began::default(),
         renewed: 0,
         version: version(1),
         handle: handle(0),
@@ -72,8 +74,16 @@ impl MemoryStore {
         at_once(self.load(&token(n), time(now)))
     }
 
+    /// Signs in at this moment.
     fn put(&self, n: u64, record: &Record, now: u64) -> Created {
-        at_once(self.create(&token(n), &record.clone().into(), time(now)))
+        self.put_since(Instant::now(), n, record, now)
+    }
+
+    /// Writes a record whose sign-in began then.
+    fn put_since(&self, began: Instant, n: u64, record: &Record, now: u64) -> Created {
+        let began = Beginning { at: began, time: SystemTime::now() - began.elapsed() };
+        let record = Record { began: Began::at(began), ..record.clone() };
+        at_once(self.create(&token(n), &record.into(), time(now)))
     }
 
     fn change(&self, n: u64, from: u64, change: &Change, now: u64) -> Updated {
@@ -117,6 +127,7 @@ impl MemoryStore {
             assert_eq!(classes.map(|class| shards.has(at, class)), present);
         }
         assert_eq!((shards.slots(), shards.bytes()), (slots, bytes));
+        self.table.owners.check_marks();
         assert_eq!(self.len(), slots - tombstones);
         assert_eq!(self.table.owners.listed(), listed, "listed, yet not live");
     }
@@ -270,7 +281,7 @@ fn what_has_expired_is_absent_for_every_method_and_a_clock_that_steps_back_reviv
         ("touch", |store| store.moved(1, 1, 900, 100) == Updated::Gone),
         ("delete", |store| store.end(1, MINUTE, 100) == Deleted::Absent),
         ("owned", |store| at_once(store.owned("ada", time(100))).is_empty()),
-        ("revoke", |store| store.cut("ada", crate::store::Revoke::One(handle(1)), 100) == 0),
+        ("revoke", |store| store.cut("ada", crate::store::Revoke::These(vec![handle(1)]), 100) == 0),
     ];
     for (name, method) in methods {
         let store = MemoryStore::new();

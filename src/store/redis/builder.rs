@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::RedisStore;
 use super::connect::{RedisSource, Timeouts};
 use super::keyspace::Keyspace;
+use super::policy;
 use super::script::Scripts;
 use crate::error::{ConfigError, StoreError};
 
@@ -15,6 +16,7 @@ pub struct RedisStoreBuilder {
     source: RedisSource,
     prefix: String,
     timeouts: Timeouts,
+    insecure_eviction: bool,
 }
 
 impl RedisStore {
@@ -26,7 +28,7 @@ impl RedisStore {
     /// Starts with the default settings.
     pub fn builder(source: impl Into<RedisSource>) -> RedisStoreBuilder {
         let timeouts = Timeouts { connect: Duration::from_secs(2), response: Duration::from_secs(5) };
-        RedisStoreBuilder { source: source.into(), prefix: "session:".to_owned(), timeouts }
+        RedisStoreBuilder { source: source.into(), prefix: "session:".to_owned(), timeouts, insecure_eviction: false }
     }
 }
 
@@ -57,16 +59,30 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// Connects and sends a `PING`. A connection of the program is used without a test.
+    /// Accepts a server that evicts keys when its memory is full.
+    ///
+    /// Such a server ends sessions early. It may also evict an owner's list or mark, and a revocation then misses sessions
+    /// that are in use. Every write of a signed-in session enters it in the list again, which costs a command more.
+    #[must_use]
+    pub fn insecure_eviction(mut self) -> Self {
+        self.insecure_eviction = true;
+        self
+    }
+
+    /// Connects, sends a `PING`, and asks the server what it evicts when its memory is full. A connection of the program
+    /// is only asked that.
+    ///
+    /// If the server does not tell its `maxmemory-policy`, the store is built and logs a warning.
     ///
     /// # Errors
     ///
     /// A wrong setting is a [`ConfigError`] within the error ([`StoreError::get_ref`]):
-    /// [`KeyPrefix`](ConfigError::KeyPrefix), [`RedisUrl`](ConfigError::RedisUrl), or
-    /// [`ZeroBound`](ConfigError::ZeroBound) for a timeout of zero. Otherwise the server could not be reached within the
+    /// [`KeyPrefix`](ConfigError::KeyPrefix), [`RedisUrl`](ConfigError::RedisUrl),
+    /// [`ZeroBound`](ConfigError::ZeroBound) for a timeout of zero, or [`RedisEviction`](ConfigError::RedisEviction) for a
+    /// server that evicts keys. Otherwise the server could not be reached within the
     /// timeouts, or refused user or password. The message is one line and holds no secret.
     pub async fn build(self) -> Result<RedisStore, StoreError> {
-        let Self { source, prefix, timeouts } = self;
+        let Self { source, prefix, timeouts, insecure_eviction } = self;
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b":._-/".contains(&byte);
         if !(1..=64).contains(&prefix.len()) || !prefix.bytes().all(plain) {
             return Err(StoreError::new(ConfigError::KeyPrefix(prefix)));
@@ -77,6 +93,10 @@ impl RedisStoreBuilder {
             }
         }
         let (link, place) = source.open(timeouts).await?;
-        Ok(RedisStore(Arc::new(Keyspace { link, place, prefix, scripts: Scripts::new() })))
+        if !insecure_eviction {
+            policy::check(&link, timeouts.response).await.map_err(StoreError::new)?;
+        }
+        let (scripts, enlists_on_write) = (Scripts::new(), insecure_eviction);
+        Ok(RedisStore(Arc::new(Keyspace { link, place, prefix, scripts, enlists_on_write })))
     }
 }

@@ -3,7 +3,7 @@
 //! A script is called by its hash. A server that does not know the hash, after a restart or `SCRIPT FLUSH`, is sent the
 //! whole script, once, in place of the call that failed. This loads the script on the very node that lacks it.
 
-use redis::{ErrorKind, ServerErrorKind, Value};
+use redis::{ErrorKind, FromRedisValue, ServerErrorKind, Value};
 
 use super::link::{Link, RedisFailure};
 
@@ -34,8 +34,9 @@ scripts! {
     retire: "lua/session.lua" "lua/retire.lua",
     touch: "lua/session.lua" "lua/touch.lua",
     settle: "lua/session.lua" "lua/settle.lua",
-    enlist: "lua/enlist.lua",
-    mark: "lua/mark.lua",
+    enlist: "lua/owner.lua" "lua/enlist.lua",
+    mark: "lua/owner.lua" "lua/mark.lua",
+    strike: "lua/strike.lua",
 }
 
 /// The reply of a script: a word, and what goes with it.
@@ -91,6 +92,11 @@ impl ScriptReply {
             _ => return None,
         };
         (!tag.is_empty() && key.ends_with(&tag)).then_some(Self { word, rest })
+    }
+
+    /// Reads what goes with the word.
+    pub(super) fn parse<T: FromRedisValue>(self) -> Result<T, RedisFailure> {
+        redis::from_redis_value(self.rest).map_err(|_| RedisFailure::Reply)
     }
 
     /// Returns the bytes that go with the word, empty if there are none.

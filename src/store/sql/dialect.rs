@@ -7,6 +7,9 @@ use crate::error::ConfigError;
 /// The longest name, in bytes: the names of the indexes, which are longer, must not exceed PostgreSQL's 63.
 const MAX_NAME: usize = 48;
 
+/// The number of handles that one statement of a revocation names.
+pub(super) const THESE: usize = 128;
+
 /// The differences between the databases.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Dialect {
@@ -22,9 +25,16 @@ pub(super) struct Dialect {
     pub(super) numbers_arguments: bool,
     /// The end of an `INSERT` that inserts no row where the key is taken; empty where that is an error of its own.
     pub(super) or_nothing: &'static str,
+    /// The function that returns the greatest of its arguments.
+    pub(super) greatest: &'static str,
+    /// The database's clock as a number: microseconds since the Unix epoch, read where the expression is evaluated.
+    pub(super) clock: &'static str,
+    /// The most sessions that a statement of a revocation ends, where others cannot write while it runs.
+    pub(super) chunk: Option<u64>,
     /// The statements that make the table; `{table}` stands for its quoted name and `{name}` for the bare one.
     pub(super) schema: &'static str,
-    /// Removes rows whose deadline is at or before the first argument, at most as many as the second says.
+    /// Removes rows whose deadline is at or before the first argument, at most as many as the second says; marks only if
+    /// their deadline is past by `{clock}`, too.
     pub(super) sweep: &'static str,
     /// The database is a server at the other end of a connection, not a file.
     pub(super) is_remote: bool,
@@ -50,7 +60,11 @@ pub(super) struct Statements {
     pub(super) find: Arc<str>,
     pub(super) peek: Arc<str>,
     pub(super) owned: Arc<str>,
+    pub(super) count: Arc<str>,
     pub(super) insert: Arc<str>,
+    pub(super) arrive: Arc<str>,
+    pub(super) order: Arc<str>,
+    pub(super) raise: Arc<str>,
     pub(super) admit: Arc<str>,
     pub(super) withdraw: Arc<str>,
     pub(super) replace: Arc<str>,
@@ -58,6 +72,7 @@ pub(super) struct Statements {
     pub(super) touch: Arc<str>,
     pub(super) end: Arc<str>,
     pub(super) end_one: Arc<str>,
+    pub(super) end_these: Arc<str>,
     pub(super) end_others: Arc<str>,
     pub(super) turn_away: Arc<str>,
     pub(super) mark: Arc<str>,
@@ -70,7 +85,8 @@ impl Statements {
     /// Writes the statements on the table of a name that was [checked](check_name).
     pub(super) fn new(name: &str, dialect: &Dialect) -> Self {
         let table = format!("{quote}{name}{quote}", quote = dialect.quote);
-        let fill = |text: &str| text.replace("{table}", &table).replace("{name}", name);
+        let fill =
+            |text: &str| text.replace("{table}", &table).replace("{name}", name).replace("{clock}", dialect.clock);
         let statement = |text: &str| Arc::from(placeholders(&fill(text), dialect.numbers_arguments));
         // A tombstone keeps nothing of the session's owner.
         const RETIRE: &str = "UPDATE {table} SET kind = 3, version = 0, owner = NULL, handle = NULL, sign_in = NULL, \
@@ -85,7 +101,21 @@ impl Statements {
             const COLUMNS: &str = "id, kind, version, deadline, seen, owner, handle, sign_in";
             statement(&format!("SELECT {COLUMNS}, {last} FROM {{table}} WHERE {which}"))
         };
-        let owned = |which: &str| statement(&format!("{RETIRE} WHERE owner = ? AND kind = 1 AND handle {which} ?"));
+        let insert = |sign_in: &str| {
+            statement(&format!(
+                "INSERT INTO {{table}} (id, kind, version, deadline, seen, owner, handle, sign_in, body) \
+                 VALUES (?, ?, ?, ?, ?, ?, ?, {sign_in}, ?){}",
+                dialect.or_nothing
+            ))
+        };
+        let owned = |which: &str| {
+            let which = format!("owner = ? AND kind = 1 AND handle {which}");
+            let which = match dialect.chunk {
+                Some(most) => format!("id IN (SELECT id FROM {{table}} WHERE {which} LIMIT {most})"),
+                None => which,
+            };
+            statement(&format!("{RETIRE} WHERE {which}"))
+        };
         Self {
             schema: fill(dialect.schema).into(),
             // Names every column, so that a table of another format is an error.
@@ -93,20 +123,27 @@ impl Statements {
             // The columns of `find`, with a short one in place of the body.
             peek: select("id", "id = ?"),
             owned: select("body", "owner = ? AND kind = 1"),
-            insert: statement(&format!(
-                "INSERT INTO {{table}} (id, kind, version, deadline, seen, owner, handle, sign_in, body) \
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?){}",
-                dialect.or_nothing
-            )),
+            count: statement("SELECT COUNT(*) FROM {table} WHERE owner = ? AND kind = 1"),
+            insert: insert("?"),
+            // The argument is zero unless the program's clock is the database's.
+            arrive: insert(&format!("{}(?, {{clock}})", dialect.greatest)),
+            // The clock comes last, so that it is read after the mark.
+            order: statement(
+                "SELECT (SELECT MAX(sign_in) FROM {table} WHERE owner = ?), \
+                 (SELECT sign_in FROM {table} WHERE id = ? AND version = ?), \
+                 (SELECT body FROM {table} WHERE id = ? AND kind = 4), {clock}",
+            ),
+            raise: statement("UPDATE {table} SET sign_in = ? WHERE id = ? AND kind = 2 AND version = ?"),
             admit: statement("UPDATE {table} SET kind = 1 WHERE id = ? AND kind = 2 AND version = ?"),
             withdraw: statement("DELETE FROM {table} WHERE id = ? AND kind IN (1, 2) AND version = ?"),
             replace: statement(&format!("{REPLACE} {LIVE_AT_VERSION}")),
             retire: statement(&format!("{RETIRE} {LIVE_AT_VERSION}")),
             touch: statement(&format!("{TOUCH} {LIVE_AT_VERSION}")),
             end: statement(&format!("{RETIRE} WHERE id = ? AND kind = 1 AND deadline > ?")),
-            end_one: owned("="),
-            end_others: owned("<>"),
-            turn_away: statement("DELETE FROM {table} WHERE owner = ? AND kind = 2"),
+            end_one: owned("= ?"),
+            end_these: owned(&format!("IN ({})", ["?"; THESE].join(", "))),
+            end_others: owned("<> ?"),
+            turn_away: statement("DELETE FROM {table} WHERE owner = ? AND (kind = 2 OR deadline <= ?)"),
             mark: statement("UPDATE {table} SET deadline = ?, seen = ?, body = ? WHERE id = ? AND body = ?"),
             expire: statement("DELETE FROM {table} WHERE id = ? AND deadline <= ?"),
             expire_owned: statement("DELETE FROM {table} WHERE owner = ? AND deadline <= ?"),

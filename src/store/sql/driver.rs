@@ -11,6 +11,8 @@ use sqlx::{AssertSqlSafe, Connection as _, Encode, Executor, FromRow, IntoArgume
 use super::dialect::Dialect;
 use super::row::{Arg, Row};
 
+/// The owner's latest moment, the moment of a session, the owner's mark, and the database's clock.
+pub(super) type OrderColumns = (Option<i64>, Option<i64>, Option<Vec<u8>>, i64);
 type Columns = (Vec<u8>, i64, i64, i64, i64, Option<Vec<u8>>, Option<Vec<u8>>, Option<i64>, Vec<u8>);
 
 /// A database with its [`Dialect`].
@@ -33,6 +35,12 @@ pub(super) trait SqlPool: Clone + Send + Sync + 'static {
     /// Runs one `SELECT` of the columns of a [`Row`].
     fn rows(&self, sql: &Arc<str>, args: &[Arg<'_>]) -> impl Future<Output = sqlx::Result<Vec<Row>>> + Send;
 
+    /// Runs the `SELECT` of a sign-in or a revocation, which returns one row.
+    fn order(&self, sql: &Arc<str>, args: &[Arg<'_>]) -> impl Future<Output = sqlx::Result<OrderColumns>> + Send;
+
+    /// Runs a `SELECT` of one number.
+    fn number(&self, sql: &Arc<str>, args: &[Arg<'_>]) -> impl Future<Output = sqlx::Result<i64>> + Send;
+
     /// Runs several statements without arguments.
     fn script(&self, sql: &str) -> impl Future<Output = sqlx::Result<()>> + Send;
 }
@@ -44,6 +52,8 @@ where
     for<'t> Option<i64>: Encode<'t, DB> + Type<DB>,
     for<'t> Option<&'t [u8]>: Encode<'t, DB> + Type<DB>,
     for<'r> Columns: FromRow<'r, DB::Row>,
+    for<'r> OrderColumns: FromRow<'r, DB::Row>,
+    for<'r> (i64,): FromRow<'r, DB::Row>,
 {
     const DIALECT: Dialect = DB::DIALECT;
 
@@ -55,20 +65,21 @@ where
     }
 
     async fn rows(&self, sql: &Arc<str>, args: &[Arg<'_>]) -> sqlx::Result<Vec<Row>> {
-        let mut lease = Lease::any(self).await?;
-        let mut rows = bound::<DB>(sql, args).fetch_all(lease.connection()).await;
-        if rows.is_err() && needs_test(self) {
-            // The server may have closed the connection long ago. A `SELECT` may be sent twice.
-            drop(lease);
-            lease = Lease::tested(self).await?;
-            rows = bound::<DB>(sql, args).fetch_all(lease.connection()).await;
-        }
-        lease.give_back();
         let read = |row: &DB::Row| {
             let (id, kind, version, deadline, seen, owner, handle, sign_in, body) = FromRow::from_row(row)?;
             Ok(Row { id, kind, version, deadline, seen, owner, handle, sign_in, body })
         };
-        rows?.iter().map(read).collect()
+        selected(self, sql, args).await?.iter().map(read).collect()
+    }
+
+    async fn order(&self, sql: &Arc<str>, args: &[Arg<'_>]) -> sqlx::Result<OrderColumns> {
+        FromRow::from_row(selected(self, sql, args).await?.first().ok_or(sqlx::Error::RowNotFound)?)
+    }
+
+    async fn number(&self, sql: &Arc<str>, args: &[Arg<'_>]) -> sqlx::Result<i64> {
+        let rows = selected(self, sql, args).await?;
+        let (number,) = FromRow::from_row(rows.first().ok_or(sqlx::Error::RowNotFound)?)?;
+        Ok(number)
     }
 
     async fn script(&self, sql: &str) -> sqlx::Result<()> {
@@ -77,6 +88,26 @@ where
         lease.give_back();
         done.map(drop)
     }
+}
+
+/// Runs one `SELECT`.
+async fn selected<DB: Engine>(pool: &Pool<DB>, sql: &Arc<str>, args: &[Arg<'_>]) -> sqlx::Result<Vec<DB::Row>>
+where
+    for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
+    DB::Arguments: IntoArguments<DB>,
+    for<'t> Option<i64>: Encode<'t, DB> + Type<DB>,
+    for<'t> Option<&'t [u8]>: Encode<'t, DB> + Type<DB>,
+{
+    let mut lease = Lease::any(pool).await?;
+    let mut rows = bound::<DB>(sql, args).fetch_all(lease.connection()).await;
+    if rows.is_err() && needs_test(pool) {
+        // The server may have closed the connection long ago. A `SELECT` may be sent twice.
+        drop(lease);
+        lease = Lease::tested(pool).await?;
+        rows = bound::<DB>(sql, args).fetch_all(lease.connection()).await;
+    }
+    lease.give_back();
+    rows
 }
 
 /// Binds the arguments of a statement. Its text is this crate's but for the table's name, which was checked.

@@ -81,6 +81,12 @@ impl Engine for MySql {
         numbers_arguments: false,
         // MySQL's ways to ignore a key that is taken either hide other errors or cannot be distinguished from an insert.
         or_nothing: "",
+        greatest: "GREATEST",
+        // `SYSDATE` alone depends on the connection's time zone, in which an hour may come twice; the other two functions
+        // give the time at which the statement began.
+        clock: "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) \
+                + TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6)))",
+        chunk: None,
         // A LONGBLOB takes an owner's name of any length and cuts off none, in every SQL mode. The index has its first 255
         // bytes.
         schema: "CREATE TABLE IF NOT EXISTS {table} (
@@ -96,7 +102,7 @@ impl Engine for MySql {
                 INDEX (deadline),
                 INDEX (owner(255))
             ) ENGINE = InnoDB",
-        sweep: "DELETE FROM {table} WHERE deadline <= ? ORDER BY deadline LIMIT ?",
+        sweep: "DELETE FROM {table} WHERE deadline <= ? AND (kind <> 4 OR deadline <= {clock}) ORDER BY deadline LIMIT ?",
         is_remote: true,
     };
 

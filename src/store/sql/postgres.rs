@@ -73,6 +73,9 @@ impl Engine for Postgres {
         quote: '"',
         numbers_arguments: true,
         or_nothing: " ON CONFLICT (id) DO NOTHING",
+        greatest: "GREATEST",
+        clock: "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)",
+        chunk: None,
         // Sent as one text, the statements are one transaction. Without the lock, two processes that make the same table
         // may both fail. A hash index takes names of any length, unlike a tree, and no NULL.
         schema: "SELECT pg_advisory_xact_lock(7308614529071837025);
@@ -91,7 +94,8 @@ impl Engine for Postgres {
             CREATE INDEX IF NOT EXISTS \"{name}_owner\" ON {table} USING hash (owner) WHERE owner IS NOT NULL;",
         // With an array the selection, which locks its rows, is evaluated once. Rows that others have locked can wait.
         sweep: "DELETE FROM {table} WHERE deadline <= $1 AND id = ANY (ARRAY(\
-                SELECT id FROM {table} WHERE deadline <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED))",
+                SELECT id FROM {table} WHERE deadline <= $1 AND (kind <> 4 OR deadline <= {clock}) \
+                LIMIT $2 FOR UPDATE SKIP LOCKED))",
         is_remote: true,
     };
 

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::dialect::kind;
 use crate::clock::{micros, time};
-use crate::record::{DecodeError, RecordHead, SessionHandle, Version};
+use crate::record::{DecodeError, Record, RecordHead, SessionHandle, Version};
 use crate::store::{Loaded, log};
 use crate::token::StoreKey;
 
@@ -43,8 +43,13 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub(super) fn is_at(&self, version: Version) -> bool {
-        Arg::Int(self.version) == Arg::version(version)
+    /// Returns whether this is the row of this very record: its times may have moved.
+    pub(super) fn is_of(&self, record: &Record) -> bool {
+        matches!(self.kind, kind::LIVE | kind::ARRIVING)
+            && Arg::Int(self.version) == Arg::version(record.version())
+            && self.owner.as_deref() == record.owner().map(str::as_bytes)
+            && self.handle.as_deref().is_none_or(|handle| handle == record.handle().as_bytes())
+            && self.body == record.encode()
     }
 
     pub(super) fn is_expired(&self, now: SystemTime) -> bool {

@@ -118,6 +118,10 @@ impl Engine for Sqlite {
         quote: '"',
         numbers_arguments: false,
         or_nothing: " ON CONFLICT (id) DO NOTHING",
+        greatest: "MAX",
+        // To the millisecond, where the program's own clock is finer.
+        clock: "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
+        chunk: Some(1_000),
         schema: "CREATE TABLE IF NOT EXISTS {table} (
                 id BLOB NOT NULL PRIMARY KEY,
                 kind INTEGER NOT NULL,
@@ -132,7 +136,7 @@ impl Engine for Sqlite {
             CREATE INDEX IF NOT EXISTS \"{name}_deadline\" ON {table} (deadline);
             CREATE INDEX IF NOT EXISTS \"{name}_owner\" ON {table} (owner) WHERE owner IS NOT NULL;",
         sweep: "DELETE FROM {table} WHERE deadline <= ?1 \
-                AND id IN (SELECT id FROM {table} WHERE deadline <= ?1 LIMIT ?2)",
+                AND id IN (SELECT id FROM {table} WHERE deadline <= ?1 AND (kind <> 4 OR deadline <= {clock}) LIMIT ?2)",
         is_remote: false,
     };
 

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::Mutex;
 
-use super::dialect::{Statements, check_name, kind};
+use super::dialect::{Statements, THESE, check_name, kind};
 use super::driver::SqlPool;
 use super::row::Arg;
 use crate::error::{ConfigError, StoreError};
@@ -85,7 +85,7 @@ impl<Pool: SqlPool> SessionStore for SqlStore<Pool> {
             return self.create_owned(fresh.key(), record, owner, now).await;
         }
         let standing = self.insert_record(fresh.key(), kind::LIVE, record, now).await?;
-        let is_stored = standing.is_none_or(|row| row.kind == kind::LIVE && row.is_at(record.version()));
+        let is_stored = standing.is_none_or(|row| row.is_of(record));
         Ok(if is_stored { Created::Stored } else { Created::Taken })
     }
 
@@ -165,29 +165,36 @@ impl<Pool: SqlPool> SessionStore for SqlStore<Pool> {
         Ok(live.collect())
     }
 
+    /// Counts an owner's sessions in the index. All sessions of the table cannot be counted without a look at each.
+    async fn count(&self, owner: Option<&str>, _: SystemTime) -> Result<usize, StoreError> {
+        let owner = owner.ok_or_else(StoreError::unsupported)?;
+        self.number(&self.statements.count, &[Arg::Bytes(owner.as_bytes())]).await
+    }
+
     async fn revoke(&self, owner: &str, revocation: &Revocation, now: SystemTime) -> Result<usize, StoreError> {
-        let name = Arg::Bytes(owner.as_bytes());
+        let (name, statements) = (Arg::Bytes(owner.as_bytes()), &self.statements);
         if revocation.leaves_mark() {
-            self.add_mark(owner, revocation).await?;
-            self.execute(&self.statements.turn_away, &[name]).await?;
+            self.mark(owner, revocation).await?;
+            self.execute(&statements.turn_away, &[name, Arg::time(now)]).await?;
+        } else {
+            // Before the live rows end, so that none that had expired is counted.
+            self.expire_owned(owner, now).await?;
         }
-        // Before the live rows end, so that none that had expired is counted.
-        self.expire_owned(owner, now).await?;
-        // No session has a handle of no bytes, so `end_others` spares none for `All`.
-        let (statement, handle) = match &revocation.which {
-            Revoke::One(handle) => (&self.statements.end_one, &handle.as_bytes()[..]),
-            Revoke::Others(handle) => (&self.statements.end_others, &handle.as_bytes()[..]),
-            Revoke::All => (&self.statements.end_others, &[][..]),
-        };
         let tombstone = revocation.tombstone(now);
-        let body = tombstone.encode();
-        let args = [Arg::time(tombstone.until()), Arg::time(now), Arg::Bytes(&body), name, Arg::Bytes(handle)];
-        let mut ended = self.execute(statement, &args).await?;
-        if ended == 0 && !revocation.leaves_mark() {
-            // A statement sees the rows as they were when it began. A renewal stores its new record before it ends the old
-            // one, so a statement that begins now sees the new record.
-            ended = self.execute(statement, &args).await?;
-        }
+        let (until, body) = (Arg::time(tombstone.until()), tombstone.encode());
+        let [seen, body] = [Arg::time(now), Arg::Bytes(&body)];
+        let ended = match &revocation.which {
+            Revoke::These(these) => {
+                let mut ended = 0;
+                for handles in these.chunks(THESE) {
+                    ended += self.end_these(handles, [until, seen, body, name]).await?;
+                }
+                ended
+            }
+            Revoke::Others(handle) => self.end_all([until, seen, body, name, Arg::Bytes(handle.as_bytes())]).await?,
+            // No session has a handle of no bytes.
+            Revoke::All => self.end_all([until, seen, body, name, Arg::Bytes(&[])]).await?,
+        };
         Ok(usize::try_from(ended).unwrap_or(usize::MAX))
     }
 

@@ -11,11 +11,13 @@ use std::time::{Duration, SystemTime};
 use super::dialect::kind;
 use super::driver::SqlPool;
 use super::failure::{SqlFailure, message};
+use super::owners::{Order, mark_id};
 use super::row::{Arg, Row};
 use super::store::SqlStore;
+use crate::clock::time;
 use crate::error::StoreError;
 use crate::record::{Record, SessionHandle};
-use crate::store::Updated;
+use crate::store::{RevocationMark, Updated};
 use crate::token::StoreKey;
 
 /// The number of times that a statement which loses against others is sent, over about four seconds.
@@ -86,23 +88,29 @@ impl<Pool: SqlPool> SqlStore<Pool> {
             Arg::time(record.deadline()),
             Arg::time(record.seen()),
             record.owner().map_or(Arg::Null, |owner| Arg::Bytes(owner.as_bytes())),
-            if record.handle == SessionHandle::NONE { Arg::Null } else { Arg::Bytes(record.handle.as_bytes()) },
-            if record.sign_in == 0 { Arg::NoInt } else { Arg::Int(record.sign_in.cast_signed()) },
+            // Every session of an owner can be told by its handle.
+            if record.owner().is_none() && record.handle == SessionHandle::NONE {
+                Arg::Null
+            } else {
+                Arg::Bytes(record.handle.as_bytes())
+            },
+            match (kind, record.sign_in) {
+                (kind::ARRIVING, 0) => Arg::time(Self::machine_clock()),
+                (_, 0) => Arg::NoInt,
+                (_, moment) => Arg::Int(moment.cast_signed()),
+            },
             Arg::Bytes(&body),
         ];
+        let is_without_moment = kind == kind::ARRIVING && record.sign_in == 0;
+        let insert = if is_without_moment { &self.statements.arrive } else { &self.statements.insert };
         // An expired row does not count, but it occupies the key: `find` removes it.
-        while !self.insert(&row).await? {
-            let standing = self.find(&self.statements.peek, key, now).await?;
+        while self.execute(insert, &row).await? == 0 {
+            let standing = self.find(&self.statements.find, key, now).await?;
             if standing.is_some() {
                 return Ok(standing);
             }
         }
         Ok(None)
-    }
-
-    /// Inserts a row, its columns in the order of the table, and returns whether its key was free.
-    pub(super) async fn insert(&self, row: &[Arg<'_>; 9]) -> Result<bool, StoreError> {
-        self.execute(&self.statements.insert, row).await.map(|inserted| inserted > 0)
     }
 
     /// Runs a statement and returns how many rows it found: none where it inserts under a key that is taken.
@@ -115,6 +123,32 @@ impl<Pool: SqlPool> SqlStore<Pool> {
             Err(error) if SqlFailure::of(&error) == SqlFailure::Taken => Ok(0),
             done => done.map_err(|error| self.error(&error)),
         }
+    }
+
+    /// Reads the order of an owner's sign-ins and revocations: of the session of this key and version, if there is one.
+    pub(super) async fn order(&self, owner: &str, session: &[Arg<'_>; 2]) -> Result<Order, StoreError> {
+        let (sql, mark) = (&self.statements.order, mark_id(owner));
+        let args = [Arg::Bytes(owner.as_bytes()), session[0], session[1], Arg::Bytes(&mark)];
+        let (latest, sign_in, mark_bytes, clock) =
+            self.retried(|| self.pool.order(sql, &args)).await.map_err(|error| self.error(&error))?;
+        Ok(Order {
+            latest: latest.unwrap_or_default().cast_unsigned(),
+            sign_in: sign_in.map(i64::cast_unsigned),
+            mark: mark_bytes.as_deref().and_then(RevocationMark::decode).unwrap_or_default(),
+            mark_bytes,
+            // After the answer, as the mark is.
+            clock: time(clock.cast_unsigned()).max(Self::machine_clock()),
+        })
+    }
+
+    /// Returns the clock of this machine if that is the database's, or else the Unix epoch.
+    pub(super) fn machine_clock() -> SystemTime {
+        if Pool::DIALECT.is_remote { SystemTime::UNIX_EPOCH } else { SystemTime::now() }
+    }
+
+    pub(super) async fn number(&self, sql: &Arc<str>, args: &[Arg<'_>]) -> Result<usize, StoreError> {
+        let number = self.retried(|| self.pool.number(sql, args)).await.map_err(|error| self.error(&error))?;
+        Ok(usize::try_from(number).unwrap_or_default())
     }
 
     pub(super) async fn rows(&self, sql: &Arc<str>, args: &[Arg<'_>]) -> Result<Vec<Row>, StoreError> {

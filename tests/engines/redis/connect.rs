@@ -131,7 +131,7 @@ async fn server_is_reached_by_socket_user_and_database() {
     let before = server.number(&["DBSIZE"]).await;
     // What the docs say the user needs.
     let rules = "on >PASSWORD ~session:* +get +mget +set +getrange +setrange +del +pexpire +pttl +time +zadd +zrange +zrem \
-                 +zremrangebyscore +eval +evalsha +ping";
+                 +zcard +zcount +zscore +eval +evalsha +ping +info";
     let rules = rules.replace("PASSWORD", SECRET);
     server.command(&[&["ACL", "SETUSER", "web"], &rules.split(' ').collect::<Vec<_>>()[..]].concat()).await;
     server.command(&["ACL", "SETUSER", "web", "+select"]).await;

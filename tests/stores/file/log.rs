@@ -1,7 +1,7 @@
 //! What the file store says in the log.
 
-use std::os::unix::fs::PermissionsExt as _;
 use crate::support::scope;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::SystemTime;
 
 use crate::support::Log;

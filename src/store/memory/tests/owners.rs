@@ -5,6 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use super::*;
 use crate::store::{Revocation, RevocationMark, Revoke};
 
+/// Names of revocations.
+static NAME: AtomicU64 = AtomicU64::new(0);
+
+fn these(n: u64) -> Revoke {
+    Revoke::These(vec![handle(n)])
+}
+
 impl MemoryStore {
     fn list(&self, owner: &str, now: u64) -> Vec<SessionHandle> {
         let mut handles: Vec<_> =
@@ -14,7 +21,10 @@ impl MemoryStore {
     }
 
     pub(super) fn cut(&self, owner: &str, which: Revoke, now: u64) -> usize {
-        at_once(self.revoke(owner, &Revocation::new(which, time(now), MINUTE), time(now)))
+        let revocation = Revocation::new(which, MINUTE).named(1 + NAME.fetch_add(1, Relaxed));
+        let ended = at_once(self.revoke(owner, &revocation, time(now)));
+        revocation.complete();
+        ended
     }
 }
 
@@ -28,10 +38,10 @@ fn an_owner_sees_and_revokes_own_sessions_only() {
     store.put(6, &record(10, 100), 10);
     assert_eq!(store.list("ada", 10), [1, 2, 3, 4].map(handle));
     assert_eq!(store.list("bob", 10), []);
-    assert_eq!(store.cut("eve", Revoke::One(handle(1)), 11), 0, "somebody else's");
-    assert_eq!(store.cut("ada", Revoke::One(handle(1)), 11), 1);
+    assert_eq!(store.cut("eve", these(1), 11), 0, "somebody else's");
+    assert_eq!(store.cut("ada", these(1), 11), 1);
     assert_eq!(kind_of(store.at(1, 11)), Some(TombstoneKind::Revoked));
-    assert_eq!(store.cut("ada", Revoke::One(handle(1)), 11), 0);
+    assert_eq!(store.cut("ada", these(1), 11), 0);
     assert_eq!(store.cut("ada", Revoke::Others(handle(3)), 12), 2);
     assert_eq!(store.list("ada", 12), [handle(3)]);
     assert_eq!(store.cut("ada", Revoke::All, 13), 1);
@@ -45,10 +55,7 @@ fn an_owner_sees_and_revokes_own_sessions_only() {
 fn a_revocation_without_tombstones_leaves_nothing() {
     let store = MemoryStore::new();
     store.put(1, &owned_by("ada", 1, 5, 100), 10);
-    assert_eq!(
-        at_once(store.revoke("ada", &Revocation::new(Revoke::One(handle(1)), time(10), Duration::ZERO), time(10))),
-        1
-    );
+    assert_eq!(at_once(store.revoke("ada", &Revocation::new(these(1), Duration::ZERO), time(10))), 1);
     assert_eq!((store.table.shards.slots(), store.table.owners.len()), (0, 0));
 }
 
@@ -63,10 +70,10 @@ fn a_session_leaves_its_owners_list_however_it_ends() {
         }),
         ("expiry", |store| assert_eq!(store.at(1, 100), Loaded::Absent)),
         ("sweep", |store| assert_eq!(store.swept(5, 100), 1)),
-        ("revocation", |store| assert_eq!(store.cut("ada", Revoke::One(handle(1)), 10), 1)),
+        ("revocation", |store| assert_eq!(store.cut("ada", these(1), 10), 1)),
         ("eviction", |store| {
             for n in 10..13 {
-                store.put(n, &owned_by("eve", n, 50, 100), 10);
+                store.put(n, &owned_by(&format!("eve{n}"), n, 50, 100), 10);
             }
         }),
     ];
@@ -74,7 +81,7 @@ fn a_session_leaves_its_owners_list_however_it_ends() {
         let store = MemoryStore::builder().max_sessions(3).build().unwrap();
         store.put(1, &owned_by("ada", 1, 5, 100), 10);
         end(&store);
-        let others = usize::from(!store.list("eve", 10).is_empty());
+        let others = (10..13).filter(|n| !store.list(&format!("eve{n}"), 10).is_empty()).count();
         assert_eq!(store.table.owners.len(), others, "{name}");
         store.check();
     }
@@ -90,81 +97,125 @@ fn a_session_that_took_the_place_of_one_that_ended_stays_listed() {
     assert_eq!(store.list("ada", 10), [handle(1)]);
 }
 
+/// A time by the store's own clock at which every mark of now has expired.
+fn a_day_later() -> SystemTime {
+    crate::clock::monotonic() + RevocationMark::LIFETIME + Duration::from_secs(60)
+}
+
 #[test]
 fn a_mark_refuses_sign_ins_that_began_before_it_and_goes_after_a_day() {
     let store = MemoryStore::new();
-    let day = u64::try_from(RevocationMark::LIFETIME.as_micros()).unwrap();
-    assert_eq!(store.cut("ada", Revoke::One(handle(1)), 9), 0);
-    assert_eq!(store.put(0, &owned_by("ada", 0, 5, u64::MAX), 9), Created::Stored, "one revoked is no mark");
+    let owned = |owner, n| owned_by(owner, n, 5, u64::MAX);
+    let before = Instant::now();
+    assert_eq!(store.cut("ada", these(1), 9), 0);
+    assert!(matches!(store.put_since(before, 0, &owned("ada", 0), 9), Created::SignedIn(_)), "one revoked is no mark");
     store.end(0, Duration::ZERO, 9);
     assert_eq!(store.cut("ada", Revoke::Others(handle(1)), 10), 0, "nothing there, and a mark all the same");
-    assert!(matches!(store.put(2, &owned_by("ada", 2, 10, u64::MAX), 11), Created::Revoked(_)));
+    assert_eq!(store.put_since(before, 2, &owned("ada", 2), 11), Created::Revoked);
     assert_eq!(store.at(2, 11), Loaded::Absent);
-    assert_eq!(store.put(1, &owned_by("ada", 1, 10, u64::MAX), 11), Created::Stored, "the spared one");
-    assert_eq!(store.put(3, &owned_by("ada", 3, 11, u64::MAX), 11), Created::Stored, "began afterwards");
-    assert_eq!(store.put(4, &owned_by("eve", 4, 5, u64::MAX), 11), Created::Stored, "somebody else");
-    assert_eq!(store.swept(10, 9 + day), 0);
-    assert!(matches!(store.put(5, &owned_by("ada", 5, 5, u64::MAX), 9 + day), Created::Revoked(_)));
+    assert!(matches!(store.put_since(before, 1, &owned("ada", 1), 11), Created::SignedIn(_)), "the spared one");
+    assert!(matches!(store.put(3, &owned("ada", 3), 11), Created::SignedIn(_)), "began afterwards");
+    assert!(matches!(store.put_since(before, 4, &owned("eve", 4), 11), Created::SignedIn(_)), "somebody else");
+    // However far ahead a layer's clock is.
+    store.swept(10, u64::MAX / 2);
+    assert_eq!(store.put_since(before, 5, &owned("ada", 5), 12), Created::Revoked);
     for n in [1, 3, 4] {
         store.end(n, Duration::ZERO, 12);
     }
     assert_eq!(store.table.owners.len(), 1, "the mark alone");
-    assert_eq!(store.swept(10, 10 + day), 1);
-    assert_eq!(store.table.owners.len(), 0);
+    assert_eq!(store.table.owners.purge_marks(10, a_day_later()), 1);
+    assert_eq!((store.table.owners.len(), store.bytes()), (0, 0));
 }
 
 #[test]
-fn a_later_revocation_prolongs_a_mark_and_an_expired_one_refuses_nobody() {
+fn sign_ins_are_in_the_order_of_the_store_whatever_the_clocks_show() {
     let store = MemoryStore::new();
-    let day = u64::try_from(RevocationMark::LIFETIME.as_micros()).unwrap();
+    let mut latest = 0;
+    for (n, signed_in) in [(1, 500), (2, 5), (3, u64::MAX / 2), (4, 1)] {
+        let Created::SignedIn(moment) = store.put(n, &owned_by("ada", n, signed_in, u64::MAX), 10) else {
+            panic!("not stored")
+        };
+        assert!(moment > latest);
+        let again = Record { sign_in: moment, ..owned_by("ada", n, signed_in, u64::MAX) };
+        assert_eq!(store.at(n, 10), Loaded::Live(again.into()));
+        assert_eq!(store.put(n, &owned_by("ada", n, signed_in, u64::MAX), 11), Created::SignedIn(moment), "sent again");
+        latest = moment;
+    }
+    let other = Record { handle: handle(9), ..owned_by("ada", 4, 1, u64::MAX) };
+    assert_eq!(store.put(4, &other, 11), Created::Taken, "another record at the same version");
+    let renewed = Record { sign_in: 1, handle: handle(1), ..owned_by("ada", 1, 500, u64::MAX) };
+    assert_eq!(store.put(11, &renewed, 12), Created::SignedIn(1), "a renewal keeps its moment");
+    store.cut("ada", Revoke::All, 13);
+    assert_eq!(store.put(12, &renewed, 13), Created::Revoked, "a renewal of a session that was revoked");
+}
+
+#[test]
+fn a_later_revocation_prolongs_a_mark() {
+    let store = MemoryStore::new();
     store.cut("ada", Revoke::All, 10);
+    let first = a_day_later();
+    let before = Instant::now();
     store.cut("ada", Revoke::All, 500);
-    assert_eq!((store.swept(10, 10 + day), store.table.owners.len()), (0, 1));
-    assert!(matches!(store.put(1, &owned_by("ada", 1, 400, u64::MAX), 499 + day), Created::Revoked(_)));
-    assert_eq!(store.put(1, &owned_by("ada", 1, 400, u64::MAX), 500 + day), Created::Stored, "not yet swept");
-    assert_eq!((store.swept(10, 500 + day), store.swept(10, 500 + day)), (1, 0));
-    assert_eq!(store.list("ada", 500 + day), [handle(1)]);
-    store.end(1, Duration::ZERO, 500 + day);
+    assert_eq!(store.put_since(before, 1, &owned_by("ada", 1, 400, u64::MAX), 499), Created::Revoked);
+    assert_eq!(store.table.owners.purge_marks(10, first), 1);
+    assert!(matches!(store.put_since(before, 1, &owned_by("ada", 1, 400, u64::MAX), 500), Created::SignedIn(_)));
+    store.end(1, Duration::ZERO, 501);
     assert_eq!(store.table.owners.len(), 0);
 }
 
 #[test]
 fn marks_are_swept_within_the_limit() {
     let store = MemoryStore::new();
-    let day = u64::try_from(RevocationMark::LIFETIME.as_micros()).unwrap();
     for n in 0..100 {
         store.cut(&format!("user-{n}"), Revoke::All, 10);
     }
-    assert_eq!((store.swept(60, 10 + day), store.swept(60, 10 + day), store.swept(60, 10 + day)), (60, 40, 0));
+    let purge = || store.table.owners.purge_marks(60, a_day_later());
+    assert_eq!((purge(), purge(), purge()), (60, 40, 0));
+}
+
+#[test]
+fn marks_count_and_the_oldest_make_room() {
+    let store = MemoryStore::builder().max_bytes(1 << 20).build().unwrap();
+    let before = Instant::now();
+    for n in 0..10_000 {
+        store.cut(&format!("user-{n}"), Revoke::All, 10);
+    }
+    assert!((1 << 18..=1 << 20).contains(&store.bytes()), "{}", store.bytes());
+    let signs_in = |owner| store.put_since(before, 1, &owned_by(owner, 1, 5, 100), 10);
+    assert_eq!(signs_in("user-9999"), Created::Revoked, "the latest ones are there");
+    assert!(matches!(signs_in("user-0"), Created::SignedIn(_)));
+    store.check();
+    while store.table.owners.drop_oldest_mark() {}
+    store.end(1, Duration::ZERO, 10);
+    assert_eq!((store.bytes(), store.table.owners.len()), (0, 0));
 }
 
 #[test]
 fn no_session_remains_whose_sign_in_began_before_a_revocation() {
     let store = MemoryStore::new();
-    let clock = AtomicU64::new(1);
     std::thread::scope(|scope| {
         for thread in 0..3 {
-            let (store, clock) = (&store, &clock);
+            let store = &store;
             scope.spawn(move || {
                 for n in 0..3_000 {
                     let n = thread * 100_000 + n;
-                    let signed_in = clock.fetch_add(1, Relaxed);
-                    store.put(n, &owned_by("ada", n, signed_in, u64::MAX), signed_in);
+                    let began = Instant::now();
+                    store.put_since(began, n, &owned_by("ada", n, 5, u64::MAX), 5);
                 }
             });
         }
         scope.spawn(|| {
             for n in 0..2_000 {
-                let now = clock.fetch_add(1, Relaxed);
                 let which = if n % 2 == 0 { Revoke::All } else { Revoke::Others(handle(u64::MAX)) };
-                store.cut("ada", which, now);
-                let remaining = at_once(store.owned("ada", time(now)));
-                assert!(remaining.iter().all(|session| session.signed_in > Some(time(now))));
+                let latest = at_once(store.owned("ada", time(6))).iter().map(|session| session.sign_in).max();
+                store.cut("ada", which, 6);
+                let remaining = at_once(store.owned("ada", time(6)));
+                assert!(remaining.iter().all(|session| Some(session.sign_in) > latest));
             }
         });
     });
     store.check();
-    store.cut("ada", Revoke::All, clock.load(Relaxed));
+    store.cut("ada", Revoke::All, 7);
     assert_eq!(store.len(), 0, "nothing was in the map without being listed");
 }
 
@@ -194,12 +245,10 @@ fn the_index_agrees_with_the_map_whatever_happens_at_once() {
                         }
                         9 => drop(store.at(n, now + 20)),
                         10 => drop(store.swept(3, now + 20)),
-                        11 => drop(store.cut(owner, Revoke::One(handle(n)), now)),
-                        12 => drop(at_once(store.revoke(
-                            owner,
-                            &Revocation::new(Revoke::All, time(now), Duration::ZERO),
-                            time(now),
-                        ))),
+                        11 => drop(store.cut(owner, these(n), now)),
+                        12 => {
+                            at_once(store.revoke(owner, &Revocation::new(Revoke::All, Duration::ZERO), time(now)));
+                        }
                         13 => drop(store.list(owner, now)),
                         14 => drop(store.moved(n, 1, now + 60, now)),
                         _ => drop(store.replace(n, 1, &owned_by(owner, n, now, now + 9), Deadline::Extend, now)),
@@ -209,8 +258,8 @@ fn the_index_agrees_with_the_map_whatever_happens_at_once() {
         }
     });
     store.check();
-    let end = clock.load(Relaxed) + 2 * u64::try_from(RevocationMark::LIFETIME.as_micros()).unwrap();
-    store.swept(usize::MAX, end);
+    store.swept(usize::MAX, clock.load(Relaxed) + 2 * 60_000_000);
+    store.table.owners.purge_marks(usize::MAX, a_day_later());
     assert_eq!((store.table.shards.slots(), store.bytes(), store.table.owners.len()), (0, 0, 0));
     store.check();
 }

@@ -1,12 +1,19 @@
--- Replaces an owner's mark and returns the owner's list.
+-- Replaces an owner's mark, unless that was written since it was read, or a session has entered the list since.
 --
--- KEYS: the list, the mark. ARGV[1]: the mark as it was read, empty for none. ARGV[2]: the new mark. ARGV[3]: the time
--- for which the mark is kept, in milliseconds. A sign-in enters the list and reads the mark in one step, too: the step
--- that comes second sees what the first has left.
-local tag = string.sub(KEYS[1], -16)
-local stored = redis.call('GET', KEYS[2]) or ''
-if stored ~= ARGV[1] then
-    return {tag, 'conflict', stored}
+-- ARGV[1]: the mark as it was read. ARGV[2]: the new mark, empty to read only. ARGV[3]: its moment. ARGV[4]: the time for
+-- which the mark is kept, in milliseconds.
+if ARGV[2] == '' or mark ~= ARGV[1] or tonumber(ARGV[3]) <= last_moment then
+    return answer('read', mark, text(now), text(following))
 end
-redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
-return {tag, 'done', redis.call('ZRANGE', KEYS[1], 0, -1)}
+
+local function write()
+    return redis.pcall('SET', KEYS[2], ARGV[2], 'PX', ARGV[4])
+end
+
+local written = write()
+if written.err then
+    -- A full Redis refuses a script's first write if it takes room, and none after it.
+    redis.call('ZREM', list, '')
+    written = write()
+end
+return written.err and written or answer('done')

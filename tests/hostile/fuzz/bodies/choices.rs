@@ -46,7 +46,8 @@ impl<'a> Choices<'a> {
     /// A valid record with up to three values and one flash value.
     pub fn record(&mut self, version: u64, deadline: u64) -> Record {
         let owner = (self.below(2) == 1).then(|| String::from_utf8_lossy(self.take(3)).into_owned());
-        let flags = [1, 2, 4, 8, 16, 32].into_iter().fold(0, |flags, flag| flags | flag * u8::from(self.below(2) == 1));
+        let flags =
+            [1, 2, 4, 8, 16, 32].into_iter().fold(0, |flags, flag| flags | (flag * u8::from(self.below(2) == 1)));
         let mut body = vec![2, flags];
         let is_set = |flag| flags & flag != 0;
         // One microsecond, and that much back or on in microseconds or seconds, but never nothing.
@@ -78,9 +79,9 @@ impl<'a> Choices<'a> {
                 body.extend_from_slice(json.as_bytes());
             }
         }
-        let (handle, sign_in) = (SessionHandle::from_bytes([self.byte(); 16]), u64::from(self.byte()));
+        let handle = SessionHandle::from_bytes([self.byte(); 16]);
         let head = RecordHead::new(Version::new(version), at(deadline), at(1), owner.map(Into::into));
-        Record::decode(head.with_sign_in(handle, sign_in), &body).unwrap()
+        Record::decode(head.with_sign_in(handle, 0), &body).unwrap()
     }
 
     /// The bytes with up to four of them changed, or cut off, or followed by others.

@@ -88,28 +88,23 @@ fn by_the_letter(request: &HeaderMap, chunks: u8) -> Vec<Vec<u8>> {
     found
 }
 
-/// One cookie alone, or `N.` and the first of exactly N pieces, of which each is there once and no other is.
+/// One cookie alone, or `N.` and the first of N pieces, each of which has one value. Anything else does not count.
 fn join(pairs: &[(Vec<u8>, Vec<u8>)], value: &[u8], most: usize) -> Option<Vec<u8>> {
     let (count, first) = match value {
         [b'2', b'.', first @ ..] => (2, first),
-        [b'3', b'.', first @ ..] => (3, first),
+        [b'3', b'.', first @ ..] if most == 3 => (3, first),
         whole => (1, whole),
     };
-    let mut pieces: Vec<(usize, &[u8])> = Vec::new();
-    for (name, value) in pairs {
-        let Some(number) = name.strip_prefix(b"sid.") else { continue };
-        if number.is_empty() || !number.iter().all(u8::is_ascii_digit) {
-            continue;
-        }
-        match number {
-            b"1" => pieces.push((1, value)),
-            // What a larger number of pieces has left behind does not count where only two may be.
-            b"2" if most == 2 => {}
-            b"2" => pieces.push((2, value)),
-            _ => return None,
-        }
+    let is_piece = |value: &[u8]| {
+        !value.is_empty() && value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte))
+    };
+    let mut text = first.to_vec();
+    for number in 1..count {
+        let name = format!("sid.{number}").into_bytes();
+        let mut values: Vec<_> = pairs.iter().filter(|pair| pair.0 == name && is_piece(&pair.1)).collect();
+        values.dedup();
+        let [(_, piece)] = values[..] else { return None };
+        text.extend_from_slice(piece);
     }
-    pieces.sort_by_key(|(number, _)| *number);
-    let is_exact = pieces.iter().map(|(number, _)| *number).eq(1..count);
-    is_exact.then(|| pieces.iter().fold(first.to_vec(), |text, (_, piece)| [&text, *piece].concat()))
+    Some(text)
 }

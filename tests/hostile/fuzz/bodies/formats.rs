@@ -71,6 +71,9 @@ fn framed(choices: &mut Choices<'_>, key: &StoreKey) {
 fn changed(choices: &mut Choices<'_>, key: &StoreKey, decode: Decode) {
     let version = choices.number() | 1;
     let record = choices.record(version, 1_000);
+    let mut head = record.head();
+    head.sign_in = u64::from(choices.byte());
+    let record = Record::decode(head, &record.encode()).unwrap();
     let is_file = std::ptr::fn_addr_eq(decode, file::bytes::decode as Decode);
     let whole = if is_file {
         file::bytes::encode(key, &record.head(), &record.encode())

@@ -142,10 +142,10 @@ fn request(world: &Shared, script: &Script) {
             assert!(cookie.starts_with("sid=; Max-Age=0;"), "{cookie}");
             world.jars[script.client] = None;
         }
-        (Reply::Set(id, deadline), [cookie]) => {
+        (Reply::Set(id, end), [cookie]) => {
             let (token, rest) = cookie.strip_prefix("sid=").unwrap().split_once(';').unwrap();
             // A handler may outlive the session that it committed.
-            let left = deadline.saturating_sub(world.model.now);
+            let left = end.saturating_sub(world.model.now);
             assert!(rest.starts_with(&format!(" Max-Age={left};")), "{cookie}, not {left}");
             let known = world.ids.insert(token.to_owned(), id);
             assert!(known.is_none_or(|known| known == id), "a token means one session");

@@ -7,6 +7,7 @@ use super::script::Act;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Reply {
     Leave,
+    /// A token, and the second in which the client's cookie ends.
     Set(Id, u64),
     Remove,
 }
@@ -47,8 +48,12 @@ pub struct Handling {
 }
 
 impl Handling {
-    /// The first live session wins, then the first that has ended.
+    /// The first live session wins, or the first of those sealed last; then the first that has ended.
     pub fn load(model: &Model, ids: &[Id]) -> Self {
+        let mut ids = ids.to_vec();
+        if model.is_sealed {
+            ids.sort_by_key(|id| std::cmp::Reverse(model.begun[*id]));
+        }
         let found = |id: &Id| match model.find(*id) {
             Found::Live(session) => Some(Base::Live(*id, session)),
             _ => None,
@@ -124,11 +129,12 @@ impl Handling {
         self.renews |= matches!(act, Act::SignIn(_));
         // What was another person's stays so, even where that session has ended by the time the log is played again.
         if matches!(act, Act::SignIn(owner) if self.seen.owner.is_some_and(|before| before != owner)) {
-            self.log.clear();
+            self.log.retain(|act| matches!(act, Act::Idle(_)));
             self.begins_anew = true;
         }
         self.is_edited |= self.seen.apply(&act);
         self.log.push(act);
+        self.seen.idle = self.own_idle().or(self.seen.idle);
     }
 
     /// The end of the request. A handler that failed keeps its renewal and its `destroy`, nothing else.
@@ -192,9 +198,14 @@ impl Handling {
         let deadline = contents.deadline(model.now, absolute);
         let session = Session { contents, version: 0, absolute, deadline };
         let id = model.begin(session.clone());
+        self.reply = Reply::Set(id, model.cookie_end(&session));
         self.base = Base::Live(id, session);
-        self.reply = Reply::Set(id, deadline);
         Stands::Stored
+    }
+
+    /// The idle timeout that this request has set for the session that it goes on with.
+    fn own_idle(&self) -> Option<u64> {
+        self.log.iter().rev().find_map(|act| if let Act::Idle(seconds) = act { Some(*seconds) } else { None })
     }
 
     /// Ends the session, and what it was renewed to; then what was done since begins a new one.
@@ -237,8 +248,10 @@ impl Handling {
         session.deadline = deadline;
         let id = if model.is_sealed { model.begin(session.clone()) } else { id };
         model.slots[id] = Slot::Live(Session { deadline: deadline.max(stored.deadline), ..session.clone() });
+        if model.is_sealed {
+            self.reply = Reply::Set(id, deadline);
+        }
         self.base = Base::Live(id, session);
-        self.reply = Reply::Set(id, deadline);
     }
 
     /// What was done is done again on whatever is stored by now.
@@ -260,7 +273,7 @@ impl Handling {
             return Stands::Stored;
         }
         let stored = if let Found::Live(stored) = model.find(id) { stored.deadline } else { 0 };
-        let sets_idle = self.log.iter().any(|act| matches!(act, Act::Idle(_)));
+        let sets_idle = self.own_idle().is_some();
         let absolute = if contents.begins { model.now + ABSOLUTE } else { before.absolute };
         let is_set = contents.begins || sets_idle;
         let refresh = before.refresh(&contents, model.now).filter(|_| self.is_accessed);
@@ -278,12 +291,9 @@ impl Handling {
         } else if self.renews {
             let fresh = model.begin(written.clone());
             model.end(id, Why::RenewedTo(fresh));
-            self.reply = Reply::Set(fresh, written.deadline);
+            self.reply = Reply::Set(fresh, model.cookie_end(&written));
             self.base = Base::Live(fresh, written);
         } else {
-            if is_moved {
-                self.reply = Reply::Set(id, written.deadline);
-            }
             self.base = Base::Live(id, written.clone());
             if !is_set {
                 written.deadline = if is_moved { written.deadline.max(stored) } else { stored };
@@ -315,6 +325,7 @@ impl Handling {
         for act in &self.log {
             on.apply(act);
         }
+        on.idle = self.own_idle().or(on.idle);
         on
     }
 }

@@ -17,6 +17,8 @@ pub struct Model {
     /// Whether a token is the session itself: then each state is a token of its own, and no one else can end it.
     pub is_sealed: bool,
     pub slots: Vec<Slot>,
+    /// When each slot began.
+    pub begun: Vec<u64>,
 }
 
 #[derive(Clone)]
@@ -65,7 +67,7 @@ pub enum Found {
 
 impl Model {
     pub fn new(is_sealed: bool) -> Self {
-        Self { now: 0, is_sealed, slots: Vec::new() }
+        Self { now: 0, is_sealed, slots: Vec::new(), begun: Vec::new() }
     }
 
     pub fn live(&self) -> usize {
@@ -97,9 +99,15 @@ impl Model {
         }
     }
 
+    /// When a cookie ends: with a session that it is itself, or when the session on the server can live no longer.
+    pub fn cookie_end(&self, session: &Session) -> u64 {
+        if self.is_sealed { session.deadline } else { session.absolute }
+    }
+
     /// A new session, or a new token of one.
     pub fn begin(&mut self, session: Session) -> Id {
         self.slots.push(Slot::Live(session));
+        self.begun.push(self.now);
         self.slots.len() - 1
     }
 }
