@@ -1,6 +1,6 @@
 //! The log lines that several stores write.
 
-use std::fmt::Display;
+use std::fmt::{Debug, Display};
 
 use super::Loaded;
 use crate::record::DecodeError;
@@ -15,9 +15,9 @@ pub(super) fn unreadable(key: &StoreKey, why: DecodeError) -> Loaded {
     Loaded::Absent
 }
 
-/// Warns that a session was ended by removing it, since there was no room for its tombstone.
-#[cfg(all(feature = "file", unix))]
-pub(super) fn given_up(key: &StoreKey, error: impl Display) {
+/// Warns that a session, or several, were ended by removing them, since there was no room for a tombstone.
+#[cfg(any(all(feature = "file", unix), feature = "postgres", feature = "mysql", feature = "sqlite"))]
+pub(super) fn given_up(key: impl Debug, error: impl Display) {
     tracing::warn!(
         name: "session.tombstone.given_up",
         ?key, %error, "the store is full: a session has ended, but leaves no tombstone"

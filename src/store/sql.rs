@@ -11,14 +11,26 @@
 //! | `owner` | who signed in, **in clear**, as bytes, so that names are compared exactly |
 //! | `handle` | the public name of an owner's session, 16 bytes |
 //! | `sign_in` | the moment of the owner's sign-in, as 64 bits; null if there is none yet |
-//! | `body` | the encoded [`Record`](super::Record) or [`Tombstone`](super::Tombstone), or the mark's 32 bytes |
+//! | `body` | the encoded [`Record`](super::Record) or [`Tombstone`](super::Tombstone), or the 56 bytes of a [mark](super::RevocationMark) |
 //!
 //! The values in `body` are in clear, too: somebody who reads the table or a backup of it reads the sessions, but cannot
 //! take one over.
 //!
 //! A read is one statement. A write is one statement whose condition names the version and the deadline; so is a touch,
-//! which leaves the body alone. Signing in takes three statements and revoking at most five. No statement is part of a
-//! larger transaction, so a connection is held for one statement, and nothing depends on the isolation level.
+//! which leaves the body alone. No statement is part of a larger transaction, so a connection is held for one statement,
+//! and nothing depends on the isolation level.
+//!
+//! | call | statements |
+//! |---|---|
+//! | a load, a write, a touch, an end, a new session | 1 each |
+//! | signing in | 3, and 2 more if the owner has a session whose moment is ahead of the database's clock |
+//! | listing, counting an owner's sessions | 1 |
+//! | revoking all of an owner's sessions, or all but one | 5 |
+//! | revoking some | 1, and 1 more for one session, or at least 2 more for each 128 |
+//!
+//! SQLite, where one statement writes at a time, takes one more statement for each 1,000 sessions that end. Signing in
+//! looks at the moments of all the owner's sessions, in SQLite at the latest alone. [`count`](super::SessionStore::count)
+//! counts the sessions of an owner, not those of the whole table, which no index counts cheaply.
 //!
 //! A call that is dropped half-way closes its connection, unless the database is SQLite, since the answer that is under
 //! way must never become the answer of another call. A record that cannot be read (damaged, of a newer format) is absent,
@@ -30,7 +42,17 @@
 //!
 //! The pool must lead to one server that reads what it has written, not to replicas that lag behind.
 //!
-//! Deadlines go by the clock of the program, never by that of the database.
+//! # Clocks
+//!
+//! Deadlines go by the clock of the program. Sign-ins and revocations are ordered by the clock of the database, which for
+//! SQLite is that of the machine, and marks are kept by it. Where that clock was set back, the moments of an owner go on
+//! from the latest one.
+//!
+//! # A full disk
+//!
+//! A server needs room for its log to end a session, as for every change, and a copy of the row in PostgreSQL. If it has
+//! none, ending is an error, and the session lives on. SQLite needs room for its log, too. Where the database itself may not
+//! grow, the session is removed without a tombstone, with the warning `session.tombstone.given_up`.
 
 // A store as programs name it.
 mod engine;

@@ -2,6 +2,8 @@
 
 #[macro_use]
 mod rules;
+#[macro_use]
+mod order;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 #[macro_use]
 mod faults;

@@ -52,6 +52,15 @@ pub(super) mod kind {
     pub(crate) const MARK: i64 = 4;
 }
 
+/// A statement that ends sessions.
+#[derive(Debug)]
+pub(super) struct End {
+    /// Replaces them by a tombstone, which is in the first three arguments.
+    pub(super) retire: Arc<str>,
+    /// Removes them, with the other arguments, where there is no room for a tombstone.
+    pub(super) remove: Arc<str>,
+}
+
 /// The statements on one table.
 #[derive(Debug)]
 pub(super) struct Statements {
@@ -68,12 +77,12 @@ pub(super) struct Statements {
     pub(super) admit: Arc<str>,
     pub(super) withdraw: Arc<str>,
     pub(super) replace: Arc<str>,
-    pub(super) retire: Arc<str>,
+    pub(super) retire: End,
     pub(super) touch: Arc<str>,
-    pub(super) end: Arc<str>,
-    pub(super) end_one: Arc<str>,
-    pub(super) end_these: Arc<str>,
-    pub(super) end_others: Arc<str>,
+    pub(super) end: End,
+    pub(super) end_one: End,
+    pub(super) end_these: End,
+    pub(super) end_others: End,
     pub(super) turn_away: Arc<str>,
     pub(super) mark: Arc<str>,
     pub(super) expire: Arc<str>,
@@ -108,13 +117,17 @@ impl Statements {
                 dialect.or_nothing
             ))
         };
-        let owned = |which: &str| {
+        let end = |which: &str| End {
+            retire: statement(&format!("{RETIRE} {which}")),
+            remove: statement(&format!("DELETE FROM {{table}} {which}")),
+        };
+        let end_owned = |which: &str| {
             let which = format!("owner = ? AND kind = 1 AND handle {which}");
             let which = match dialect.chunk {
                 Some(most) => format!("id IN (SELECT id FROM {{table}} WHERE {which} LIMIT {most})"),
                 None => which,
             };
-            statement(&format!("{RETIRE} WHERE {which}"))
+            end(&format!("WHERE {which}"))
         };
         Self {
             schema: fill(dialect.schema).into(),
@@ -137,12 +150,12 @@ impl Statements {
             admit: statement("UPDATE {table} SET kind = 1 WHERE id = ? AND kind = 2 AND version = ?"),
             withdraw: statement("DELETE FROM {table} WHERE id = ? AND kind IN (1, 2) AND version = ?"),
             replace: statement(&format!("{REPLACE} {LIVE_AT_VERSION}")),
-            retire: statement(&format!("{RETIRE} {LIVE_AT_VERSION}")),
+            retire: end(LIVE_AT_VERSION),
             touch: statement(&format!("{TOUCH} {LIVE_AT_VERSION}")),
-            end: statement(&format!("{RETIRE} WHERE id = ? AND kind = 1 AND deadline > ?")),
-            end_one: owned("= ?"),
-            end_these: owned(&format!("IN ({})", ["?"; THESE].join(", "))),
-            end_others: owned("<> ?"),
+            end: end("WHERE id = ? AND kind = 1 AND deadline > ?"),
+            end_one: end_owned("= ?"),
+            end_these: end_owned(&format!("IN ({})", ["?"; THESE].join(", "))),
+            end_others: end_owned("<> ? AND sign_in <= ?"),
             turn_away: statement("DELETE FROM {table} WHERE owner = ? AND (kind = 2 OR deadline <= ?)"),
             mark: statement("UPDATE {table} SET deadline = ?, seen = ?, body = ? WHERE id = ? AND body = ?"),
             expire: statement("DELETE FROM {table} WHERE id = ? AND deadline <= ?"),

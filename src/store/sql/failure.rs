@@ -12,6 +12,8 @@ pub(super) enum SqlFailure {
     Again,
     /// The table is missing or of another format.
     NoTable,
+    /// There is no room for what the statement would write.
+    Full,
     /// Another connection kept the database locked for too long.
     Locked,
     Other,
@@ -38,6 +40,8 @@ impl SqlFailure {
             {
                 Self::NoTable
             }
+            // SQLITE_FULL.
+            "13" => Self::Full,
             // SQLITE_BUSY and SQLITE_LOCKED, with the kinds that extend them.
             "5" | "6" | "261" | "262" | "517" | "773" => Self::Locked,
             _ => Self::Other,

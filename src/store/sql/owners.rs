@@ -96,18 +96,23 @@ impl<Pool: SqlPool> SqlStore<Pool> {
     }
 
     /// Ends sessions of these handles, as many as one statement names, and returns their number.
-    pub(super) async fn end_these(&self, handles: &[SessionHandle], first: [Arg<'_>; 4]) -> Result<u64, StoreError> {
+    pub(super) async fn end_these(
+        &self,
+        tombstone: [Arg<'_>; 3],
+        owner: Arg<'_>,
+        handles: &[SessionHandle],
+    ) -> Result<u64, StoreError> {
         let (statement, count) = match handles {
             [_] => (&self.statements.end_one, 1),
             _ => (&self.statements.end_these, THESE),
         };
-        let mut args = first.to_vec();
+        let mut args = [&tombstone[..], &[owner]].concat();
         args.extend(handles.iter().cycle().take(count).map(|handle| Arg::Bytes(handle.as_bytes())));
-        let mut ended = self.execute(statement, &args).await?;
+        let mut ended = self.end(statement, &args, None).await?;
         // A statement sees the rows as they were when it began. A renewal stores its new record before it ends the old
         // one, so a statement that begins now sees the new record.
         while ended == 0 || count > 1 {
-            let more = self.execute(statement, &args).await?;
+            let more = self.end(statement, &args, None).await?;
             ended += more;
             if more == 0 {
                 break;
@@ -116,11 +121,20 @@ impl<Pool: SqlPool> SqlStore<Pool> {
         Ok(ended)
     }
 
-    /// Ends sessions in statements that hold up no other writer for long, and returns their number.
-    pub(super) async fn end_all(&self, args: [Arg<'_>; 5]) -> Result<u64, StoreError> {
+    /// Ends the sessions up to a moment but one, in statements that hold up no other writer for long, and returns their
+    /// number.
+    pub(super) async fn end_others(
+        &self,
+        tombstone: [Arg<'_>; 3],
+        owner: Arg<'_>,
+        kept: &[u8],
+        moment: u64,
+    ) -> Result<u64, StoreError> {
+        let [until, seen, body] = tombstone;
+        let args = [until, seen, body, owner, Arg::Bytes(kept), Arg::Int(i64::try_from(moment).unwrap_or(i64::MAX))];
         let mut ended = 0;
         loop {
-            let more = self.execute(&self.statements.end_others, &args).await?;
+            let more = self.end(&self.statements.end_others, &args, None).await?;
             ended += more;
             if Pool::DIALECT.chunk.is_none_or(|most| more < most) {
                 return Ok(ended);
@@ -128,13 +142,12 @@ impl<Pool: SqlPool> SqlStore<Pool> {
         }
     }
 
-    /// Writes a revocation into an owner's mark, at a moment after all sessions that do not see the mark.
-    pub(super) async fn mark(&self, owner: &str, revocation: &Revocation) -> Result<(), StoreError> {
+    /// Writes a revocation into an owner's mark, at a moment after all sessions that do not see the mark, and returns the
+    /// moment.
+    pub(super) async fn mark(&self, owner: &str, revocation: &Revocation) -> Result<u64, StoreError> {
         let moment = self.add_mark(owner, revocation).await?;
-        if self.order(owner, &NO_SESSION).await?.latest > moment {
-            self.add_mark(owner, revocation).await?;
-        }
-        Ok(())
+        let has_missed = self.order(owner, &NO_SESSION).await?.latest > moment;
+        if has_missed { self.add_mark(owner, revocation).await } else { Ok(moment) }
     }
 
     /// Adds a revocation to an owner's mark, by compare-and-swap on its bytes, and returns its moment.

@@ -134,7 +134,7 @@ impl Engine for Sqlite {
                 body BLOB NOT NULL
             ) STRICT;
             CREATE INDEX IF NOT EXISTS \"{name}_deadline\" ON {table} (deadline);
-            CREATE INDEX IF NOT EXISTS \"{name}_owner\" ON {table} (owner) WHERE owner IS NOT NULL;",
+            CREATE INDEX IF NOT EXISTS \"{name}_owner\" ON {table} (owner, sign_in) WHERE owner IS NOT NULL;",
         sweep: "DELETE FROM {table} WHERE deadline <= ?1 \
                 AND id IN (SELECT id FROM {table} WHERE deadline <= ?1 AND (kind <> 4 OR deadline <= {clock}) LIMIT ?2)",
         is_remote: false,

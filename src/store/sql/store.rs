@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 use super::dialect::{Statements, THESE, check_name, kind};
 use super::driver::SqlPool;
 use super::row::Arg;
+use super::table::Write;
 use crate::error::{ConfigError, StoreError};
 use crate::record::{Record, Tombstone, TombstoneKind, Version};
 use crate::store::{
@@ -109,12 +110,12 @@ impl<Pool: SqlPool> SessionStore for SqlStore<Pool> {
                 };
                 let (seen, body) = (Arg::time(next.seen()), Arg::Bytes(&body));
                 let args = [version, seen, body, threshold, until, id, from, now_arg];
-                self.guarded(&self.statements.replace, &args, key, from, Some(version), now).await
+                self.guarded(Write::Change(&self.statements.replace), &args, key, from, Some(version), now).await
             }
             Change::Retire(tombstone) => {
                 let body = tombstone.encode();
                 let args = [Arg::time(tombstone.until()), now_arg, Arg::Bytes(&body), id, from, now_arg];
-                self.guarded(&self.statements.retire, &args, key, from, None, now).await
+                self.guarded(Write::End(&self.statements.retire), &args, key, from, None, now).await
             }
         }
     }
@@ -129,7 +130,7 @@ impl<Pool: SqlPool> SessionStore for SqlStore<Pool> {
         let (key, version) = (token.key(), Arg::version(version));
         let (until, seen) = (Arg::time(deadline), Arg::time(now));
         let args = [until, until, seen, seen, Arg::Bytes(key.as_bytes()), version, seen];
-        self.guarded(&self.statements.touch, &args, key, version, None, now).await
+        self.guarded(Write::Change(&self.statements.touch), &args, key, version, None, now).await
     }
 
     async fn delete(&self, key: &StoreKey, tombstone: Duration, now: SystemTime) -> Result<Deleted, StoreError> {
@@ -137,7 +138,7 @@ impl<Pool: SqlPool> SessionStore for SqlStore<Pool> {
         let (body, now_arg) = (tombstone.encode(), Arg::time(now));
         let args = [Arg::time(tombstone.until()), now_arg, Arg::Bytes(&body), Arg::Bytes(key.as_bytes()), now_arg];
         loop {
-            if self.execute(&self.statements.end, &args).await? > 0 {
+            if self.end(&self.statements.end, &args, Some(key)).await? > 0 {
                 return Ok(Deleted::Done);
             }
             match self.read(*key, now).await? {
@@ -172,28 +173,32 @@ impl<Pool: SqlPool> SessionStore for SqlStore<Pool> {
     }
 
     async fn revoke(&self, owner: &str, revocation: &Revocation, now: SystemTime) -> Result<usize, StoreError> {
-        let (name, statements) = (Arg::Bytes(owner.as_bytes()), &self.statements);
-        if revocation.leaves_mark() {
-            self.mark(owner, revocation).await?;
-            self.execute(&statements.turn_away, &[name, Arg::time(now)]).await?;
-        } else {
-            // Before the live rows end, so that none that had expired is counted.
-            self.expire_owned(owner, now).await?;
-        }
         let tombstone = revocation.tombstone(now);
-        let (until, body) = (Arg::time(tombstone.until()), tombstone.encode());
-        let [seen, body] = [Arg::time(now), Arg::Bytes(&body)];
-        let ended = match &revocation.which {
-            Revoke::These(these) => {
-                let mut ended = 0;
-                for handles in these.chunks(THESE) {
-                    ended += self.end_these(handles, [until, seen, body, name]).await?;
-                }
-                ended
+        let (name, now_arg, body) = (Arg::Bytes(owner.as_bytes()), Arg::time(now), tombstone.encode());
+        let tombstone = [Arg::time(tombstone.until()), now_arg, Arg::Bytes(&body)];
+        // Expired rows go before the live ones end, so that none of them is counted.
+        let ended = if let Revoke::These(these) = &revocation.which {
+            self.expire_owned(owner, now).await?;
+            let mut ended = 0;
+            for handles in these.chunks(THESE) {
+                ended += self.end_these(tombstone, name, handles).await?;
             }
-            Revoke::Others(handle) => self.end_all([until, seen, body, name, Arg::Bytes(handle.as_bytes())]).await?,
+            ended
+        } else {
             // No session has a handle of no bytes.
-            Revoke::All => self.end_all([until, seen, body, name, Arg::Bytes(&[])]).await?,
+            let kept = if let Revoke::Others(handle) = &revocation.which { &handle.as_bytes()[..] } else { &[] };
+            let mut marked = self.mark(owner, revocation).await;
+            let mut ended = 0;
+            loop {
+                self.execute(&self.statements.turn_away, &[name, now_arg]).await?;
+                // Without a mark, the sessions make room for one as they end. Those that signed in meanwhile end after it.
+                let moment = *marked.as_ref().unwrap_or(&u64::MAX);
+                ended += self.end_others(tombstone, name, kept, moment).await?;
+                match marked {
+                    Ok(_) => break ended,
+                    Err(_) => marked = Ok(self.mark(owner, revocation).await?),
+                }
+            }
         };
         Ok(usize::try_from(ended).unwrap_or(usize::MAX))
     }

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::dialect::kind;
+use super::dialect::{End, kind};
 use super::driver::SqlPool;
 use super::failure::{SqlFailure, message};
 use super::owners::{Order, mark_id};
@@ -17,6 +17,7 @@ use super::store::SqlStore;
 use crate::clock::time;
 use crate::error::StoreError;
 use crate::record::{Record, SessionHandle};
+use crate::store::log::given_up;
 use crate::store::{RevocationMark, Updated};
 use crate::token::StoreKey;
 
@@ -25,12 +26,19 @@ const MAX_TRIES: u32 = 64;
 /// The longest pause between two tries.
 const MAX_PAUSE: Duration = Duration::from_millis(64);
 
+/// A statement on a live session.
+#[derive(Clone, Copy)]
+pub(super) enum Write<'a> {
+    Change(&'a Arc<str>),
+    End(&'a End),
+}
+
 impl<Pool: SqlPool> SqlStore<Pool> {
     /// Runs a statement on what is live at version `from`, and returns why it found nothing. `to` is the version that the
     /// statement itself leaves.
     pub(super) async fn guarded(
         &self,
-        statement: &Arc<str>,
+        statement: Write<'_>,
         args: &[Arg<'_>],
         key: StoreKey,
         from: Arg<'_>,
@@ -38,7 +46,11 @@ impl<Pool: SqlPool> SqlStore<Pool> {
         now: SystemTime,
     ) -> Result<Updated, StoreError> {
         loop {
-            if self.execute(statement, args).await? > 0 {
+            let found = match statement {
+                Write::Change(sql) => self.execute(sql, args).await?,
+                Write::End(end) => self.end(end, args, Some(&key)).await?,
+            };
+            if found > 0 {
                 return Ok(Updated::Done);
             }
             let row = self.find(&self.statements.peek, key, now).await?;
@@ -113,16 +125,39 @@ impl<Pool: SqlPool> SqlStore<Pool> {
         Ok(None)
     }
 
+    /// Ends sessions, and returns their number: the one of this key, or several.
+    pub(super) async fn end(
+        &self,
+        statement: &End,
+        args: &[Arg<'_>],
+        key: Option<&StoreKey>,
+    ) -> Result<u64, StoreError> {
+        match self.executed(&statement.retire, args).await {
+            Err(error) if SqlFailure::of(&error) == SqlFailure::Full => {
+                match key {
+                    Some(key) => given_up(key, message(&error)),
+                    None => given_up("several", message(&error)),
+                }
+                self.execute(&statement.remove, &args[3..]).await
+            }
+            ended => ended.map_err(|error| self.error(&error)),
+        }
+    }
+
     /// Runs a statement and returns how many rows it found: none where it inserts under a key that is taken.
     pub(super) async fn execute(&self, sql: &Arc<str>, args: &[Arg<'_>]) -> Result<u64, StoreError> {
+        match self.executed(sql, args).await {
+            Err(error) if SqlFailure::of(&error) == SqlFailure::Taken => Ok(0),
+            done => done.map_err(|error| self.error(&error)),
+        }
+    }
+
+    async fn executed(&self, sql: &Arc<str>, args: &[Arg<'_>]) -> sqlx::Result<u64> {
         let _turn = match &self.writing {
             Some(writing) => Some(writing.lock().await),
             None => None,
         };
-        match self.retried(|| self.pool.execute(sql, args)).await {
-            Err(error) if SqlFailure::of(&error) == SqlFailure::Taken => Ok(0),
-            done => done.map_err(|error| self.error(&error)),
-        }
+        self.retried(|| self.pool.execute(sql, args)).await
     }
 
     /// Reads the order of an owner's sign-ins and revocations: of the session of this key and version, if there is one.

@@ -43,13 +43,14 @@ impl<'a> Monitor<'a> {
 }
 
 #[tokio::test]
-async fn each_operation_is_one_command() {
+async fn each_operation_costs_the_commands_that_the_docs_tell() {
     let server = Server::start();
     let layer = layer(&store(&server.url()).await, HOUR);
     // Once each, so that the server has the scripts.
     let token = begin(&layer, |session| session.insert("a", 1)).await;
     act(&layer, Some(&token), |session| session.insert("a", 2)).await;
     let owned = act(&layer, Some(&token), |session| session.sign_in("ada")).await.token().unwrap();
+    layer.owners().revoke_all("nobody").await.unwrap();
     let mut monitor = Monitor::start(&server).await;
 
     for _ in 0..1_000 {
@@ -67,6 +68,15 @@ async fn each_operation_is_one_command() {
     assert_eq!(monitor.commands().await, ["EVALSHA"], "a new session");
     act(&layer, None, |session| session.sign_in("bob")).await;
     assert_eq!(monitor.commands().await, ["EVALSHA"; 3], "a sign-in, with the owner's list before and after");
+    let owners = layer.owners();
+    assert_eq!(owners.count("bob").await.unwrap(), 1);
+    assert_eq!(monitor.commands().await, ["ZCARD"], "counting");
+    assert_eq!(owners.list("bob").await.unwrap().len(), 1);
+    assert_eq!(monitor.commands().await, ["ZRANGE", "MGET"], "listing");
+    assert_eq!(owners.revoke_all("bob").await.unwrap(), 1);
+    let mark = ["EVALSHA", "EVALSHA"];
+    let session = ["ZRANGE", "EVALSHA", "ZREM", "ZRANGE"];
+    assert_eq!(monitor.commands().await, [&mark[..], &session].concat(), "a revocation, with its mark");
     act(&layer, Some(&owned), Session::destroy).await;
     assert_eq!(monitor.commands().await, ["GET", "EVALSHA", "ZREM"], "a sign-out, with the owner's list");
 }

@@ -204,6 +204,19 @@ macro_rules! fault_rules {
                 assert_eq!(answer.status, StatusCode::OK, "{name}");
                 assert_eq!(statements(store.pool()).await - before, cost, "{name}");
             }
+            for (name, sessions) in [("nobody", 0), ("one", 1), ("many", 130)] {
+                for _ in 0..sessions {
+                    begin(&layer, move |session| session.sign_in(name)).await;
+                }
+                let before = statements(store.pool()).await;
+                assert_eq!(layer.owners().revoke_all(name).await.unwrap(), sessions);
+                assert_eq!(statements(store.pool()).await - before, 5, "all of {name}");
+            }
+            begin(&layer, |session| session.sign_in("ada")).await;
+            let listed = layer.owners().list("ada").await.unwrap();
+            let before = statements(store.pool()).await;
+            assert!(layer.owners().revoke("ada", listed[0].handle).await.unwrap());
+            assert_eq!(statements(store.pool()).await - before, 2, "one of them");
         }
 
         #[tokio::test]

@@ -25,6 +25,7 @@ async fn statements(pool: &Pool) -> i64 {
 async fn count_statements(_: &Pool) {}
 
 sql_rules!(MySqlStore, database().await, "?");
+order_rules!(MySqlStore, database().await);
 fault_rules!(MySqlStore);
 
 /// No isolation that the program's pool may have is in the way.

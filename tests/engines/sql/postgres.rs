@@ -26,6 +26,7 @@ async fn count_statements(pool: &Pool) {
 }
 
 sql_rules!(PostgresStore, database().await, "$1");
+order_rules!(PostgresStore, database().await);
 fault_rules!(PostgresStore);
 
 /// A renewal by another request stores its new record after the statement that ends the session has begun, and ends the
@@ -41,12 +42,13 @@ async fn revocation_of_one_session_reaches_what_it_is_being_renewed_to() {
     sqlx::raw_sql("UPDATE overtaken SET seen = seen").execute(&mut *other).await.unwrap();
     let revoking = tokio::spawn({
         let (store, handle) = (store.clone(), ada.handle());
-        async move { store.revoke("ada", &Revocation::new(Revoke::One(handle), at(1), MINUTE), at(1)).await }
+        async move { store.revoke("ada", &Revocation::new(Revoke::These(vec![handle]), MINUTE), at(1)).await }
     });
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%overtaken%'";
     while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&pool).await.unwrap() == 0 {}
     store.create(&token(2), &ada, at(1)).await.unwrap();
-    let retire = "UPDATE overtaken SET kind = 3, version = 0, owner = NULL, handle = NULL WHERE id = $1";
+    let retire =
+        "UPDATE overtaken SET kind = 3, version = 0, owner = NULL, handle = NULL, sign_in = NULL WHERE id = $1";
     sqlx::query(retire).bind(token(1).key().as_bytes().to_vec()).execute(&mut *other).await.unwrap();
     other.commit().await.unwrap();
     assert_eq!(revoking.await.unwrap().unwrap(), 1);

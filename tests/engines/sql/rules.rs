@@ -9,7 +9,7 @@ macro_rules! sql_rules {
         use std::time::SystemTime;
 
         use tower_session_layer::store::conformance::Subject;
-        use tower_session_layer::store::{Created, Deleted, Loaded, Revocation, RevocationMark, Revoke, Updated};
+        use tower_session_layer::store::{Created, Deleted, Loaded, Revocation, Revoke, Updated};
         use tower_session_layer::{ConfigError, MemoryStore, SessionStore as _, session_store_conformance};
 
         use crate::sql::records::{MINUTE, at, dropped_after, owned, record, token, version};
@@ -222,7 +222,7 @@ macro_rules! sql_rules {
             store.migrate().await.unwrap();
             store.create(&token(1), &owned(1, Some("ada")), at(0)).await.unwrap();
             sql(&store, &format!("UPDATE {table} SET body = id")).await;
-            let revocation = Revocation::new(Revoke::All, at(1), MINUTE);
+            let revocation = Revocation::new(Revoke::All, MINUTE);
             assert_eq!(store.revoke("ada", &revocation, at(1)).await.unwrap(), 1);
             assert!(matches!(store.load(&token(1), at(1)).await.unwrap(), Loaded::Tombstone(_)));
         }
@@ -234,7 +234,8 @@ macro_rules! sql_rules {
             let store = $store::builder(pool).table(&table).build().unwrap();
             store.migrate().await.unwrap();
             let ada = owned(1, Some("ada"));
-            store.create(&token(1), &ada, at(1)).await.unwrap();
+            let signed_in = store.create(&token(1), &ada, at(1)).await.unwrap();
+            assert!(matches!(signed_in, Created::SignedIn(moment) if moment > 0), "{signed_in:?}");
             // As it stands between two statements of `create`.
             sql(&store, &format!("UPDATE {table} SET kind = 2")).await;
             assert_eq!(store.load(&token(1), at(1)).await.unwrap(), Loaded::Absent);
@@ -242,13 +243,13 @@ macro_rules! sql_rules {
             assert_eq!(store.touch(&token(1), version(1), at(9999), at(1)).await.unwrap(), Updated::Gone);
             assert_eq!(store.delete(&token(1).key(), MINUTE, at(1)).await.unwrap(), Deleted::Absent);
             assert_eq!(store.create(&token(1), &owned(2, Some("ada")), at(1)).await.unwrap(), Created::Taken);
-            assert_eq!(store.create(&token(1), &ada, at(1)).await.unwrap(), Created::Stored, "sent again");
+            assert_eq!(store.create(&token(1), &ada, at(1)).await.unwrap(), signed_in, "sent again");
             sql(&store, &format!("UPDATE {table} SET kind = 2")).await;
-            let revocation = Revocation::new(Revoke::All, at(2), MINUTE);
+            let revocation = Revocation::new(Revoke::All, MINUTE);
             assert_eq!(store.revoke("ada", &revocation, at(2)).await.unwrap(), 0, "nothing that counted");
             let admitted = sql(&store, &format!("UPDATE {table} SET kind = 1 WHERE kind = 2")).await;
             assert_eq!(admitted, 0, "one that has read the mark already finds its row gone");
-            assert!(matches!(store.create(&token(1), &ada, at(2)).await.unwrap(), Created::Revoked(_)));
+            assert_eq!(store.create(&token(1), &ada, at(2)).await.unwrap(), Created::Revoked);
         }
 
         #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -257,22 +258,24 @@ macro_rules! sql_rules {
             let table = unique("revocations");
             let store = $store::builder(pool).table(&table).build().unwrap();
             store.migrate().await.unwrap();
-            for round in 0..20 {
+            for round in 1..=20 {
                 let owner = format!("ada {round}");
-                let tasks = (1..=4).map(|second| {
+                let kept = owned(round, Some(&owner));
+                store.create(&token(round), &kept, at(0)).await.unwrap();
+                let tasks = (0..4).map(|n| {
                     let (store, owner) = (store.clone(), owner.clone());
-                    let revocation = Revocation::new(Revoke::All, at(second), MINUTE);
+                    // Those of another session end this one.
+                    let which = Revoke::Others(if n == 2 { owned(99, None).handle() } else { kept.handle() });
+                    let revocation = Revocation::new(which, MINUTE);
                     tokio::spawn(async move { store.revoke(&owner, &revocation, at(1)).await })
                 });
                 for task in tasks.collect::<Vec<_>>() {
                     task.await.unwrap().unwrap();
                 }
-                // Signed in at 0 s, which all refuse; the mark tells which came last.
-                let created = store.create(&token(round), &owned(1, Some(&owner)), at(1)).await.unwrap();
-                let Created::Revoked(mark) = created else { panic!("{created:?}") };
-                let mut latest = RevocationMark::default();
-                latest.add(&Revocation::new(Revoke::All, at(4), MINUTE));
-                assert_eq!(mark, latest);
+                assert!(matches!(store.load(&token(round), at(1)).await.unwrap(), Loaded::Tombstone(_)));
+                let renewed = kept.with_sign_in(1).into();
+                let created = store.create(&token(100 + round), &renewed, at(1)).await.unwrap();
+                assert_eq!(created, Created::Revoked, "its renewal comes too late");
             }
         }
 
@@ -284,9 +287,9 @@ macro_rules! sql_rules {
             store.migrate().await.unwrap();
             let ada = owned(1, Some("ada"));
             store.create(&token(1), &ada, at(1)).await.unwrap();
-            let revocation = Revocation::new(Revoke::All, at(2), MINUTE);
+            let revocation = Revocation::new(Revoke::All, MINUTE);
             assert_eq!(store.revoke("ada", &revocation, at(2)).await.unwrap(), 1);
-            assert!(matches!(store.create(&token(1), &ada, at(2)).await.unwrap(), Created::Revoked(_)));
+            assert_eq!(store.create(&token(1), &ada, at(2)).await.unwrap(), Created::Revoked);
             assert!(matches!(store.load(&token(1), at(2)).await.unwrap(), Loaded::Tombstone(_)));
         }
 

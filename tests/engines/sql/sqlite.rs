@@ -32,6 +32,89 @@ async fn database() -> (Pool, TempDir) {
 }
 
 sql_rules!(SqliteStore, database().await, "?");
+order_rules!(SqliteStore, database().await);
+
+/// A statement that writes a mark does not see a sign-in whose own statement is not complete.
+#[tokio::test]
+async fn mark_is_later_than_a_session_that_it_was_written_without() {
+    let (pool, _directory) = database().await;
+    let store = SqliteStore::new(pool);
+    store.migrate().await.unwrap();
+    let kept = owned(1, Some("ada"));
+    store.create(&token(1), &kept, at(0)).await.unwrap();
+    let later = i64::MAX / 2;
+    let trigger = format!(
+        "CREATE TRIGGER meanwhile AFTER INSERT ON tower_session_layer WHEN NEW.kind = 4 BEGIN \
+         UPDATE tower_session_layer SET sign_in = {later} WHERE kind = 1; END"
+    );
+    sql(&store, &trigger).await;
+    assert_eq!(store.revoke("ada", &Revocation::new(Revoke::All, MINUTE), at(1)).await.unwrap(), 1);
+    let renewed = kept.with_sign_in(later.cast_unsigned()).into();
+    assert_eq!(store.create(&token(2), &renewed, at(1)).await.unwrap(), Created::Revoked);
+}
+
+/// A revocation whose mark finds no room ends the sessions, which makes room, and is an error if that was not enough.
+#[tokio::test]
+async fn sessions_end_before_a_mark_that_cannot_be_written() {
+    for (is_full, enough) in [("EXISTS (SELECT * FROM tower_session_layer WHERE kind = 1)", true), ("1", false)] {
+        let (pool, _directory) = database().await;
+        let store = SqliteStore::new(pool);
+        store.migrate().await.unwrap();
+        let full = format!(
+            "CREATE TRIGGER full BEFORE INSERT ON tower_session_layer WHEN NEW.kind = 4 AND {is_full} BEGIN \
+             SELECT RAISE(ABORT, 'the disk is full'); END"
+        );
+        sql(&store, &full).await;
+        let created = store.create(&token(1), &owned(1, Some("ada")), at(0)).await.unwrap();
+        let revoked = store.revoke("ada", &Revocation::new(Revoke::All, MINUTE), at(1)).await;
+        assert_eq!(
+            revoked.map_err(|error| error.to_string().contains("the disk is full")),
+            if enough { Ok(1) } else { Err(true) }
+        );
+        assert!(matches!(store.load(&token(1), at(1)).await.unwrap(), Loaded::Tombstone(_)));
+        if let (true, Created::SignedIn(moment)) = (enough, created) {
+            let renewed = owned(1, Some("ada")).with_sign_in(moment).into();
+            assert_eq!(store.create(&token(2), &renewed, at(1)).await.unwrap(), Created::Revoked);
+        }
+    }
+}
+
+/// A database that may not grow is as full as a disk. A tombstone is shorter than a session, but its deadline may need a
+/// page.
+#[tokio::test]
+async fn full_database_ends_sessions_without_tombstones_and_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = SqliteConnectOptions::new().filename(directory.path().join("sessions.db")).create_if_missing(true);
+    let options = options.journal_mode(SqliteJournalMode::Wal).pragma("max_page_count", "60");
+    let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
+    let store = SqliteStore::new(pool);
+    store.migrate().await.unwrap();
+    let owner = |n: u64| n.is_multiple_of(2).then_some("ada");
+    let mut stored = 0;
+    while store.create(&token(stored), &owned(stored + 1, owner(stored)), at(0)).await.is_ok() {
+        stored += 1;
+    }
+    assert!(stored > 300, "{stored}");
+    let log = Log::capture();
+    for n in (1..stored).step_by(2) {
+        assert_eq!(store.delete(&token(n).key(), MINUTE, at(1)).await.unwrap(), Deleted::Done);
+    }
+    let text = log.text();
+    let warnings: Vec<_> = text.lines().filter(|line| line.contains("leaves no tombstone")).collect();
+    let keys: Vec<_> = (1..stored).map(|n| token(n).key().hex()).collect();
+    assert!(
+        !warnings.is_empty() && warnings.iter().all(|line| keys.iter().any(|key| line.contains(&key[..8]))),
+        "{text}"
+    );
+    let mut left = 0;
+    for n in (1..stored).step_by(2) {
+        left += usize::from(matches!(store.load(&token(n), at(1)).await.unwrap(), Loaded::Tombstone(_)));
+    }
+    assert_eq!(left + warnings.len(), usize::try_from(stored / 2).unwrap());
+    let ended = store.revoke("ada", &Revocation::new(Revoke::All, MINUTE), at(1)).await.unwrap();
+    assert_eq!(ended, usize::try_from(stored.div_ceil(2)).unwrap());
+    assert_eq!(store.owned("ada", at(1)).await.unwrap(), []);
+}
 
 #[tokio::test]
 async fn writer_that_finds_the_database_locked_waits_and_then_says_so() {
