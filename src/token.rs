@@ -193,7 +193,7 @@ impl SessionToken {
     pub(crate) fn write_text(&self, out: &mut String) {
         match &self.0 {
             Repr::Random(Aligned(bytes), _) => {
-                out.push_str(str::from_utf8(&encode(bytes)).expect("base64url is ASCII"))
+                out.push_str(str::from_utf8(&encode(bytes)).expect("base64url is ASCII"));
             }
             Repr::Sealed(text) => out.push_str(text),
         }

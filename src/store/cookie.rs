@@ -311,7 +311,7 @@ mod tests {
             idle: 0,
             signed_in: 0,
             sign_in: 0,
-            began: Default::default(),
+            began: crate::record::Began::default(),
             renewed: 0,
             version: Version::new(7).unwrap(),
             handle: SessionHandle::from_bytes([8; 16]),

@@ -214,7 +214,7 @@ impl<M: KeyValue> SessionStore for KeyValueStore<M> {
                     Ok(_) => ended.push(session),
                     // The record may be on its way. It must not appear after this call.
                     Err(Loaded::Absent) if session.may_arrive(times) => {
-                        self.block(&session.key, &tombstone, now).await?
+                        self.block(&session.key, &tombstone, now).await?;
                     }
                     Err(_) => {}
                 }

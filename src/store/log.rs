@@ -16,7 +16,13 @@ pub(super) fn unreadable(key: &StoreKey, why: DecodeError) -> Loaded {
 }
 
 /// Warns that a session, or several, were ended by removing them, since there was no room for a tombstone.
-#[cfg(any(all(feature = "file", unix), feature = "postgres", feature = "mysql", feature = "sqlite"))]
+#[cfg(any(
+    all(feature = "file", unix),
+    feature = "redis",
+    feature = "postgres",
+    feature = "mysql",
+    feature = "sqlite"
+))]
 pub(super) fn given_up(key: impl Debug, error: impl Display) {
     tracing::warn!(
         name: "session.tombstone.given_up",
@@ -29,14 +35,5 @@ pub(super) fn entry_left(key: &StoreKey, error: impl Display) {
     tracing::debug!(
         name: "session.owner.entry_left",
         ?key, %error, "ended session not yet removed from its owner's list"
-    );
-}
-
-/// Warns that a session has ended without a tombstone, since the store has no room for one.
-#[cfg(feature = "redis")]
-pub(super) fn tombstone_given_up(key: &StoreKey) {
-    tracing::warn!(
-        name: "session.tombstone.given_up",
-        ?key, "session ended without a tombstone, which the store did not take"
     );
 }

@@ -85,7 +85,7 @@ impl Evictor {
                 // No session with an owner goes while anything has expired, in whichever shard.
                 || state.purge_some(table, now, usize::MAX)
                 || self.exceeds_bytes(table) && table.owners.drop_oldest_mark()
-                || owner.is_some_and(|owner| self.evict_own(&mut state.tally, table, spare, owner))
+                || owner.is_some_and(|owner| evict_own(&mut state.tally, table, spare, owner))
                 || self.evict_some(&mut state.tally, table, spare, Class::Owned);
             if !has_removed {
                 break;
@@ -116,17 +116,6 @@ impl Evictor {
         table.bytes() > self.max_bytes
     }
 
-    /// Evicts one of several sessions of this owner, and returns whether it did.
-    fn evict_own(&self, tally: &mut Tally, table: &Table, spare: TokenKey, owner: &str) -> bool {
-        let keys = table.owners.some_of_several(owner, CANDIDATES);
-        let seen = |key: TokenKey| Some((table.shards.read(key).get(&key)?.seen(), key));
-        let oldest = keys.into_iter().filter(|key| *key != spare).filter_map(seen).min_by_key(|(seen, _)| *seen);
-        let has_removed = oldest.is_some_and(|(seen, key)| table.remove_unused(key, seen));
-        tally.evicted += u64::from(has_removed);
-        tally.with_owner += u64::from(has_removed);
-        has_removed
-    }
-
     /// Evicts the longest idle slots of a sample, and returns whether the sample held any.
     fn evict_some(&self, tally: &mut Tally, table: &Table, spare: TokenKey, class: Class) -> bool {
         let mut candidates = sample(table, class, spare);
@@ -143,6 +132,17 @@ impl Evictor {
         }
         !candidates.is_empty()
     }
+}
+
+/// Evicts one of several sessions of this owner, and returns whether it did.
+fn evict_own(tally: &mut Tally, table: &Table, spare: TokenKey, owner: &str) -> bool {
+    let keys = table.owners.some_of_several(owner, CANDIDATES);
+    let seen = |key: TokenKey| Some((table.shards.read(key).get(&key)?.seen(), key));
+    let oldest = keys.into_iter().filter(|key| *key != spare).filter_map(seen).min_by_key(|(seen, _)| *seen);
+    let has_removed = oldest.is_some_and(|(seen, key)| table.remove_unused(key, seen));
+    tally.evicted += u64::from(has_removed);
+    tally.with_owner += u64::from(has_removed);
+    has_removed
 }
 
 /// Returns a few slots of a class from random places, each with the time of its last use.

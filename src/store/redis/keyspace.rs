@@ -11,7 +11,7 @@ use crate::error::StoreError;
 use crate::record::{Record, SessionHandle, Tombstone, Version};
 use crate::store::Loaded;
 use crate::store::format::{self, instant};
-use crate::store::log::{entry_left, tombstone_given_up, unreadable};
+use crate::store::log::{entry_left, given_up, unreadable};
 use crate::token::StoreKey;
 
 /// The Redis keys of a store, which share a prefix, and the connection to them.
@@ -123,7 +123,7 @@ impl Keyspace {
         arguments.extend(place.as_ref().map(String::as_bytes));
         let mut reply = self.step(&self.scripts.retire, key, &arguments).await?;
         if reply.word == b"bare" {
-            tombstone_given_up(key);
+            given_up(key, "the server is at its maxmemory");
             reply.word = b"done".to_vec();
         }
         Ok(reply)

@@ -95,7 +95,7 @@ mod tests {
             idle: 5,
             signed_in: 6,
             sign_in: 10,
-            began: Default::default(),
+            began: crate::record::Began::default(),
             renewed: 0,
             version: Version::new(7).unwrap(),
             handle: SessionHandle::from_bytes([8; 16]),
