@@ -8,6 +8,8 @@ mod values;
 use std::fmt;
 use std::num::NonZeroU64;
 use std::sync::Arc;
+#[cfg(feature = "import")]
+use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime};
 
 pub(crate) use self::encoding::Extensions;
@@ -148,6 +150,16 @@ pub(crate) struct Beginning {
 impl Beginning {
     pub(crate) fn now() -> Self {
         Self { at: Instant::now(), time: SystemTime::now() }
+    }
+
+    /// Returns the time so long ago, or the earliest that the clocks can show.
+    pub(crate) fn ago(ago: Duration) -> Self {
+        static EARLIEST: LazyLock<Instant> = LazyLock::new(Instant::now);
+        let now = Self::now();
+        Self {
+            at: now.at.checked_sub(ago).unwrap_or(*EARLIEST),
+            time: now.time.checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH),
+        }
     }
 
     /// Returns the time since then by the clock that shows more: one may be set back, and the other stands still while a

@@ -56,6 +56,8 @@ impl<S: SessionStore> Commit<'_, S> {
             *fresh = token.map(|token| Fresh { token, record: Arc::clone(&self.job.draft), is_retiring: false });
             return Ok(fresh.is_some());
         };
+        // A replayed sign-in has no moment, and the store has given it one.
+        Arc::make_mut(&mut self.job.draft).sign_in = stored.sign_in;
         let record = &self.job.draft;
         let change = Change::Replace(Arc::clone(record), Deadline::Set);
         let asked = self.wait(self.store.update(token, stored.version, &change, self.now())).await;

@@ -114,7 +114,7 @@ fn cached(
 fn cookie(config: &SessionConfig, _: &Located) -> Result<Planned, ConfigError> {
     let settings = &config.settings;
     let builder = apply!(
-        crate::CookieStore::builder(keys(config, "the cookie store")?);
+        crate::CookieStore::builder(keys(config)?);
         audience: settings.cookie_audience.as_deref(),
         max_chunks: settings.cookie_max_chunks
     );
@@ -123,13 +123,16 @@ fn cookie(config: &SessionConfig, _: &Located) -> Result<Planned, ConfigError> {
     Ok(Planned::InCookie(builder, locate(config, places, url, file)?))
 }
 
-/// Returns the keys for `renew_after`, which are those of the cookie store; none if tokens are not replaced by age.
+/// Returns the keys for `renew_after`, which are those of the cookie store. Without any, the builder refuses the option.
 pub(super) fn renewal_keys(config: &SessionConfig) -> Result<Vec<CookieKey>, ConfigError> {
-    if config.settings.renew_after.and_then(OrOff::on).is_some() { keys(config, "renew_after") } else { Ok(Vec::new()) }
+    let settings = &config.settings;
+    let is_needed = settings.renew_after.and_then(OrOff::on).is_some();
+    let is_set = settings.cookie_keys.is_some() || settings.cookie_key_file.is_some();
+    if is_needed && is_set { keys(config) } else { Ok(Vec::new()) }
 }
 
-/// Returns the keys that are set, of which `user` needs one.
-fn keys(config: &SessionConfig, user: &str) -> Result<Vec<CookieKey>, ConfigError> {
+/// Returns the keys that are set.
+fn keys(config: &SessionConfig) -> Result<Vec<CookieKey>, ConfigError> {
     const FORM: &str = "expected at least 32 bytes in hex or base64, as `openssl rand -hex 32` makes them";
     let (by, ring) = match (&config.settings.cookie_keys, &config.settings.cookie_key_file) {
         (Some(_), Some(_)) => return Err(both(config, "cookie.keys", "cookie.key_file")),
@@ -149,7 +152,7 @@ fn keys(config: &SessionConfig, user: &str) -> Result<Vec<CookieKey>, ConfigErro
                 Some(prefix) => super::settings::variable(prefix, key),
                 None => key.to_owned(),
             });
-            return Err(setting(&keys, format!("{user} needs a key: set `{keys}` or `{file}`")));
+            return Err(setting(&keys, format!("the cookie store needs a key: set `{keys}` or `{file}`")));
         }
     };
     let decoded = ring.decode().map_err(|at| setting(&by, format!("key {at}: {FORM}")))?;

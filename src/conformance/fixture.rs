@@ -51,10 +51,17 @@ pub(super) struct Fixture {
     revoked: Mutex<HashMap<String, Instant>>,
 }
 
-/// A record with an owner as it was first sent, and the moment that the store answered.
+/// A record with an owner as it was first sent, and the moments that the store answered for its handle, the latest last:
+/// a handle that signs in again, as a random history does, gets another.
 struct SignIn {
     sent: Record,
-    moment: u64,
+    moments: Vec<u64>,
+}
+
+impl SignIn {
+    fn moment(&self) -> u64 {
+        self.moments.last().copied().unwrap_or_default()
+    }
 }
 
 impl Fixture {

@@ -197,7 +197,9 @@ impl fmt::Display for ConfigError {
                     "renew_after {age}: expected at least 60 seconds and at most the absolute_timeout, 30d unless set"
                 )
             }
-            Self::RenewalKeys => f.write_str("renew_after has no keys: expected at least one `CookieKey`"),
+            Self::RenewalKeys => f.write_str(
+                "renew_after has no keys: expected at least one `CookieKey`, as `cookie.keys` of a configuration",
+            ),
             Self::TokenHeader(name) => {
                 write!(
                     f,

@@ -99,7 +99,8 @@ fn fill(session: &Session, imported: Imported) -> Result<(), Error> {
         // A future time is a mistake, such as milliseconds in place of seconds, and must not pass for a recent sign-in.
         // Zero means that nobody has signed in.
         let signed_in = if signed_in > time { 1 } else { signed_in.max(1) };
-        ops.push(Op::SignIn(SignIn { owner, began: Beginning::now(), time, signed_in, handle, begins_anew: false }));
+        let began = Beginning::ago(Duration::from_micros(time - signed_in));
+        ops.push(Op::SignIn(SignIn { owner, began, time, signed_in, handle, begins_anew: false }));
     }
     let mut state = session.cell().lock();
     let before = state.work.clone();

@@ -39,9 +39,10 @@ pub(crate) type Edit = dyn Fn(&Values) -> Result<Vec<Op>, Error> + Send + Sync;
 #[derive(Clone)]
 pub(crate) struct SignIn {
     pub(crate) owner: Arc<str>,
-    /// The time at which the sign-in began, which orders it among concurrent revocations.
+    /// The time at which the sign-in began, which orders it among revocations: of an imported one, when the owner proved
+    /// their identity.
     pub(crate) began: Beginning,
-    /// The same time by the layer's clock, in microseconds.
+    /// The time at which the handler signed the owner in, by the layer's clock in microseconds.
     pub(crate) time: u64,
     /// The time at which the owner proved their identity, in microseconds.
     pub(crate) signed_in: u64,
@@ -100,11 +101,9 @@ impl Op {
 }
 
 impl SignIn {
-    /// Returns whether the sign-in began so long ago, by one clock or the other, that a store may have removed the mark
-    /// of a revocation since.
+    /// Returns whether the sign-in was made so long ago that a store may have removed the mark of a revocation since.
     pub(crate) fn is_stale(&self, now: u64) -> bool {
-        let longest = RevocationMark::LIFETIME;
-        now.saturating_sub(self.time) >= span(longest) || self.began.elapsed() >= longest
+        now.saturating_sub(self.time) >= span(RevocationMark::LIFETIME)
     }
 
     fn apply(&self, to: &mut Record) {

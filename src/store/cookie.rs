@@ -223,7 +223,12 @@ impl SessionStore for CookieStore {
         change: &Change,
         now: SystemTime,
     ) -> Result<Updated, StoreError> {
-        let Some((stored, _)) = self.live(token, now).await? else { return Ok(Updated::Gone) };
+        let found = match change {
+            // To end a session in the list of revocations tells whether it had ended before.
+            Change::Retire(tombstone) if tombstone.kind() != TombstoneKind::Emptied => self.open(token, now),
+            _ => self.live(token, now).await?,
+        };
+        let Some((stored, _)) = found else { return Ok(Updated::Gone) };
         let (updated, ends) = match change {
             Change::Replace(next, _) if stored.version == next.version => (Updated::Instead(token.clone()), false),
             _ if stored.version != from => (Updated::Conflict, false),

@@ -7,7 +7,7 @@ use super::forward::{forward, server_side};
 use super::{Change, Created, Deadline, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::cookie::SessionCookie;
 use crate::error::{ConfigError, StoreError};
-use crate::record::{Record, Version};
+use crate::record::{Began, Beginning, Record, Version};
 use crate::token::{SessionToken, StoreKey, TokenShape};
 
 /// A store that moves sessions from an old store to a new one as they are used, so that nobody is logged out.
@@ -83,8 +83,10 @@ impl<New: SessionStore, Old: SessionStore> MovingStore<New, Old> {
             rest => return Ok(rest),
         };
         // A record that the new store has already, and the mark for which it refuses this one, are newer.
-        // The new store gives it a moment of its own order.
-        self.new.create(token, &record.with_sign_in(0).into(), now).await?;
+        // The new store gives it a moment of its own order, and tells by its age which revocations came later.
+        let age = record.signed_in().and_then(|signed_in| now.duration_since(signed_in).ok()).unwrap_or_default();
+        let record = Record { began: Began::at(Beginning::ago(age)), ..record.with_sign_in(0) };
+        self.new.create(token, &record.into(), now).await?;
         let Deleted::Retired(tombstone) = self.old.delete(&token.key(), Duration::ZERO, now).await? else {
             return Ok(Loaded::Absent);
         };

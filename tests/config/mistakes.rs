@@ -101,6 +101,7 @@ async fn what_the_builders_refuse_is_refused_as_they_do() {
         ("max_record_bytes = 0", ConfigError::MaxRecordBytes),
         ("max_sessions_per_owner = 0", ConfigError::MaxSessionsPerOwner),
         ("token_header = 'cookie'", ConfigError::TokenHeader("cookie".to_owned())),
+        ("renew_after = '1h'", ConfigError::RenewalKeys),
     ] {
         assert_eq!(refused(&format!("store = 'memory:'\n{toml}")).await, expected);
     }

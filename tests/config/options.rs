@@ -114,7 +114,9 @@ async fn sessions_from_before_a_time_are_none() {
 
 #[tokio::test]
 async fn tokens_are_renewed_at_their_age() {
-    for (of, config) in three("store = 'memory:'\ninsecure_http = true\nrenew_after = '10m'") {
+    for (of, config) in three(
+        "store = 'memory:'\ninsecure_http = true\nrenew_after = '10m'\ncookie.keys = ['0101010101010101010101010101010101010101010101010101010101010102']",
+    ) {
         let clock = ManualClock::default();
         let mut browser = browser(&config.builder().await.unwrap().clock(clock.clone()).build().unwrap());
         browser.get("/set").await;

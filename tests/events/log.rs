@@ -120,6 +120,11 @@ async fn every_step_leaves_an_event() {
     }
 }
 
+/// The call that ends a session: only the token itself names one that its client holds.
+fn ends(backend: Backend) -> Op {
+    if backend == Backend::Cookie { Op::Update } else { Op::Delete }
+}
+
 #[tokio::test]
 async fn every_failure_leaves_a_line_that_says_why() {
     for backend in Backend::ALL {
@@ -130,7 +135,7 @@ async fn every_failure_leaves_a_line_that_says_why() {
         for (op, path, level, what) in [
             (Op::Load, "/read", "ERROR", "a session could not be loaded"),
             (Op::Update, "/set/2", "ERROR", "a session could not be committed"),
-            (Op::Delete, "/destroy", "ERROR", "a session could not be committed"),
+            (ends(backend), "/destroy", "ERROR", "a session could not be committed"),
             (Op::Touch, "/read", "WARN", "a session's deadline could not be moved"),
         ] {
             if op == Op::Touch {

@@ -159,16 +159,15 @@ async fn process_killed_a_hundred_times_in_mid_write_loses_nothing_that_was_ackn
     }
 }
 
-/// Whether both digests of a session's file are right: that of its header, and that of its name, owner and body.
+/// Whether both digests of a session's file are right: the seal of its times, and that of its name, version, owner and body.
 fn is_whole(path: &Path) -> bool {
     let bytes = std::fs::read(path).unwrap();
-    let (header, rest) = bytes.split_at(56);
     let name: String =
         path.iter().rev().take(2).collect::<Vec<_>>().iter().rev().map(|part| part.to_str().unwrap()).collect();
     let key: Vec<u8> = (0..32).map(|i| u8::from_str_radix(&name[2 * i..2 * i + 2], 16).unwrap()).collect();
-    let of_header = Sha256::digest(&header[..48]);
-    let of_body = Sha256::new().chain_update(key).chain_update(rest).finalize();
-    header.starts_with(b"session\x01") && header[48..] == of_header[..8] && header[8..16] == of_body[..8]
+    let of_header = Sha256::new().chain_update(&bytes[..26]).chain_update(&bytes[34..43]).finalize();
+    let of_rest = Sha256::new().chain_update(key).chain_update(&bytes[2..10]).chain_update(&bytes[42..]).finalize();
+    bytes.starts_with(b"s\x02") && bytes[26..34] == of_header[..8] && bytes[34..42] == of_rest[..8]
 }
 
 /// Name, inode and length of whatever is in a directory.

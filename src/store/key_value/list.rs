@@ -80,7 +80,9 @@ impl OwnerList {
 
     /// Returns whether the owner's mark refuses a record.
     pub(super) fn refuses(&self, record: &Record, times: Times) -> bool {
-        !self.mark.is_expired(times.age) && self.mark.refuses(record, times.order)
+        // No layer's clock tells what expired.
+        let is_expired = times.order == times.age && self.mark.is_expired(times.age);
+        !is_expired && self.mark.refuses(record, times.order)
     }
 
     /// Returns the moment that this session was given, if it was listed before.

@@ -87,7 +87,7 @@ pub trait KeyValue: fmt::Debug + Send + Sync + 'static {
     ///
     /// The clock tells whether a sign-in that is under way began before a revocation. The machine's own clock will do for
     /// a map on one machine. Without a clock each process refuses the first sign-in of an owner after a revocation of
-    /// another process, for a day, and lets the next one in.
+    /// another process, and lets the next one in, until the owner has had no session for a day.
     ///
     /// # Errors
     ///

@@ -46,7 +46,7 @@ async fn sign_in(store: &FileStore, n: u8) -> u64 {
 
 /// Puts a mark of Ada that was left at this moment and time, by the machine's clock, in the place of the one that is there.
 /// Its tombstones last for a minute.
-async fn backdate(dir: &TempDir, moment: u64, time: SystemTime) {
+fn backdate(dir: &TempDir, moment: u64, time: SystemTime) {
     let mut mark = RevocationMark::default();
     mark.add(&Revocation::new(Revoke::All, MINUTE), moment, time);
     let until = micros(at(0) + MINUTE).to_be_bytes();
@@ -215,7 +215,7 @@ async fn after_a_step_back_of_the_clock_the_order_goes_on() {
 async fn a_mark_from_ahead_of_the_clock_refuses_what_began_before_and_the_order_goes_on() {
     let (dir, store) = store();
     revoke(&store, Revoke::All, MINUTE, at(0)).await;
-    backdate(&dir, 7, SystemTime::now() + 100 * MINUTE).await;
+    backdate(&dir, 7, SystemTime::now() + 100 * MINUTE);
     let mark = fs::read(mark_of(&dir)).unwrap();
     assert_eq!(store.create(&token(1), &owned(1, "ada", 0), at(0)).await.unwrap(), Created::Revoked);
     let of = |moment: u64| Arc::new(owned(1, "ada", 0).with_sign_in(moment));
@@ -304,14 +304,14 @@ async fn a_mark_stays_for_a_day_and_until_nobody_is_left_whom_it_ends() {
     fs::write(path_of(&dir, &token(1)), &bytes).unwrap();
     fs::write(&entry, "").unwrap();
     let (now, life) = (SystemTime::now(), RevocationMark::LIFETIME);
-    backdate(&dir, ada.sign_in(), now - life - MINUTE).await;
+    backdate(&dir, ada.sign_in(), now - life - MINUTE);
     assert_eq!(store.sweep(100, at(30)).await.unwrap(), 0, "the tombstone stands, and nothing else shows it");
     assert_eq!(store.load(&token(1), at(30)).await.unwrap(), revoked(0));
     assert_eq!(store.sweep(100, at(60)).await.unwrap(), 1, "the session");
     assert_eq!(files(dir.path()).len(), 1, "the mark outlasts it: {:?}", files(dir.path()));
-    backdate(&dir, ada.sign_in(), now - life + MINUTE).await;
+    backdate(&dir, ada.sign_in(), now - life + MINUTE);
     assert_eq!(store.sweep(100, at(60)).await.unwrap(), 0, "not a day old");
-    backdate(&dir, ada.sign_in(), now - life - MINUTE).await;
+    backdate(&dir, ada.sign_in(), now - life - MINUTE);
     assert_eq!(store.sweep(100, at(60)).await.unwrap(), 1);
     assert_eq!(index(&dir), Vec::<String>::new());
 }

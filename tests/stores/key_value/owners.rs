@@ -11,7 +11,7 @@ use tower_session_layer::store::{
 };
 
 use super::{ada, begun, first, handle, is_in, polled, start, token};
-use crate::support::key_value::Map;
+use crate::support::key_value::{Map, State};
 use crate::support::record::record;
 use crate::support::{DAY, HOUR, MINUTE};
 
@@ -199,11 +199,12 @@ async fn a_mark_of_another_process_refuses_once() {
     let store = map.store();
     assert_eq!(store.revoke("ada", &Revocation::new(Revoke::All, HOUR), now).await.unwrap(), 1);
     // The name that a layer of another process gave the mark.
-    let mut state = map.state();
-    let (_, (_, entry)) = state.entries.iter_mut().find(|(key, _)| key.starts_with("owner.")).unwrap();
-    entry.bytes[32..40].copy_from_slice(&0x5a17_ed00_0000_0001_u64.to_be_bytes());
-    reseal(&mut entry.bytes);
-    drop(state);
+    let rename = |state: &mut State| {
+        let (_, (_, entry)) = state.entries.iter_mut().find(|(key, _)| key.starts_with("owner.")).unwrap();
+        entry.bytes[32..40].copy_from_slice(&0x5a17_ed00_0000_0001_u64.to_be_bytes());
+        reseal(&mut entry.bytes);
+    };
+    rename(&mut map.state());
     let signs_in = async |record: Arc<Record>| store.create(&token(2), &record, now).await.unwrap();
     let early = ada(2, start() + HOUR);
     assert_eq!(signs_in(early.clone()).await, Created::Revoked);

