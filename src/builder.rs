@@ -165,16 +165,15 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
     /// surplus, as a revocation would. Of the sessions that signed in earlier, it ends those that were used longest
     /// ago.
     ///
-    /// Sign-ins count in the order in which they began. If more than `most` run at once, the `most` that began last
-    /// stay. If `most` other sign-ins begin between the beginning of a sign-in and its commit, the sign-in is refused:
+    /// Sign-ins count in the order of the store. If more than `most` run at once, the last `most` in this order stay.
+    /// If `most` others come after a sign-in before its surplus is ended, the sign-in is refused:
     /// [`commit`](crate::Session::commit) returns an error that [`is_gone`](crate::Error::is_gone), and at the end of
-    /// the request the response is 503. A sign-in is also refused, once, if the times of the other sign-ins come from a
-    /// clock that runs ahead of this one. The next attempt succeeds.
+    /// the request the response is 503.
     ///
-    /// Each sign-in costs one more call of the store, [`owned`](SessionStore::owned), and one call of
-    /// [`revoke`](SessionStore::revoke) for each session that ends, all within the store timeout. If the store fails in
-    /// these calls, or cannot list owners, the sign-in stays valid and a warning is logged. The owner's next sign-in
-    /// then ends the surplus. [`build`](Self::build) refuses a client-side store.
+    /// Each sign-in waits for a run, within the store timeout: one call of [`owned`](SessionStore::owned), and one of
+    /// [`revoke`](SessionStore::revoke) if there is a surplus. Sign-ins of one owner that wait in one process share the
+    /// next run. If the store fails in these calls, or cannot list owners, the sign-in stays valid and a warning is
+    /// logged. The owner's next sign-in then ends the surplus. [`build`](Self::build) refuses a client-side store.
     pub fn max_sessions_per_owner(mut self, most: usize) -> Self {
         self.max_sessions_per_owner = Some(most);
         self

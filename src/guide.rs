@@ -3,7 +3,7 @@
 //! | page | about |
 //! |---|---|
 //! | [testing] | testing an application that uses sessions |
-//! | [deploying] | configuration, proxies, CDNs, several instances, clocks, probes |
+//! | [deploying] | configuration, proxies, CDNs, several instances, clocks, directories, probes |
 //! | [events] | the log, the spans and the event hook |
 //! | [moving] | moving here from `tower-sessions`, `axum_session`, `actix-session`, `express-session` or Hydrogen |
 //! | [demands] | the demands of standards, one per row, each with the tests that show it |
@@ -48,11 +48,17 @@
 //!   the old one gives no access (OWASP ASVS 7.2.4).
 //! - **No resurrection.** A session that was destroyed or revoked stays ended, and the old token of a renewed session
 //!   stays dead, even if a slow request still holds them. For 60 seconds the store keeps an inert *tombstone* for a
-//!   dead token: requests with this token cannot write, sign anybody out, or replace the cookie of a fresh sign-in.
+//!   dead token: requests with this token cannot write, sign anybody out, or replace the cookie of a fresh sign-in. An
+//!   end is an end on a full store too: a store without room for the tombstone removes the session, and the client gets
+//!   a 503 if it cannot.
 //! - **No lost update.** Concurrent changes to one session all land. A change that depends on the stored value must use
 //!   [`Session::update`].
-//! - **Nothing to steal at rest.** Stores, file names and logs hold at most the SHA-256 of a token. Inside
-//!   [`Sealed`](crate::Sealed), a store holds no readable value either.
+//! - **Nothing to steal at rest.** Stores, file names and logs hold at most the SHA-256 of a token, of the token that
+//!   replaced a dead one too. So a dump of the store and a copied old token lead to no session, and an end is an end
+//!   for whoever holds both. [`renew_after`](crate::SessionLayerBuilder::renew_after) is the one exception: for two
+//!   minutes, the tombstone of the old token holds the new token, sealed under the old token and a key of the program.
+//!   Only all three, tombstone, old token and key, give access. Inside [`Sealed`](crate::Sealed), a store holds no
+//!   readable value either.
 //! - **Failure is not absence.** A failing store is an error, never "not signed in".
 //!
 //! The program itself must serve over TLS, choose what it puts into a session, and call [`Session::sign_in`] or
@@ -142,6 +148,12 @@
 //!
 //! If another owner was signed in, `sign_in` also clears the values. Name the owner by an id that is never given to
 //! another person, since the record keeps it.
+//!
+//! Once [`Owners::revoke_all`] has returned `Ok`, no later request is served in a session that signed in before the
+//! call, but for the staleness of a `CachedStore`. A sign-in that was under way is refused with a 503. The store alone
+//! decides which came first, a sign-in or a revocation; the hosts' clocks do not count. A person who signs in while a
+//! long revocation goes on stays signed in. [Deploying](deploying#clocks) says what the clock of the store must keep
+//! to.
 //!
 //! An axum handler can return the session's errors as they are, because they are responses. A wrong password is not an
 //! error of the session: the program answers it, and the session stays unchanged:

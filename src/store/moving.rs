@@ -31,14 +31,12 @@ use crate::token::{SessionToken, StoreKey, TokenShape};
 /// # When a move is broken off
 ///
 /// A crash may leave a session in both stores. The new store then answers for it, and every call that ends the session
-/// there or brings its deadline forward removes the old copy first. A destroy that comes while another process moves the
-/// session wins as long as tombstones stand for longer than a load takes. A revocation of all sessions or of the others
-/// wins by its mark. A revocation of a single handle is noticed by the load that is moving the session: it is lost if
-/// that process dies, or the request is given up, at just that moment.
+/// there or brings its deadline forward removes the old copy first. A revocation of all sessions or of the others wins
+/// by its mark.
 ///
-/// `RedisStore` and [`KeyValueStore`](crate::KeyValueStore) write a session first and its owner's list after it. If the
-/// process dies, or the client goes away, between the two, the session is in the new store and in no list: it lives on, and
-/// no revocation finds it. The other stores of this crate leave no such session.
+/// A destroy, or a revocation of a single handle, may come while another process moves the session. The move notices
+/// it, as long as tombstones stand for longer than a load takes. **If a crash or a request that is given up cuts the
+/// move off at just that moment, the end may not hold**: the session then lives on in the new store.
 ///
 /// A session that the new store forgets by itself, as memory that is full does, may be moved again if its old copy still
 /// exists. A session larger than the new store's [`max_record_len`](SessionStore::max_record_len) cannot be loaded until

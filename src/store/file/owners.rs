@@ -1,7 +1,7 @@
 //! The directory of an owner: the list of the owner's sessions, an empty file for each, and the mark.
 //!
-//! The name of an entry says the moment of the sign-in, the handle and the `StoreKey`, so that listing, counting and
-//! revoking open no file. The entries of a list are hints: a session's record says who owns it and whether it lives, and
+//! The name of an entry says the moment of the sign-in, the handle and the `StoreKey`, so that counting opens no file and
+//! the mark tells which of them it has ended. The entries of a list are hints: a session's record says who owns it and whether it lives, and
 //! an entry without such a record is removed when it is met. Entries and mark change under the lock of the owner's shard
 //! only. So a sign-in and a revocation find each other: the one that takes the lock second sees what the first has written.
 
