@@ -6,7 +6,8 @@ use super::SessionLayerBuilder;
 use crate::store::SessionStore;
 
 impl<S: SessionStore> SessionLayerBuilder<S> {
-    /// Sets the cookie's name; `__Host-sid` by default.
+    /// Sets the cookie's name; `__Host-sid` by default. Another name signs everybody out: a token counts only in the
+    /// cookie it was made for.
     ///
     /// Without the prefix `__Host-`, four cookies that another host of the domain sets hide the session. See
     /// [`SessionCookieBuilder::name`](crate::SessionCookieBuilder::name).

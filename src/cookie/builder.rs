@@ -66,6 +66,8 @@ impl Default for SessionCookieBuilder {
 impl SessionCookieBuilder {
     /// Sets the name; `__Host-sid` by default, or `sid` with [`insecure_http`](Self::insecure_http).
     ///
+    /// Another name signs everybody out: a token counts only in the cookie it was made for.
+    ///
     /// The prefix `__Host-` makes browsers refuse the cookie from any other host and over plain HTTP (RFC 6265bis).
     /// Under a name without it, another host of the domain can set cookies of its own. Four of them, which the browser
     /// sends first, hide the session until they are removed. One that holds a session of the attacker's signs the

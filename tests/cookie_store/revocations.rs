@@ -224,3 +224,22 @@ fn list_that_is_a_cookie_store_is_refused() {
     let refused = CookieStore::builder([key(NEW)]).revocations(CookieStore::new(key(OLD))).build();
     assert_eq!(refused.unwrap_err(), ConfigError::ClientSideStore("revocations"));
 }
+
+// Promise 6. The sessions are the same but for the name of the cookie.
+#[test]
+fn cookies_of_two_names_end_no_session_of_each_other_in_one_list() {
+    let list = TestStore::new(Backend::Memory);
+    let store = |name| bound(CookieStore::builder([key(NEW)]).revocations(list.clone()).build().unwrap(), name);
+    let [(shop, shops), (admin, admins)] = ["shop", "admin"].map(|name| {
+        let store = store(name);
+        let token = create(&store, &record(1)).unwrap();
+        (store, token)
+    });
+    let retire = Change::Retire(Tombstone::new(TombstoneKind::Destroyed, MINUTE, start()));
+    assert_eq!(now(shop.update(&shops, version(1), &retire, start())).unwrap(), Updated::Done);
+    assert_eq!(load_at(&shop, &shops, start()), Loaded::Absent);
+    assert!(matches!(load_at(&admin, &admins, start()), Loaded::Live(_)));
+    assert_eq!(load_at(&admin, &shops, start()), Loaded::Absent, "the name is in the seal");
+    assert_eq!(now(admin.update(&admins, version(1), &retire, start())).unwrap(), Updated::Done);
+    assert_eq!(load_at(&admin, &admins, start()), Loaded::Absent);
+}

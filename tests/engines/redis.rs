@@ -19,3 +19,4 @@ mod owners;
 mod proxy;
 mod server;
 mod tls;
+mod tokens;

@@ -4,6 +4,8 @@
 mod rules;
 #[macro_use]
 mod order;
+#[macro_use]
+mod tokens;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 #[macro_use]
 mod faults;

@@ -5,6 +5,8 @@ mod fixation;
 mod fuzz;
 mod secrets;
 mod shapes;
+mod successors;
 #[path = "../support/mod.rs"]
 mod support;
 mod token_header;
+mod two_cookies;

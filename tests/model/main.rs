@@ -6,8 +6,8 @@
 //! a store: the owner's list with its mark is one, a record is another. Time is a counter, and each accident (a crash, a
 //! call cut off, a clock that steps, a full store, a tombstone that ends) happens at most once in a run. `Rules` is the
 //! design. The checker must find the faults of `Rules::BEFORE`. It must find a fault in `Rules::NOW` when one of its rules
-//! is changed, and nothing in `Rules::NOW` itself but the limits that the last tests name. `traces` has runs as data, to
-//! be replayed on the real code.
+//! is changed, and nothing in `Rules::NOW` itself but the limits that the last tests name. `traces` has runs as data;
+//! `races/traces.rs` takes the real code through them.
 
 mod moving;
 mod people;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::support::direct::{act, begin, respond, send, settle};
-use crate::support::{Answer, Backend, Fault, Log, MINUTE, Op, Setup, answer};
+use crate::support::{Backend, Fault, Log, MINUTE, Op, Setup, answer};
 use http::StatusCode;
 use tokio::sync::{Barrier, oneshot};
 use tokio::task::JoinSet;

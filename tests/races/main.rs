@@ -15,3 +15,4 @@ mod renew_after;
 mod renewal;
 #[path = "../support/mod.rs"]
 mod support;
+mod traces;

@@ -18,6 +18,8 @@ pub struct State {
     /// How many calls go right before one fails, and whether that one does what it should all the same.
     pub fault: Option<(usize, bool)>,
     pub narrow: Option<usize>,
+    /// Every value that was ever swapped in.
+    pub written: Vec<Vec<u8>>,
     revision: u64,
 }
 
@@ -91,6 +93,7 @@ impl KeyValue for Map {
             }
             state.revision += 1;
             let revision = state.revision;
+            state.written.extend(to.iter().map(|entry| entry.bytes.clone()));
             match to {
                 Some(entry) => state.entries.insert(key.to_owned(), (revision, entry)),
                 None => state.entries.remove(key),

@@ -10,10 +10,12 @@
 )]
 
 pub mod direct;
+pub mod dump;
 pub mod key_value;
 pub mod log;
 pub mod record;
 pub mod store;
+pub mod two_cookies;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

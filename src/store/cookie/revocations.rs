@@ -49,11 +49,12 @@ pub(super) async fn add(
     }
 }
 
-/// Returns the token under which the list holds a session, derived from the session's CSRF secret. It is of the cookie's
+/// Returns the token under which the list holds a session, derived from the session's CSRF secret and the cookie's
 /// scope, so that several stores may share a list.
 ///
 /// Every copy of a session's cookie holds the same CSRF secret, however often the session was written. A renewal
 /// replaces the secret and keeps the handle, so the handle would end the renewed session too.
 fn id(scope: TokenScope, session: &Record) -> SessionToken {
-    SessionToken::from_random(derive(&session.csrf, b"tower-session-layer revocation v1"), scope)
+    let secret = [&session.csrf[..], &scope.bytes()].concat();
+    SessionToken::from_random(derive(&secret, b"tower-session-layer revocation v1"), scope)
 }

@@ -41,6 +41,10 @@ impl Server {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    pub fn directory(&self) -> &std::path::Path {
+        self.directory.path()
+    }
+
     /// Stops the process without ending it: connections stay open and nothing answers.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);

@@ -26,6 +26,7 @@ async fn count_statements(_: &Pool) {}
 
 sql_rules!(MySqlStore, database().await, "?");
 order_rules!(MySqlStore, database().await);
+token_rules!(MySqlStore, database().await);
 fault_rules!(MySqlStore);
 
 /// No isolation that the program's pool may have is in the way.

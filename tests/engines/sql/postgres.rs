@@ -27,6 +27,7 @@ async fn count_statements(pool: &Pool) {
 
 sql_rules!(PostgresStore, database().await, "$1");
 order_rules!(PostgresStore, database().await);
+token_rules!(PostgresStore, database().await);
 fault_rules!(PostgresStore);
 
 /// A renewal by another request stores its new record after the statement that ends the session has begun, and ends the

@@ -11,9 +11,10 @@ use sqlx::Row as _;
 use sqlx::SqlitePool as Pool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use tempfile::TempDir;
-use tower_session_layer::{Session, SessionLayer, SqliteStore};
+use tower_session_layer::{ManualClock, Sealed, Session, SessionLayer, SqliteStore};
 
 use crate::support::direct::{act, begin, values};
+use crate::support::dump;
 
 /// A pool as `connect` makes it, but nothing is synced, and whoever waits waits for long.
 async fn open(directory: &Path, busy_timeout: Duration) -> Pool {
@@ -33,6 +34,25 @@ async fn database() -> (Pool, TempDir) {
 
 sql_rules!(SqliteStore, database().await, "?");
 order_rules!(SqliteStore, database().await);
+token_rules!(SqliteStore, database().await);
+
+// Promise 10. The log holds what the file held before, too.
+#[tokio::test]
+async fn no_old_token_opens_a_newer_one_in_the_file_and_its_log() {
+    for is_sealed in [false, true] {
+        let (pool, directory) = database().await;
+        let store = SqliteStore::new(pool);
+        store.migrate().await.unwrap();
+        let clock = ManualClock::default();
+        let layer = if is_sealed {
+            tokens::renewing(Sealed::new(store).unwrap(), &clock)
+        } else {
+            tokens::renewing(store, &clock)
+        };
+        let tokens = dump::tokens(&layer, &clock, async || ()).await;
+        dump::nothing_leads_on(&dump::files(directory.path()), &tokens, "SQLite");
+    }
+}
 
 /// A statement that writes a mark does not see a sign-in whose own statement is not complete.
 #[tokio::test]
