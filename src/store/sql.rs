@@ -4,13 +4,13 @@
 //!
 //! | column | contents |
 //! |---|---|
-//! | `id` | the [`StoreKey`](crate::StoreKey), 32 bytes; never the token |
-//! | `kind` | 1 a session, 2 a session that is being signed in, 3 a tombstone, 4 the mark of a revocation |
-//! | `version` | the version of a session, as 64 bits; 0 for the other kinds |
-//! | `deadline`, `seen` | microseconds since the Unix epoch; a row that has reached its deadline is absent, swept or not |
+//! | `version` | the version of a session, as 64 bits; 0 in a tombstone; null in the mark of a revocation |
+//! | `deadline` | microseconds since the Unix epoch; a row that has reached its deadline is absent, swept or not |
+//! | `seen` | microseconds since the Unix epoch; null while a session is being signed in, which makes it absent |
+//! | `sign_in` | the moment of the owner's sign-in, as 64 bits; null if there is none yet |
+//! | `id` | the [`StoreKey`](crate::StoreKey), 32 bytes, never the token; in a mark, a digest of the owner's name |
 //! | `owner` | who signed in, **in clear**, as bytes, so that names are compared exactly |
 //! | `handle` | the public name of an owner's session, 16 bytes |
-//! | `sign_in` | the moment of the owner's sign-in, as 64 bits; null if there is none yet |
 //! | `body` | the encoded [`Record`](super::Record) or [`Tombstone`](super::Tombstone), or the 56 bytes of a [mark](super::RevocationMark) |
 //!
 //! The values in `body` are in clear, too: somebody who reads the table or a backup of it reads the sessions, but cannot
@@ -101,16 +101,15 @@ pub mod bytes {
     use crate::store::Loaded;
 
     pub fn decode(
-        kind: i64,
-        version: i64,
-        (deadline, seen): (SystemTime, SystemTime),
+        version: Option<i64>,
+        (deadline, seen): (SystemTime, Option<SystemTime>),
         owner: Option<Vec<u8>>,
         (handle, sign_in): (Option<Vec<u8>>, Option<i64>),
         body: Vec<u8>,
         now: SystemTime,
     ) -> Loaded {
-        let (deadline, seen) = (signed(deadline), signed(seen));
-        let row = Row { id: vec![7; 32], kind, version, deadline, seen, owner, handle, sign_in, body };
+        let (deadline, seen) = (signed(deadline), seen.map(signed));
+        let row = Row { id: vec![7; 32], version, deadline, seen, owner, handle, sign_in, body };
         if row.is_expired(now) { Loaded::Absent } else { row.read(now) }
     }
 }

@@ -40,18 +40,6 @@ pub(super) struct Dialect {
     pub(super) is_remote: bool,
 }
 
-/// The kinds of rows.
-pub(super) mod kind {
-    /// A session.
-    pub(crate) const LIVE: i64 = 1;
-    /// A session that is being signed in, absent for everybody until the sign-in has read the owner's mark.
-    pub(crate) const ARRIVING: i64 = 2;
-    /// The tombstone of a session.
-    pub(crate) const TOMBSTONE: i64 = 3;
-    /// An owner's mark.
-    pub(crate) const MARK: i64 = 4;
-}
-
 /// A statement that ends sessions.
 #[derive(Debug)]
 pub(super) struct End {
@@ -98,22 +86,23 @@ impl Statements {
             |text: &str| text.replace("{table}", &table).replace("{name}", name).replace("{clock}", dialect.clock);
         let statement = |text: &str| Arc::from(placeholders(&fill(text), dialect.numbers_arguments));
         // A tombstone keeps nothing of the session's owner.
-        const RETIRE: &str = "UPDATE {table} SET kind = 3, version = 0, owner = NULL, handle = NULL, sign_in = NULL, \
+        const RETIRE: &str = "UPDATE {table} SET version = 0, owner = NULL, handle = NULL, sign_in = NULL, \
              deadline = ?, seen = ?, body = ?";
         // The deadline moves only if it is below a threshold: 0 keeps it, 2⁶³ − 1 sets it, the new one extends it.
         const REPLACE: &str = "UPDATE {table} SET version = ?, seen = ?, body = ?, \
              deadline = CASE WHEN deadline < ? THEN ? ELSE deadline END";
         const TOUCH: &str = "UPDATE {table} SET deadline = CASE WHEN deadline < ? THEN ? ELSE deadline END, \
              seen = CASE WHEN seen < ? THEN ? ELSE seen END";
-        const LIVE_AT_VERSION: &str = "WHERE id = ? AND kind = 1 AND version = ? AND deadline > ?";
+        const LIVE: &str = "version <> 0 AND seen IS NOT NULL";
+        const LIVE_AT_VERSION: &str = "WHERE id = ? AND version = ? AND seen IS NOT NULL AND deadline > ?";
         let select = |last: &str, which: &str| {
-            const COLUMNS: &str = "id, kind, version, deadline, seen, owner, handle, sign_in";
+            const COLUMNS: &str = "id, version, deadline, seen, owner, handle, sign_in";
             statement(&format!("SELECT {COLUMNS}, {last} FROM {{table}} WHERE {which}"))
         };
         let insert = |sign_in: &str| {
             statement(&format!(
-                "INSERT INTO {{table}} (id, kind, version, deadline, seen, owner, handle, sign_in, body) \
-                 VALUES (?, ?, ?, ?, ?, ?, ?, {sign_in}, ?){}",
+                "INSERT INTO {{table}} (id, version, deadline, seen, owner, handle, sign_in, body) \
+                 VALUES (?, ?, ?, ?, ?, ?, {sign_in}, ?){}",
                 dialect.or_nothing
             ))
         };
@@ -122,7 +111,7 @@ impl Statements {
             remove: statement(&format!("DELETE FROM {{table}} {which}")),
         };
         let end_owned = |which: &str| {
-            let which = format!("owner = ? AND kind = 1 AND handle {which}");
+            let which = format!("owner = ? AND {LIVE} AND handle {which}");
             let which = match dialect.chunk {
                 Some(most) => format!("id IN (SELECT id FROM {{table}} WHERE {which} LIMIT {most})"),
                 None => which,
@@ -135,8 +124,8 @@ impl Statements {
             find: select("body", "id = ?"),
             // The columns of `find`, with a short one in place of the body.
             peek: select("id", "id = ?"),
-            owned: select("body", "owner = ? AND kind = 1"),
-            count: statement("SELECT COUNT(*) FROM {table} WHERE owner = ? AND kind = 1"),
+            owned: select("body", &format!("owner = ? AND {LIVE}")),
+            count: statement(&format!("SELECT COUNT(*) FROM {{table}} WHERE owner = ? AND {LIVE}")),
             insert: insert("?"),
             // The argument is zero unless the program's clock is the database's.
             arrive: insert(&format!("{}(?, {{clock}})", dialect.greatest)),
@@ -144,19 +133,19 @@ impl Statements {
             order: statement(
                 "SELECT (SELECT MAX(sign_in) FROM {table} WHERE owner = ?), \
                  (SELECT sign_in FROM {table} WHERE id = ? AND version = ?), \
-                 (SELECT body FROM {table} WHERE id = ? AND kind = 4), {clock}",
+                 (SELECT body FROM {table} WHERE id = ? AND version IS NULL), {clock}",
             ),
-            raise: statement("UPDATE {table} SET sign_in = ? WHERE id = ? AND kind = 2 AND version = ?"),
-            admit: statement("UPDATE {table} SET kind = 1 WHERE id = ? AND kind = 2 AND version = ?"),
-            withdraw: statement("DELETE FROM {table} WHERE id = ? AND kind IN (1, 2) AND version = ?"),
+            raise: statement("UPDATE {table} SET sign_in = ? WHERE id = ? AND seen IS NULL AND version = ?"),
+            admit: statement("UPDATE {table} SET seen = ? WHERE id = ? AND seen IS NULL AND version = ?"),
+            withdraw: statement("DELETE FROM {table} WHERE id = ? AND version = ?"),
             replace: statement(&format!("{REPLACE} {LIVE_AT_VERSION}")),
             retire: end(LIVE_AT_VERSION),
             touch: statement(&format!("{TOUCH} {LIVE_AT_VERSION}")),
-            end: end("WHERE id = ? AND kind = 1 AND deadline > ?"),
+            end: end(&format!("WHERE id = ? AND {LIVE} AND deadline > ?")),
             end_one: end_owned("= ?"),
             end_these: end_owned(&format!("IN ({})", ["?"; THESE].join(", "))),
             end_others: end_owned("<> ? AND sign_in <= ?"),
-            turn_away: statement("DELETE FROM {table} WHERE owner = ? AND (kind = 2 OR deadline <= ?)"),
+            turn_away: statement("DELETE FROM {table} WHERE owner = ? AND (seen IS NULL OR deadline <= ?)"),
             mark: statement("UPDATE {table} SET deadline = ?, seen = ?, body = ? WHERE id = ? AND body = ?"),
             expire: statement("DELETE FROM {table} WHERE id = ? AND deadline <= ?"),
             expire_owned: statement("DELETE FROM {table} WHERE owner = ? AND deadline <= ?"),

@@ -13,7 +13,7 @@ use super::row::{Arg, Row};
 
 /// The owner's latest moment, the moment of a session, the owner's mark, and the database's clock.
 pub(super) type OrderColumns = (Option<i64>, Option<i64>, Option<Vec<u8>>, i64);
-type Columns = (Vec<u8>, i64, i64, i64, i64, Option<Vec<u8>>, Option<Vec<u8>>, Option<i64>, Vec<u8>);
+type Columns = (Vec<u8>, Option<i64>, i64, Option<i64>, Option<Vec<u8>>, Option<Vec<u8>>, Option<i64>, Vec<u8>);
 
 /// A database with its [`Dialect`].
 pub(super) trait Engine: Database {
@@ -66,8 +66,8 @@ where
 
     async fn rows(&self, sql: &Arc<str>, args: &[Arg<'_>]) -> sqlx::Result<Vec<Row>> {
         let read = |row: &DB::Row| {
-            let (id, kind, version, deadline, seen, owner, handle, sign_in, body) = FromRow::from_row(row)?;
-            Ok(Row { id, kind, version, deadline, seen, owner, handle, sign_in, body })
+            let (id, version, deadline, seen, owner, handle, sign_in, body) = FromRow::from_row(row)?;
+            Ok(Row { id, version, deadline, seen, owner, handle, sign_in, body })
         };
         selected(self, sql, args).await?.iter().map(read).collect()
     }

@@ -90,19 +90,19 @@ impl Engine for MySql {
         // A LONGBLOB takes an owner's name of any length and cuts off none, in every SQL mode. The index has its first 255
         // bytes.
         schema: "CREATE TABLE IF NOT EXISTS {table} (
-                id BINARY(32) NOT NULL PRIMARY KEY,
-                kind BIGINT NOT NULL,
-                version BIGINT NOT NULL,
+                version BIGINT,
                 deadline BIGINT NOT NULL,
-                seen BIGINT NOT NULL,
+                seen BIGINT,
+                sign_in BIGINT,
+                id BINARY(32) NOT NULL PRIMARY KEY,
                 owner LONGBLOB,
                 handle VARBINARY(16),
-                sign_in BIGINT,
                 body LONGBLOB NOT NULL,
                 INDEX (deadline),
                 INDEX (owner(255))
             ) ENGINE = InnoDB",
-        sweep: "DELETE FROM {table} WHERE deadline <= ? AND (kind <> 4 OR deadline <= {clock}) ORDER BY deadline LIMIT ?",
+        sweep: "DELETE FROM {table} WHERE deadline <= ? AND (version IS NOT NULL OR deadline <= {clock}) \
+                ORDER BY deadline LIMIT ?",
         is_remote: true,
     };
 

@@ -15,7 +15,7 @@ use std::time::SystemTime;
 
 use sha2::{Digest as _, Sha256};
 
-use super::dialect::{THESE, kind};
+use super::dialect::THESE;
 use super::driver::SqlPool;
 use super::row::Arg;
 use super::store::SqlStore;
@@ -50,9 +50,9 @@ impl<Pool: SqlPool> SqlStore<Pool> {
         let row = [Arg::Bytes(key.as_bytes()), Arg::version(record.version())];
         let mut is_raised = record.sign_in() > 0;
         'arriving: loop {
-            let standing = self.insert_record(key, kind::ARRIVING, record, now).await?;
+            let standing = self.insert_record(key, record, true, now).await?;
             let is_another = standing.as_ref().is_some_and(|row| !row.is_of(record));
-            let is_live = standing.is_some_and(|row| row.kind == kind::LIVE);
+            let is_live = standing.is_some_and(|row| row.is_live());
             loop {
                 let order = self.order(owner, &row).await?;
                 // A live session has its place in the order. One that arrives is as old as its process says.
@@ -81,7 +81,7 @@ impl<Pool: SqlPool> SqlStore<Pool> {
                     self.execute(&self.statements.raise, &[moment, row[0], row[1]]).await?;
                     continue;
                 }
-                if self.execute(&self.statements.admit, &row).await? > 0 {
+                if self.execute(&self.statements.admit, &[Arg::time(record.seen()), row[0], row[1]]).await? > 0 {
                     return Ok(Created::SignedIn(placed.sign_in()));
                 }
                 // A revocation deleted the row, or this very call was sent twice at once.
@@ -174,8 +174,7 @@ impl<Pool: SqlPool> SqlStore<Pool> {
         let (deadline, seen) = (Arg::time(mark.deadline()), Arg::time(clock));
         let written = match before {
             None => {
-                let (kind, version) = (Arg::Int(kind::MARK), Arg::Int(0));
-                let row = [id, kind, version, deadline, seen, Arg::Null, Arg::Null, Arg::NoInt, body];
+                let row = [id, Arg::NoInt, deadline, seen, Arg::Null, Arg::Null, Arg::NoInt, body];
                 self.execute(&self.statements.insert, &row).await?
             }
             // A row that the statement leaves as it was counts as found, too.

@@ -77,24 +77,24 @@ impl Engine for Postgres {
         clock: "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)",
         chunk: None,
         // Sent as one text, the statements are one transaction. Without the lock, two processes that make the same table
-        // may both fail. A hash index takes names of any length, unlike a tree, and no NULL.
+        // may both fail. A ninth column would lengthen the header of each row, and a fixed width after a variable one would
+        // cost padding. A hash index takes names of any length, unlike a tree, and no NULL.
         schema: "SELECT pg_advisory_xact_lock(7308614529071837025);
             CREATE TABLE IF NOT EXISTS {table} (
-                id BYTEA PRIMARY KEY,
-                kind BIGINT NOT NULL,
-                version BIGINT NOT NULL,
+                version BIGINT,
                 deadline BIGINT NOT NULL,
-                seen BIGINT NOT NULL,
+                seen BIGINT,
+                sign_in BIGINT,
+                id BYTEA PRIMARY KEY,
                 owner BYTEA,
                 handle BYTEA,
-                sign_in BIGINT,
                 body BYTEA NOT NULL
             );
             CREATE INDEX IF NOT EXISTS \"{name}_deadline\" ON {table} (deadline);
             CREATE INDEX IF NOT EXISTS \"{name}_owner\" ON {table} USING hash (owner) WHERE owner IS NOT NULL;",
         // With an array the selection, which locks its rows, is evaluated once. Rows that others have locked can wait.
         sweep: "DELETE FROM {table} WHERE deadline <= $1 AND id = ANY (ARRAY(\
-                SELECT id FROM {table} WHERE deadline <= $1 AND (kind <> 4 OR deadline <= {clock}) \
+                SELECT id FROM {table} WHERE deadline <= $1 AND (version IS NOT NULL OR deadline <= {clock}) \
                 LIMIT $2 FOR UPDATE SKIP LOCKED))",
         is_remote: true,
     };

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::dialect::kind;
 use crate::clock::{micros, time};
 use crate::record::{DecodeError, Record, RecordHead, SessionHandle, Version};
 use crate::store::{Loaded, log};
@@ -32,10 +31,11 @@ impl Arg<'static> {
 /// The columns of every `SELECT`.
 pub(super) struct Row {
     pub(super) id: Vec<u8>,
-    pub(super) kind: i64,
-    pub(super) version: i64,
+    /// Zero in a tombstone, absent in a mark.
+    pub(super) version: Option<i64>,
     pub(super) deadline: i64,
-    pub(super) seen: i64,
+    /// Absent in a session that is being signed in, which is absent for everybody until the sign-in has read the mark.
+    pub(super) seen: Option<i64>,
     pub(super) owner: Option<Vec<u8>>,
     pub(super) handle: Option<Vec<u8>>,
     pub(super) sign_in: Option<i64>,
@@ -45,11 +45,15 @@ pub(super) struct Row {
 impl Row {
     /// Returns whether this is the row of this very record: its times may have moved.
     pub(super) fn is_of(&self, record: &Record) -> bool {
-        matches!(self.kind, kind::LIVE | kind::ARRIVING)
-            && Arg::Int(self.version) == Arg::version(record.version())
+        self.version.map(Arg::Int) == Some(Arg::version(record.version()))
             && self.owner.as_deref() == record.owner().map(str::as_bytes)
             && self.handle.as_deref().is_none_or(|handle| handle == record.handle().as_bytes())
             && self.body == record.encode()
+    }
+
+    /// Returns whether this is a session that has arrived.
+    pub(super) fn is_live(&self) -> bool {
+        self.version.is_some_and(|version| version != 0) && self.seen.is_some()
     }
 
     pub(super) fn is_expired(&self, now: SystemTime) -> bool {
@@ -62,11 +66,12 @@ impl Row {
             let key = StoreKey::from_bytes(self.id.as_slice().try_into().unwrap_or_default());
             log::unreadable(&key, why)
         };
-        let version = match self.kind {
-            kind::LIVE => Version::new(self.version.cast_unsigned()),
-            kind::TOMBSTONE => None,
-            kind::ARRIVING | kind::MARK => return Loaded::Absent,
-            _ => return unreadable(DecodeError("the row is of an unknown kind")),
+        let (version, seen) = match (self.version, self.seen) {
+            // A tombstone has no version.
+            (Some(version), Some(seen)) => (Version::new(version.cast_unsigned()), seen),
+            (None | Some(0), None) => return unreadable(DecodeError("the row is of an unknown kind")),
+            // A mark, or a session that is being signed in.
+            (None, Some(_)) | (Some(_), None) => return Loaded::Absent,
         };
         let owner = match self.owner.map(String::from_utf8).transpose() {
             Ok(owner) => owner.map(Arc::from),
@@ -77,7 +82,7 @@ impl Row {
             Some(Ok(handle)) => SessionHandle::from_bytes(handle),
             Some(Err(_)) => return unreadable(DecodeError("the handle is of another length")),
         };
-        let [deadline, seen] = [self.deadline, self.seen].map(|micros| time(micros.cast_unsigned()));
+        let [deadline, seen] = [self.deadline, seen].map(|micros| time(micros.cast_unsigned()));
         let sign_in = self.sign_in.unwrap_or_default().cast_unsigned();
         let head = RecordHead::new(version, deadline, seen, owner).with_sign_in(handle, sign_in);
         Loaded::decode(head, &self.body, now).unwrap_or_else(unreadable)

@@ -123,20 +123,20 @@ impl Engine for Sqlite {
         clock: "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
         chunk: Some(1_000),
         schema: "CREATE TABLE IF NOT EXISTS {table} (
-                id BLOB NOT NULL PRIMARY KEY,
-                kind INTEGER NOT NULL,
-                version INTEGER NOT NULL,
+                version INTEGER,
                 deadline INTEGER NOT NULL,
-                seen INTEGER NOT NULL,
+                seen INTEGER,
+                sign_in INTEGER,
+                id BLOB NOT NULL PRIMARY KEY,
                 owner BLOB,
                 handle BLOB,
-                sign_in INTEGER,
                 body BLOB NOT NULL
             ) STRICT;
             CREATE INDEX IF NOT EXISTS \"{name}_deadline\" ON {table} (deadline);
             CREATE INDEX IF NOT EXISTS \"{name}_owner\" ON {table} (owner, sign_in) WHERE owner IS NOT NULL;",
         sweep: "DELETE FROM {table} WHERE deadline <= ?1 \
-                AND id IN (SELECT id FROM {table} WHERE deadline <= ?1 AND (kind <> 4 OR deadline <= {clock}) LIMIT ?2)",
+                AND id IN (SELECT id FROM {table} WHERE deadline <= ?1 \
+                AND (version IS NOT NULL OR deadline <= {clock}) LIMIT ?2)",
         is_remote: false,
     };
 

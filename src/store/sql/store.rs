@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::Mutex;
 
-use super::dialect::{Statements, THESE, check_name, kind};
+use super::dialect::{Statements, THESE, check_name};
 use super::driver::SqlPool;
 use super::row::Arg;
 use super::table::Write;
@@ -85,7 +85,7 @@ impl<Pool: SqlPool> SessionStore for SqlStore<Pool> {
         if let Some(owner) = record.owner() {
             return self.create_owned(fresh.key(), record, owner, now).await;
         }
-        let standing = self.insert_record(fresh.key(), kind::LIVE, record, now).await?;
+        let standing = self.insert_record(fresh.key(), record, false, now).await?;
         let is_stored = standing.is_none_or(|row| row.is_of(record));
         Ok(if is_stored { Created::Stored } else { Created::Taken })
     }

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::dialect::{End, kind};
+use super::dialect::End;
 use super::driver::SqlPool;
 use super::failure::{SqlFailure, message};
 use super::owners::{Order, mark_id};
@@ -54,7 +54,7 @@ impl<Pool: SqlPool> SqlStore<Pool> {
                 return Ok(Updated::Done);
             }
             let row = self.find(&self.statements.peek, key, now).await?;
-            match row.filter(|row| row.kind == kind::LIVE).map(|row| Arg::Int(row.version)) {
+            match row.filter(Row::is_live).and_then(|row| row.version).map(Arg::Int) {
                 None => return Ok(Updated::Gone),
                 standing if to.is_some() && standing == to => return Ok(Updated::Done),
                 Some(standing) if standing != from => return Ok(Updated::Conflict),
@@ -84,21 +84,20 @@ impl<Pool: SqlPool> SqlStore<Pool> {
         }
     }
 
-    /// Inserts a record, or returns the row that stands under its key.
+    /// Inserts a record, live or arriving, or returns the row that stands under its key.
     pub(super) async fn insert_record(
         &self,
         key: StoreKey,
-        kind: i64,
         record: &Record,
+        is_arriving: bool,
         now: SystemTime,
     ) -> Result<Option<Row>, StoreError> {
         let body = record.encode();
         let row = [
             Arg::Bytes(key.as_bytes()),
-            Arg::Int(kind),
             Arg::version(record.version()),
             Arg::time(record.deadline()),
-            Arg::time(record.seen()),
+            if is_arriving { Arg::NoInt } else { Arg::time(record.seen()) },
             record.owner().map_or(Arg::Null, |owner| Arg::Bytes(owner.as_bytes())),
             // Every session of an owner can be told by its handle.
             if record.owner().is_none() && record.handle == SessionHandle::NONE {
@@ -106,14 +105,14 @@ impl<Pool: SqlPool> SqlStore<Pool> {
             } else {
                 Arg::Bytes(record.handle.as_bytes())
             },
-            match (kind, record.sign_in) {
-                (kind::ARRIVING, 0) => Arg::time(Self::machine_clock()),
-                (_, 0) => Arg::NoInt,
-                (_, moment) => Arg::Int(moment.cast_signed()),
+            match record.sign_in {
+                0 if is_arriving => Arg::time(Self::machine_clock()),
+                0 => Arg::NoInt,
+                moment => Arg::Int(moment.cast_signed()),
             },
             Arg::Bytes(&body),
         ];
-        let is_without_moment = kind == kind::ARRIVING && record.sign_in == 0;
+        let is_without_moment = is_arriving && record.sign_in == 0;
         let insert = if is_without_moment { &self.statements.arrive } else { &self.statements.insert };
         // An expired row does not count, but it occupies the key: `find` removes it.
         while self.execute(insert, &row).await? == 0 {

@@ -100,7 +100,7 @@ macro_rules! order_rules {
                 assert_eq!(store.sweep(9, years_ahead).await.unwrap(), 1, "the tombstone");
                 let renewed = ada.with_sign_in(first).into();
                 assert_eq!(store.create(&token(2), &renewed, at(1)).await.unwrap(), Created::Revoked);
-                sql(&store, &format!("UPDATE {table} SET deadline = 1 WHERE kind = 4")).await;
+                sql(&store, &format!("UPDATE {table} SET deadline = 1 WHERE version IS NULL")).await;
                 assert_eq!(store.sweep(9, at(0)).await.unwrap(), 1);
             }
 
@@ -124,7 +124,7 @@ macro_rules! order_rules {
                     store.owned("ada", at(1)).await.unwrap().iter().map(|session| session.handle).collect();
                 assert_eq!(left, [kept.handle()]);
                 assert_eq!(
-                    sql(&store, &format!("UPDATE {table} SET seen = seen WHERE kind = 3 AND owner IS NULL")).await,
+                    sql(&store, &format!("UPDATE {table} SET seen = seen WHERE version = 0 AND owner IS NULL")).await,
                     1_089
                 );
                 assert_eq!(store.count(Some("bob"), at(1)).await.unwrap(), 10);

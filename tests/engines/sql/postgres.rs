@@ -48,12 +48,23 @@ async fn revocation_of_one_session_reaches_what_it_is_being_renewed_to() {
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%overtaken%'";
     while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&pool).await.unwrap() == 0 {}
     store.create(&token(2), &ada, at(1)).await.unwrap();
-    let retire =
-        "UPDATE overtaken SET kind = 3, version = 0, owner = NULL, handle = NULL, sign_in = NULL WHERE id = $1";
+    let retire = "UPDATE overtaken SET version = 0, owner = NULL, handle = NULL, sign_in = NULL WHERE id = $1";
     sqlx::query(retire).bind(token(1).key().as_bytes().to_vec()).execute(&mut *other).await.unwrap();
     other.commit().await.unwrap();
     assert_eq!(revoking.await.unwrap().unwrap(), 1);
     assert!(matches!(store.load(&token(2), at(1)).await.unwrap(), Loaded::Tombstone(_)));
+}
+
+/// A header of 24 bytes, three numbers, and a byte before each text.
+#[tokio::test]
+async fn row_of_a_session_has_a_short_header_and_no_padding() {
+    let (pool, ()) = database().await;
+    let store = PostgresStore::new(pool);
+    store.migrate().await.unwrap();
+    store.create(&token(1), &record(1), at(0)).await.unwrap();
+    let length = "SELECT pg_column_size(row) - octet_length(id) - octet_length(handle) - octet_length(body) \
+         FROM tower_session_layer row";
+    assert_eq!(sqlx::query_scalar::<_, i32>(length).fetch_one(store.pool()).await.unwrap(), 24 + 3 * 8 + 3);
 }
 
 /// No isolation that the program's pool may have is in the way.

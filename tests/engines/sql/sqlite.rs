@@ -64,8 +64,8 @@ async fn mark_is_later_than_a_session_that_it_was_written_without() {
     store.create(&token(1), &kept, at(0)).await.unwrap();
     let later = i64::MAX / 2;
     let trigger = format!(
-        "CREATE TRIGGER meanwhile AFTER INSERT ON tower_session_layer WHEN NEW.kind = 4 BEGIN \
-         UPDATE tower_session_layer SET sign_in = {later} WHERE kind = 1; END"
+        "CREATE TRIGGER meanwhile AFTER INSERT ON tower_session_layer WHEN NEW.version IS NULL BEGIN \
+         UPDATE tower_session_layer SET sign_in = {later} WHERE version <> 0 AND seen IS NOT NULL; END"
     );
     sql(&store, &trigger).await;
     assert_eq!(store.revoke("ada", &Revocation::new(Revoke::All, MINUTE), at(1)).await.unwrap(), 1);
@@ -76,12 +76,14 @@ async fn mark_is_later_than_a_session_that_it_was_written_without() {
 /// A revocation whose mark finds no room ends the sessions, which makes room, and is an error if that was not enough.
 #[tokio::test]
 async fn sessions_end_before_a_mark_that_cannot_be_written() {
-    for (is_full, enough) in [("EXISTS (SELECT * FROM tower_session_layer WHERE kind = 1)", true), ("1", false)] {
+    for (is_full, enough) in
+        [("EXISTS (SELECT * FROM tower_session_layer WHERE version <> 0 AND seen IS NOT NULL)", true), ("1", false)]
+    {
         let (pool, _directory) = database().await;
         let store = SqliteStore::new(pool);
         store.migrate().await.unwrap();
         let full = format!(
-            "CREATE TRIGGER full BEFORE INSERT ON tower_session_layer WHEN NEW.kind = 4 AND {is_full} BEGIN \
+            "CREATE TRIGGER full BEFORE INSERT ON tower_session_layer WHEN NEW.version IS NULL AND {is_full} BEGIN \
              SELECT RAISE(ABORT, 'the disk is full'); END"
         );
         sql(&store, &full).await;

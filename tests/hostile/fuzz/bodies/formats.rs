@@ -29,7 +29,12 @@ pub fn run(data: &[u8]) {
 fn row(choices: &mut Choices<'_>) {
     let (head, now) = records::head(choices);
     let kind = i64::from(choices.below(6) as u8) - i64::from(choices.below(8) == 7);
-    let version = head.version.map_or(0, |version| version.get().cast_signed());
+    let version = match kind {
+        1 | 2 => Some(head.version.map_or(0, |version| version.get().cast_signed())),
+        3 | 5 => Some(0),
+        _ => None,
+    };
+    let seen = matches!(kind, 1 | 3 | 4).then_some(head.seen);
     let owner = match choices.below(4) {
         0 => Some(choices.take(3).to_vec()),
         _ => head.owner.as_ref().map(|owner| owner.as_bytes().to_vec()),
@@ -41,8 +46,8 @@ fn row(choices: &mut Choices<'_>) {
     };
     let sign_in = (choices.below(2) == 1).then(|| choices.number().cast_signed());
     let body = choices.rest();
-    let times = (head.deadline, head.seen);
-    let read = sql::bytes::decode(kind, version, times, owner.clone(), (handle.clone(), sign_in), body.to_vec(), now);
+    let times = (head.deadline, seen);
+    let read = sql::bytes::decode(version, times, owner.clone(), (handle.clone(), sign_in), body.to_vec(), now);
     let handle = handle.map_or(Ok([0; 16]), <[u8; 16]>::try_from).map(SessionHandle::from_bytes);
     let expected = match (kind, owner.map(String::from_utf8).transpose(), handle) {
         (1 | 3, Ok(owner), Ok(handle)) => {
