@@ -8,8 +8,7 @@ mod kind;
 mod units;
 // The URL of a store.
 mod store_url;
-// The keys of the cookie store, as text.
-#[cfg_attr(not(feature = "cookie"), expect(dead_code, reason = "only the cookie store decodes them"))]
+// The keys, as text.
 mod key_ring;
 // Keys and values out of a file.
 mod file;

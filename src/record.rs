@@ -8,7 +8,7 @@ mod values;
 use std::fmt;
 use std::num::NonZeroU64;
 use std::sync::Arc;
-#[cfg(feature = "import")]
+#[cfg(any(feature = "import", feature = "moving"))]
 use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -153,6 +153,7 @@ impl Beginning {
     }
 
     /// Returns the time so long ago, or the earliest that the clocks can show.
+    #[cfg(any(feature = "import", feature = "moving"))]
     pub(crate) fn ago(ago: Duration) -> Self {
         static EARLIEST: LazyLock<Instant> = LazyLock::new(Instant::now);
         let now = Self::now();

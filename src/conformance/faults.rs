@@ -23,7 +23,6 @@ const FAULTS: &[(Fault, &str)] = &[
     (Fault::CreateOverwrites, "create_never_overwrites"),
     (Fault::ResentCreateIsTaken, "create_never_overwrites"),
     (Fault::CreateGoesByVersion, "create_never_overwrites"),
-    (Fault::ResentSignInIsAnother, "create_never_overwrites"),
     (Fault::CreateInTwoSteps, "concurrent_calls_are_atomic"),
     (Fault::UpdateIgnoresVersion, "update_at_another_version_changes_nothing"),
     (Fault::UpdateIgnoresVersion, "concurrent_updates_are_all_counted"),

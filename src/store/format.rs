@@ -33,6 +33,7 @@ use crate::token::StoreKey;
 const MAGIC: [u8; 2] = *b"s\x02";
 pub(super) const HEADER_LEN: usize = 35;
 /// The offset of the times, which are the only bytes that change in place.
+#[cfg(any(test, all(feature = "file", unix)))]
 pub(super) const TIMES_AT: usize = 10;
 /// The length of a handle, here and in an entry of an owner's list.
 pub(super) const HANDLE_LEN: usize = 16;
@@ -164,6 +165,7 @@ impl Header {
     }
 
     /// Returns whether a record follows, not a tombstone.
+    #[cfg(all(feature = "file", unix))]
     pub(super) fn is_record(&self) -> bool {
         self.version != 0
     }

@@ -1,6 +1,6 @@
 //! The log lines that several stores write.
 
-use std::fmt::{Debug, Display};
+use std::fmt::Display;
 
 use super::Loaded;
 use crate::record::DecodeError;
@@ -23,7 +23,7 @@ pub(super) fn unreadable(key: &StoreKey, why: DecodeError) -> Loaded {
     feature = "mysql",
     feature = "sqlite"
 ))]
-pub(super) fn given_up(key: impl Debug, error: impl Display) {
+pub(super) fn given_up(key: impl std::fmt::Debug, error: impl Display) {
     tracing::warn!(
         name: "session.tombstone.given_up",
         ?key, %error, "the store is full: a session has ended, but leaves no tombstone"
