@@ -67,7 +67,7 @@ async fn session_ends_without_a_tombstone_where_the_server_takes_none() {
     assert!(ended.status.is_success() && ended.removes_cookie(), "{ended:?}");
     let said = log.take();
     assert_eq!(said.lines().filter(|line| line.contains("WARN")).count(), 1, "{said}");
-    assert!(said.contains("without a tombstone") && !said.contains(&token), "{said}");
+    assert!(said.contains("leaves no tombstone") && !said.contains(&token), "{said}");
     drop(log);
     assert_eq!(values(&rich, &token).await, None);
     assert!(server.keys("session:*").await.is_empty());
