@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { COOKIE, addToCart, cookies, launch, session, shops, signIn, visit } from './support.js';
 
 const browser = await launch();
-const WEEK = 7 * 24 * 60 * 60;
+const DAY = 24 * 60 * 60;
 const TOKEN = 'A'.repeat(32);
 
 for (const [store, shop, name] of [
@@ -24,7 +24,9 @@ for (const [store, shop, name] of [
     const secure = name === COOKIE;
     const { hostname } = new URL(shop);
     assert.deepEqual(cookie, { name, domain: hostname, path: '/', httpOnly: true, secure, sameSite: 'Lax' });
-    assert.ok(Math.abs(expires - Date.now() / 1000 - WEEK) < 60, `expires at ${expires}`);
+    // The server alone moves the deadline of its sessions; a sealed one has its own.
+    const life = (store === 'cookie' ? 7 : 30) * DAY;
+    assert.ok(Math.abs(expires - Date.now() / 1000 - life) < 60, `expires at ${expires}`);
     assert.match(value, /^[\w-]{32,}$/);
     assert.equal(await page.evaluate(() => document.cookie), '', 'hidden from scripts');
     await page.context().close();
