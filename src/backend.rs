@@ -140,6 +140,11 @@ struct Admission {
 impl Admission {
     #[inline]
     fn admits(&self, record: &Record, now: u64) -> bool {
+        // Without the store that moves it, nobody knows whether it is a session.
+        #[cfg(feature = "moving")]
+        if record.moving().is_some() {
+            return false;
+        }
         record.deadline > now && record.created >= self.not_before
     }
 

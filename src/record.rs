@@ -2,19 +2,23 @@
 
 mod encoding;
 mod handle;
+#[cfg(feature = "moving")]
+mod moving;
 mod tombstone;
 mod values;
 
 use std::fmt;
 use std::num::NonZeroU64;
 use std::sync::Arc;
-#[cfg(any(feature = "import", feature = "moving"))]
+#[cfg(feature = "import")]
 use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime};
 
 pub(crate) use self::encoding::Extensions;
 pub use self::encoding::{DecodeError, RecordHead};
 pub use self::handle::SessionHandle;
+#[cfg(feature = "moving")]
+pub(crate) use self::moving::Moving;
 pub(crate) use self::tombstone::{GRACE, LEADING_LEN, TOMBSTONE};
 pub use self::tombstone::{Tombstone, TombstoneKind};
 pub(crate) use self::values::{Entry, Values, equal_json};
@@ -145,21 +149,30 @@ impl Began {
 pub(crate) struct Beginning {
     pub(crate) at: Instant,
     pub(crate) time: SystemTime,
+    /// True for a session that another store has: that store tells which revocations came after its sign-in.
+    pub(crate) is_elsewhere: bool,
 }
 
 impl Beginning {
     pub(crate) fn now() -> Self {
-        Self { at: Instant::now(), time: SystemTime::now() }
+        Self { at: Instant::now(), time: SystemTime::now(), is_elsewhere: false }
+    }
+
+    /// Returns the beginning of a sign-in that another store orders among the revocations.
+    #[cfg(feature = "moving")]
+    pub(crate) fn elsewhere() -> Self {
+        Self { is_elsewhere: true, ..Self::now() }
     }
 
     /// Returns the time so long ago, or the earliest that the clocks can show.
-    #[cfg(any(feature = "import", feature = "moving"))]
+    #[cfg(feature = "import")]
     pub(crate) fn ago(ago: Duration) -> Self {
         static EARLIEST: LazyLock<Instant> = LazyLock::new(Instant::now);
         let now = Self::now();
         Self {
             at: now.at.checked_sub(ago).unwrap_or(*EARLIEST),
             time: now.time.checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH),
+            ..now
         }
     }
 

@@ -7,8 +7,12 @@ use super::forward::{forward, server_side};
 use super::{Change, Created, Deadline, Deleted, Loaded, OwnedSession, Revocation, SessionStore, Updated};
 use crate::cookie::SessionCookie;
 use crate::error::{ConfigError, StoreError};
-use crate::record::{Began, Beginning, Record, Version};
+use crate::random::Random;
+use crate::record::{Began, Beginning, Moving, Record, TOMBSTONE, Tombstone, TombstoneKind, Version};
 use crate::token::{SessionToken, StoreKey, TokenShape};
+
+/// How often a load looks for a session that other processes move at the same time.
+const LOOKS: usize = 8;
 
 /// A store that moves sessions from an old store to a new one as they are used, so that nobody is logged out.
 ///
@@ -23,24 +27,24 @@ use crate::token::{SessionToken, StoreKey, TokenShape};
 /// | operation | calls |
 /// |---|---|
 /// | loading a session that has moved, writing to it, touching it | one, as without this store |
-/// | loading a session that has not moved | five, once |
+/// | loading a session that has not moved | six, once |
 /// | loading a token that is unknown, or was ended before it moved | three |
-/// | ending a session, or setting its deadline | one more load, at the old store |
+/// | ending a session by its handle or for its owner | as without this store, at each of the two |
 /// | listing and sweeping | one at each store; revoking, at most two at each |
 ///
 /// # When a move is broken off
 ///
-/// A crash may leave a session in both stores. The new store then answers for it, and every call that ends the session
-/// there or brings its deadline forward removes the old copy first. A revocation of all sessions or of the others wins
-/// by its mark.
+/// A session is never in two places. The old store has it until one step there gives it up; the copy in the new store is
+/// no session before that step, and the copy is the session from then on. A process that crashes in between, or a request
+/// that is given up, loses nothing: the next load goes on where the move stopped.
 ///
-/// A destroy, or a revocation of a single handle, may come while another process moves the session. The move notices
-/// it, as long as tombstones stand for longer than a load takes. **If a crash or a request that is given up cuts the
-/// move off at just that moment, the end may not hold**: the session then lives on in the new store.
+/// An end during a move holds, wherever it comes and however the move goes on. The clocks of the hosts play no part in
+/// this.
 ///
-/// A session that the new store forgets by itself, as memory that is full does, may be moved again if its old copy still
-/// exists. A session larger than the new store's [`max_record_len`](SessionStore::max_record_len) cannot be loaded until
-/// the limit is raised.
+/// A session that the new store forgets by itself, as memory that is full does, is gone. A session larger than the new
+/// store's [`max_record_len`](SessionStore::max_record_len) cannot be loaded until the limit is raised. During a move a
+/// record takes 18 bytes more. An old store that is full gives sessions up all the same, and then a move that is broken
+/// off ends the session.
 ///
 /// # Examples
 ///
@@ -74,38 +78,142 @@ impl<New: SessionStore, Old: SessionStore> MovingStore<New, Old> {
         Ok(Self { new: server_side(new, "MovingStore")?, old: server_side(old, "MovingStore")? })
     }
 
-    /// Moves the session of this token if the old store has it, and returns what the old store has instead.
-    async fn bring(&self, token: &SessionToken, now: SystemTime) -> Result<Loaded, StoreError> {
-        let record = match self.old.load(token, now).await? {
-            Loaded::Live(record) | Loaded::Outdated(record) => record,
-            rest => return Ok(rest),
+    /// Finds the session, and moves it if the old store has it.
+    async fn find(&self, token: &SessionToken, now: SystemTime) -> Result<Loaded, StoreError> {
+        for _ in 0..LOOKS {
+            let standing = match self.new.load(token, now).await? {
+                Loaded::Absent => None,
+                Loaded::Live(part) | Loaded::Outdated(part) if part.moving().is_some() => Some(part),
+                found => return Ok(found),
+            };
+            if let Some(found) = self.bring(token, standing, now).await? {
+                return Ok(found);
+            }
+        }
+        Err(StoreError::new("the session changes as fast as it is moved"))
+    }
+
+    /// Moves the session for which the new store has nothing, or `standing`, a part that a move has left. Returns `None` if
+    /// another process was faster: then the new store has to be asked again.
+    async fn bring(
+        &self,
+        token: &SessionToken,
+        standing: Option<Arc<Record>>,
+        now: SystemTime,
+    ) -> Result<Option<Loaded>, StoreError> {
+        if let Some(copy) = &standing
+            && let Some(session) = self.settle(token, copy, now).await?
+        {
+            return Ok(Some(Loaded::Live(session)));
+        }
+        let left = self.old.load(token, now).await?;
+        let session = match &left {
+            Loaded::Live(record) | Loaded::Outdated(record) => match (record.moving(), &standing) {
+                (None, _) => record,
+                // The stores were exchanged, and a move the other way had stopped after its second step.
+                (Some(Moving::Copy { version, .. }), Some(rest)) if rest.is_rest_for(record) => {
+                    let settled = Change::Replace(record.settled(version).into(), Deadline::Keep);
+                    self.old.update(token, record.version, &settled, now).await?;
+                    return Ok(None);
+                }
+                (Some(_), _) => return self.clear(token, standing, Loaded::Absent, now).await,
+            },
+            _ => return self.clear(token, standing, left, now).await,
         };
-        // A record that the new store has already, and the mark for which it refuses this one, are newer.
-        // The new store gives it a moment of its own order, and tells by its age which revocations came later.
-        let age = record.signed_in().and_then(|signed_in| now.duration_since(signed_in).ok()).unwrap_or_default();
-        let record = Record { began: Began::at(Beginning::ago(age)), ..record.with_sign_in(0) };
-        self.new.create(token, &record.into(), now).await?;
-        let Deleted::Retired(tombstone) = self.old.delete(&token.key(), Duration::ZERO, now).await? else {
-            return Ok(Loaded::Absent);
+        let version = Random::default().version(Some(session.version)).map_err(StoreError::new)?;
+        let mut copy = session.copy_at(version);
+        let is_placed = match standing {
+            Some(part) => {
+                copy.sign_in = part.sign_in;
+                let copy = Change::Replace(copy.clone().into(), Deadline::Set);
+                self.new.update(token, part.version, &copy, now).await? == Updated::Done
+            }
+            None => {
+                // The new store has an order of its own. Its mark says nothing of a session that the old store has.
+                copy = Record { began: Began::at(Beginning::elsewhere()), ..copy.with_sign_in(0) };
+                match self.new.create(token, &Arc::new(copy.clone()), now).await? {
+                    Created::Revoked => return Ok(Some(Loaded::Absent)),
+                    Created::SignedIn(moment) => {
+                        copy = copy.with_sign_in(moment);
+                        true
+                    }
+                    created => created == Created::Stored,
+                }
+            }
         };
-        // A move leaves no tombstone, so somebody has ended the session since this call read it.
-        let lasting = tombstone.until().duration_since(now).unwrap_or_default();
-        self.new.delete(&token.key(), lasting, now).await?;
-        Ok(Loaded::Tombstone(tombstone))
+        let settled = if is_placed { self.settle(token, &copy, now).await? } else { None };
+        Ok(settled.map(Loaded::Live))
+    }
+
+    /// Makes a copy the session, if the old store gives up the session that was copied, or has done so already.
+    async fn settle(
+        &self,
+        token: &SessionToken,
+        copy: &Record,
+        now: SystemTime,
+    ) -> Result<Option<Arc<Record>>, StoreError> {
+        let Some(Moving::Copy { version, sign_in }) = copy.moving() else { return Ok(None) };
+        // The rest has the version of this copy, so the old store knows the step again and takes it for no other copy.
+        let rest = Change::Replace(copy.rest(sign_in).into(), Deadline::Keep);
+        let given_up = match self.old.update(token, version, &rest, now).await {
+            Ok(updated) => updated == Updated::Done,
+            Err(error) => {
+                // A store that is full ends a session all the same.
+                let stone = Change::Retire(Tombstone::new(TombstoneKind::Renewed, TOMBSTONE, now));
+                match self.old.update(token, version, &stone, now).await {
+                    Ok(Updated::Done) => true,
+                    _ => return Err(error),
+                }
+            }
+        };
+        let settled = Arc::new(copy.settled(version));
+        let change = Change::Replace(settled.clone(), Deadline::Keep);
+        if !given_up || self.new.update(token, copy.version, &change, now).await? != Updated::Done {
+            return Ok(None);
+        }
+        self.old.delete(&token.key(), Duration::ZERO, now).await?;
+        Ok(Some(settled))
+    }
+
+    /// Ends the part that a move has left of a session which the old store does not have, and returns what is `left` there.
+    async fn clear(
+        &self,
+        token: &SessionToken,
+        standing: Option<Arc<Record>>,
+        left: Loaded,
+        now: SystemTime,
+    ) -> Result<Option<Loaded>, StoreError> {
+        let is_last = if let Some(part) = standing {
+            let stone = match &left {
+                Loaded::Tombstone(stone) => stone.clone(),
+                _ => Tombstone::new(TombstoneKind::Destroyed, TOMBSTONE, now),
+            };
+            self.new.update(token, part.version, &Change::Retire(stone), now).await? == Updated::Done
+        } else {
+            // It may have moved between the two loads.
+            self.new.load(token, now).await? == Loaded::Absent
+        };
+        Ok(is_last.then_some(left))
     }
 
     /// Moves the session for a call that found nothing, and returns whether the call may find it now.
-    async fn may_have_come(&self, token: &SessionToken, now: SystemTime) -> Result<bool, StoreError> {
-        self.bring(token, now).await.map(|rest| rest == Loaded::Absent)
+    async fn has_come(&self, token: &SessionToken, now: SystemTime) -> Result<bool, StoreError> {
+        self.find(token, now).await.map(|found| matches!(found, Loaded::Live(_) | Loaded::Outdated(_)))
     }
 
-    /// Returns how many of the sessions to revoke are in both stores.
+    /// Returns how many of the sessions to revoke would count twice: in the old store there is the rest of a session, or
+    /// one whose move has begun.
     async fn doubled(&self, owner: &str, revocation: &Revocation, now: SystemTime) -> Result<usize, StoreError> {
         let old = self.old.owned(owner, now).await?;
         let new = if old.is_empty() { Vec::new() } else { self.new.owned(owner, now).await? };
-        let is_doubled = |one: &&OwnedSession| new.iter().any(|other| other.handle == one.handle);
+        let is_doubled = |one: &&OwnedSession| is_rest(one) || new.iter().any(|other| other.handle == one.handle);
         Ok(old.iter().filter(|one| revocation.includes(one.handle)).filter(is_doubled).count())
     }
+}
+
+/// Returns whether a list names the rest of a session that has moved. A broken-off move may leave it there.
+fn is_rest(one: &OwnedSession) -> bool {
+    one.last_seen == SystemTime::UNIX_EPOCH
 }
 
 impl<New: SessionStore, Old: SessionStore> SessionStore for MovingStore<New, Old> {
@@ -126,16 +234,7 @@ impl<New: SessionStore, Old: SessionStore> SessionStore for MovingStore<New, Old
     }
 
     async fn load(&self, token: &SessionToken, now: SystemTime) -> Result<Loaded, StoreError> {
-        let found = self.new.load(token, now).await?;
-        if found != Loaded::Absent {
-            return Ok(found);
-        }
-        let rest = self.bring(token, now).await?;
-        // This call has moved the session just now, or another process has, between the two loads.
-        match self.new.load(token, now).await? {
-            Loaded::Absent => Ok(rest),
-            found => Ok(found),
-        }
+        self.find(token, now).await
     }
 
     async fn update(
@@ -145,12 +244,8 @@ impl<New: SessionStore, Old: SessionStore> SessionStore for MovingStore<New, Old
         change: &Change,
         now: SystemTime,
     ) -> Result<Updated, StoreError> {
-        // A copy that a crash left in the old store would come back once the new store has forgotten the session.
-        if matches!(change, Change::Retire(_) | Change::Replace(_, Deadline::Set)) {
-            self.bring(token, now).await?;
-        }
         match self.new.update(token, from, change, now).await? {
-            Updated::Gone if self.may_have_come(token, now).await? => self.new.update(token, from, change, now).await,
+            Updated::Gone if self.has_come(token, now).await? => self.new.update(token, from, change, now).await,
             updated => Ok(updated),
         }
     }
@@ -163,7 +258,7 @@ impl<New: SessionStore, Old: SessionStore> SessionStore for MovingStore<New, Old
         now: SystemTime,
     ) -> Result<Updated, StoreError> {
         match self.new.touch(token, version, deadline, now).await? {
-            Updated::Gone if self.may_have_come(token, now).await? => {
+            Updated::Gone if self.has_come(token, now).await? => {
                 self.new.touch(token, version, deadline, now).await
             }
             updated => Ok(updated),
@@ -183,7 +278,7 @@ impl<New: SessionStore, Old: SessionStore> SessionStore for MovingStore<New, Old
         // In this order no session is missed that moves meanwhile.
         let old = self.old.owned(owner, now).await?;
         let mut all = self.new.owned(owner, now).await?;
-        let only_old = |one: &OwnedSession| all.iter().all(|other| other.handle != one.handle);
+        let only_old = |one: &OwnedSession| !is_rest(one) && all.iter().all(|other| other.handle != one.handle);
         let only_old: Vec<_> = old.into_iter().filter(only_old).collect();
         all.extend(only_old);
         Ok(all)

@@ -207,6 +207,9 @@ impl RevocationMark {
             return self.ends(record.handle, record.sign_in);
         }
         let Some(began) = record.began.get() else { return true };
+        if began.is_elsewhere {
+            return false;
+        }
         // Read after the store's clock, so that the way of the answer makes no sign-in look younger.
         // Both are cut to microseconds.
         let is_older = span(began.elapsed()) + 2 < micros(clock).saturating_sub(threshold.at);
@@ -296,7 +299,7 @@ mod tests {
 
     /// A sign-in that is under way since then.
     fn under_way(handle: u8, began: Option<Instant>) -> Record {
-        let began = began.map(|at| Began::at(Beginning { at, time: SystemTime::now() })).unwrap_or_default();
+        let began = began.map(|at| Began::at(Beginning { at, ..Beginning::now() })).unwrap_or_default();
         Record { began, ..signed_in(handle, 0) }
     }
 
@@ -337,7 +340,7 @@ mod tests {
         let ago = |seconds: u64| {
             let time = SystemTime::now() - Duration::from_secs(seconds);
             // By the clock of the system alone: the monotonic one stands still while a machine is frozen.
-            Record { began: Began::at(Beginning { at: Instant::now(), time }), ..signed_in(1, 0) }
+            Record { began: Began::at(Beginning { time, ..Beginning::now() }), ..signed_in(1, 0) }
         };
         let at = |seconds: u64| time(seconds * 1_000_000);
         let mut mark = RevocationMark::default();

@@ -81,7 +81,7 @@ impl MemoryStore {
 
     /// Writes a record whose sign-in began then.
     fn put_since(&self, began: Instant, n: u64, record: &Record, now: u64) -> Created {
-        let began = Beginning { at: began, time: SystemTime::now() - began.elapsed() };
+        let began = Beginning { at: began, time: SystemTime::now() - began.elapsed(), ..Beginning::now() };
         let record = Record { began: Began::at(began), ..record.clone() };
         at_once(self.create(&token(n), &record.into(), time(now)))
     }

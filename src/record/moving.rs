@@ -1,0 +1,92 @@
+//! The note in the record of a session that is being moved from one store to another.
+
+use super::{Extensions, Record, Values, Version};
+
+/// A part of a session that is being moved. Only `MovingStore` tells whether it is the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moving {
+    /// The copy in the store to which the session moves. It becomes the session when the other store, which has the session
+    /// at this version and moment, gives it up.
+    Copy { version: Version, sign_in: u64 },
+    /// The rest of a session that has been given up in favour of the copy at the same version.
+    Gone,
+}
+
+/// The id of the extension that holds the note. A reader has to know it.
+pub(super) const ID: u128 = 0;
+/// The first byte of the entry: the id, and that a reader has to know it.
+const TAG: u8 = 1;
+
+impl Moving {
+    /// Reads the bytes of the extension.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        match bytes.as_chunks::<8>() {
+            ([], []) => Some(Self::Gone),
+            ([version, sign_in], []) => {
+                let version = Version::new(u64::from_be_bytes(*version))?;
+                Some(Self::Copy { version, sign_in: u64::from_be_bytes(*sign_in) })
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Extensions {
+    fn moving(&self) -> Option<(Moving, &[u8])> {
+        let (len, rest) = self.bytes().strip_prefix(&[TAG])?.split_first()?;
+        let (note, rest) = rest.split_at_checked(usize::from(*len))?;
+        Some((Moving::decode(note)?, rest))
+    }
+
+    /// Returns the extensions with this note, or without one. It comes first, since its id is the lowest.
+    fn with_moving(&self, note: Option<Moving>) -> Self {
+        let others = self.moving().map_or(self.bytes(), |(_, others)| others);
+        let note = match note {
+            Some(Moving::Copy { version, sign_in }) => {
+                [&[TAG, 16][..], &version.get().to_be_bytes(), &sign_in.to_be_bytes()].concat()
+            }
+            Some(Moving::Gone) => vec![TAG, 0],
+            None => Vec::new(),
+        };
+        let bytes = [&note, others].concat();
+        Self((!bytes.is_empty()).then(|| bytes.into()))
+    }
+}
+
+impl Record {
+    /// Returns the note of a session that is being moved; `None` for a session.
+    pub(crate) fn moving(&self) -> Option<Moving> {
+        self.extensions.moving().map(|(note, _)| note)
+    }
+
+    /// Returns whether this is the rest of the session that was given up in favour of the copy.
+    pub(crate) fn is_rest_for(&self, copy: &Self) -> bool {
+        self.moving() == Some(Moving::Gone) && self.version == copy.version
+    }
+
+    /// Returns the copy of the session under a version of its own.
+    pub(crate) fn copy_at(&self, version: Version) -> Self {
+        let note = Moving::Copy { version: self.version, sign_in: self.sign_in };
+        Self { version, extensions: self.extensions.with_moving(Some(note)), ..self.clone() }
+    }
+
+    /// Returns the session whose copy this record is.
+    pub(crate) fn settled(&self, version: Version) -> Self {
+        Self { version, extensions: self.extensions.with_moving(None), ..self.clone() }
+    }
+
+    /// Returns the rest of the session that is left where it was given up in favour of this copy. Nobody has seen it, and
+    /// so a list shows it for what it is.
+    pub(crate) fn rest(&self, sign_in: u64) -> Self {
+        Self {
+            sign_in,
+            seen: 0,
+            csrf: Default::default(),
+            csrf_handed_out: false,
+            flash: Values::default(),
+            values: Values::default(),
+            extensions: Extensions::default().with_moving(Some(Moving::Gone)),
+            ..self.clone()
+        }
+    }
+}
