@@ -90,3 +90,35 @@ impl Record {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(extensions: &[u8]) -> Record {
+        let extensions = Extensions::read(extensions).unwrap_or_default();
+        Record { version: Version::new(7).unwrap(), sign_in: 9, extensions, ..Record::blank() }
+    }
+
+    #[test]
+    fn the_notes_are_pinned_and_leave_other_extensions_alone() {
+        let at = Version::new(0x0102).unwrap();
+        for others in [&[][..], &[2, 1, 9, 4, 0]] {
+            let session = record(others);
+            let copy = session.copy_at(at);
+            let note = [&[1, 16, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 9], others].concat();
+            assert_eq!((copy.version, copy.extensions.bytes()), (at, &note[..]));
+            assert_eq!(copy.moving(), Some(Moving::Copy { version: session.version, sign_in: 9 }));
+            assert_eq!(copy.settled(session.version), session);
+            assert_eq!(Record::decode(copy.head(), &copy.encode()).as_ref(), Ok(&copy));
+            let rest = copy.rest(9);
+            assert_eq!((rest.extensions.bytes(), rest.moving()), (&[1, 0][..], Some(Moving::Gone)));
+            assert!(rest.is_rest_for(&copy) && !rest.is_rest_for(&session) && !copy.is_rest_for(&copy));
+            assert_eq!(Record::decode(rest.head(), &rest.encode()), Ok(rest));
+        }
+        for strange in [&[1, 8, 0, 0, 0, 0, 0, 0, 0, 7][..], &[1, 1, 0], &[&[1, 16][..], &[0; 16]].concat()] {
+            assert!(Extensions::read(strange).is_err(), "{strange:?}");
+        }
+        assert_eq!(record(&[2, 1, 9]).moving(), None);
+    }
+}

@@ -258,9 +258,7 @@ impl<New: SessionStore, Old: SessionStore> SessionStore for MovingStore<New, Old
         now: SystemTime,
     ) -> Result<Updated, StoreError> {
         match self.new.touch(token, version, deadline, now).await? {
-            Updated::Gone if self.has_come(token, now).await? => {
-                self.new.touch(token, version, deadline, now).await
-            }
+            Updated::Gone if self.has_come(token, now).await? => self.new.touch(token, version, deadline, now).await,
             updated => Ok(updated),
         }
     }
