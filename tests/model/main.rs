@@ -194,11 +194,14 @@ fn now_nothing_is_found_in_a_burst() {
 
 #[test]
 fn now_nothing_is_found_in_moves() {
-    let cast = [MOVERS[0], MOVERS[1], Who::Lister, ALL];
-    let accidents = [Action::Cut(MOVERS[0]), Action::Cut(MOVERS[1]), Action::Cut(ALL), Action::Expire];
-    let moving = Moving::new(NOW, &cast, &accidents);
-    moving.clone().finds_nothing("moves, all");
-    Moving { creates_at_once: true, ..moving }.finds_nothing("moves in one step, all");
+    let by_version = Rules { destroy_moves: true, ..NOW };
+    for (rules, end) in [(NOW, ALL), (NOW, ONE), (NOW, Who::Destroy), (by_version, Who::Destroy)] {
+        let cast = [MOVERS[0], MOVERS[1], Who::Lister, end];
+        let accidents = [Action::Cut(MOVERS[0]), Action::Cut(MOVERS[1]), Action::Cut(end), Action::Expire];
+        let moving = Moving::new(rules, &cast, &accidents);
+        moving.clone().finds_nothing("moves that somebody ends");
+        Moving { creates_at_once: true, ..moving }.finds_nothing("moves in one step that somebody ends");
+    }
     let accidents = [Action::Cut(MOVERS[0]), Action::Cut(MOVERS[1])];
     Moving::new(NOW, &MOVERS, &accidents).finds_nothing("moves that nobody ends");
 }
@@ -266,14 +269,20 @@ fn each_rule_of_an_owners_sessions_is_needed() {
 
 #[test]
 fn each_rule_of_moves_is_needed() {
-    let unending = Rules { ends_absent: false, ..NOW };
+    let at_once = Rules { settles: false, ..NOW };
+    let unending = Rules { ends_absent: false, ..at_once };
     stores_of(unending, &traces::MOVE_CUT_OFF_BEFORE_CHECK).finds_trace(&traces::MOVE_CUT_OFF_BEFORE_CHECK);
-
-    let cast = [MOVERS[0], Who::Lister, ALL];
     let cut = [Action::Cut(MOVERS[0])];
+    Moving::new(at_once, &[MOVERS[0], MOVERS[1], ONE], &cut).finds("one that moves, cut off", QUIET);
+    Moving::new(at_once, &[MOVERS[0], MOVERS[1], ONE], &[]).finds("one that moves", ENDED);
+    Moving::new(at_once, &[MOVERS[0], Who::Destroy], &cut).finds("a destroy, cut off", QUIET);
+
+    let nameless = Rules { rest_names_copy: false, destroy_moves: true, ..NOW };
+    Moving::new(nameless, &[MOVERS[0], MOVERS[1], Who::Destroy], &[cut[0], Action::Expire])
+        .finds("a rest that names no copy", QUIET);
+    let cast = [MOVERS[0], MOVERS[1], Who::Lister, ALL];
     Moving::new(Rules { list_first: false, ..NOW }, &cast, &cut).finds("the list comes last", QUIET);
     Moving::new(Rules { strikes_absent: true, ..NOW }, &cast, &cut).finds("an absent session is struck", QUIET);
-    Moving::new(Rules { keeps_moved_moment: true, ..NOW }, &cast, &cut).finds("the old store's moment is kept", QUIET);
 }
 
 #[test]
@@ -299,24 +308,6 @@ fn the_limit_of_a_servers_clock_that_steps_forward_is_found() {
 #[test]
 fn the_limit_of_a_store_that_loses_lists_is_found() {
     owner_of(NOW, &traces::EVICTED_LIST).finds_trace(&traces::EVICTED_LIST);
-}
-
-/// The new store knows nothing of a handle that was revoked in the old one while a load was moving its session.
-#[test]
-fn the_limit_of_revoking_one_session_that_is_moving_is_found() {
-    let cast = [MOVERS[0], MOVERS[1], ONE];
-    Moving::new(NOW, &cast, &[Action::Cut(MOVERS[0])]).finds("cut off", QUIET);
-    Moving::new(NOW, &cast, &[]).finds("for as long as the move takes", ENDED);
-}
-
-/// A session that is destroyed while a load moves it lives on in the new store if that load is cut off there: nothing that
-/// a key alone names stands in its way.
-#[test]
-fn the_limit_of_destroying_a_session_whose_move_is_cut_off_is_found() {
-    let cut = [Action::Cut(MOVERS[0])];
-    let destroy = |rules| Moving::new(rules, &[MOVERS[0], Who::Destroy], &cut);
-    destroy(NOW).finds("cut off", QUIET);
-    destroy(Rules { delete_marks_absent: true, ..NOW }).finds_nothing("a tombstone where nothing is stored");
 }
 
 /// A request that takes longer than a tombstone stands cannot follow a renewal.

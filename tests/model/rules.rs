@@ -56,13 +56,13 @@ pub(crate) struct Rules {
     pub(crate) limit_in_bulk: bool,
     /// Loading compares a session with its owner's mark, and a revocation is its mark.
     pub(crate) load_compares: bool,
-    /// A session that moves keeps the moment that the old store gave it.
-    pub(crate) keeps_moved_moment: bool,
-    /// Destroying moves the session to the new store first. Otherwise it ends by its key, in the old store and then in
-    /// the new one.
+    /// A session that moves is a copy until the old store gives it up. Otherwise it is a session at once.
+    pub(crate) settles: bool,
+    /// The old store gives a session up in favour of one copy, and says which.
+    pub(crate) rest_names_copy: bool,
+    /// Destroying moves the session to the new store first and ends it there, as a renewal does. Otherwise it ends by its
+    /// key, in the old store and then in the new one.
     pub(crate) destroy_moves: bool,
-    /// `delete` leaves a tombstone where nothing is stored.
-    pub(crate) delete_marks_absent: bool,
     /// A renewal stores the new record before the old one ends.
     pub(crate) fresh_first: bool,
     /// A renewal whose last answer was lost writes the old record once more before it gives the new one up.
@@ -95,9 +95,9 @@ impl Rules {
         lists_after_late_mark: false,
         limit_in_bulk: false,
         load_compares: false,
-        keeps_moved_moment: false,
+        settles: false,
+        rest_names_copy: true,
         destroy_moves: true,
-        delete_marks_absent: false,
         fresh_first: true,
         fences: true,
         destroy_follows: true,
@@ -118,6 +118,7 @@ impl Rules {
         asks_both_clocks: true,
         lists_after_late_mark: true,
         limit_in_bulk: true,
+        settles: true,
         destroy_moves: false,
         ..Self::BEFORE
     };

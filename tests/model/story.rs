@@ -62,6 +62,12 @@ pub(crate) enum Step {
     Fence,
     /// Ends the session in the old store.
     EndOld,
+    /// Gives the session up in the old store, in favour of this copy.
+    GiveUp(usize),
+    /// Makes this copy the session.
+    Settle(usize),
+    /// Ends this copy of a session that is no more.
+    Clear(usize),
     /// Deletes in the old store, without a tombstone.
     DeleteOld,
     /// Deletes in the new store, or in the only one.
