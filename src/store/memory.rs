@@ -39,11 +39,17 @@ use crate::token::{SessionToken, StoreKey, TokenShape};
 ///
 /// The store never holds more than [`max_sessions`](MemoryStoreBuilder::max_sessions) and
 /// [`max_bytes`](MemoryStoreBuilder::max_bytes) for longer than the write takes that exceeds them. To make room it
-/// removes expired sessions first and long-idle ones next: those without an owner, then tombstones, then the oldest marks
-/// of revocations, then those with an owner, one by one and only once nothing expired is left anywhere. So a flood of
-/// anonymous sessions logs nobody out: they take each other's place. A person who signs in again and again gives up
-/// sessions of their own before anybody else loses one. Long-idle sessions are found by sampling, and so are expired ones while there are
-/// sessions without an owner. A warning reports evictions, at most every ten seconds.
+/// removes expired sessions first and long-idle ones next: those without an owner, then tombstones, then those with an
+/// owner, one by one and only once nothing expired is left anywhere. So a flood of anonymous sessions logs nobody out:
+/// they take each other's place. A person who signs in again and again gives up sessions of their own before anybody
+/// else loses one. Long-idle sessions are found by sampling, and so are expired ones while there are sessions without an
+/// owner. A warning reports evictions, at most every ten seconds.
+///
+/// The store remembers the latest revocation of each owner for a day ([`Owners`](crate::Owners)), in 256 bytes and the
+/// owner's name, and so refuses sign-ins that were under way. To make room it gives up sessions, but no revocation.
+/// Revocations take half of `max_bytes` at most: with the default, those of two million owners. Once that half is full,
+/// the revocation of another owner ends the sessions, cannot refuse the sign-ins under way, and returns an error that
+/// says so. Raise `max_bytes` for a program that revokes the sessions of more owners in a day.
 ///
 /// # Examples
 ///
@@ -130,7 +136,7 @@ impl MemoryStoreBuilder {
         self
     }
 
-    /// Sets how many bytes the sessions may take. The default is 1 GiB.
+    /// Sets how many bytes the sessions and revocations may take. The default is 1 GiB.
     ///
     /// Keys, values and owners' names count, and an estimate of the memory around them: about 250 bytes a session and
     /// 60 a value. The default leaves each of a million sessions 1 KiB, several times the common size. So only unusually
@@ -179,7 +185,7 @@ impl SessionStore for MemoryStore {
         true
     }
 
-    /// Returns the bytes that the whole store may hold.
+    /// Returns the bytes that the whole store may hold without revocations.
     fn max_record_len(&self) -> Option<usize> {
         Some(longest_record(self.evictor.max_bytes()))
     }
@@ -195,18 +201,18 @@ impl SessionStore for MemoryStore {
 
     /// # Errors
     ///
-    /// [`StoreError::too_large`] for a record that takes more than the whole store may hold.
+    /// [`StoreError::too_large`] for a record that takes more bytes than revocations leave in the whole store.
     async fn create(&self, fresh: &SessionToken, record: &Arc<Record>, now: SystemTime) -> Result<Created, StoreError> {
         let (key, token) = TokenKey::of(fresh).ok_or_else(|| StoreError::new("expected a random token"))?;
-        self.evictor.admit(record)?;
+        self.evictor.admit(record, &self.table)?;
         let created = self.table.create(key, token, record, now);
-        self.evictor.make_room(&self.table, key, record.owner(), micros(now));
+        self.evictor.make_room(&self.table, Some(key), record.owner(), micros(now));
         Ok(created)
     }
 
     /// # Errors
     ///
-    /// [`StoreError::too_large`] for a record that takes more than the whole store may hold.
+    /// [`StoreError::too_large`] for a record that takes more bytes than revocations leave in the whole store.
     async fn update(
         &self,
         token: &SessionToken,
@@ -215,13 +221,13 @@ impl SessionStore for MemoryStore {
         now: SystemTime,
     ) -> Result<Updated, StoreError> {
         if let Change::Replace(record, _) = change {
-            self.evictor.admit(record)?;
+            self.evictor.admit(record, &self.table)?;
         }
         let Some((key, token)) = TokenKey::of(token) else { return Ok(Updated::Gone) };
         let now = micros(now);
         let updated = self.table.update(key, token, from, change, now);
         let owner = if let Change::Replace(record, _) = change { record.owner() } else { None };
-        self.evictor.make_room(&self.table, key, owner, now);
+        self.evictor.make_room(&self.table, Some(key), owner, now);
         Ok(updated)
     }
 
@@ -249,10 +255,14 @@ impl SessionStore for MemoryStore {
         Ok(owner.map_or_else(|| self.len(), |owner| self.table.owners.count(owner)))
     }
 
+    /// # Errors
+    ///
+    /// Revocations take half of the bytes already. The sessions have ended, but sign-ins under way are not refused.
     async fn revoke(&self, owner: &str, revocation: &Revocation, now: SystemTime) -> Result<usize, StoreError> {
-        let ended = self.table.owners.revoke(owner, revocation, now, &self.table.shards);
-        self.evictor.bound_marks(&self.table);
-        Ok(ended)
+        let (most, shards) = (self.evictor.max_mark_bytes(), &self.table.shards);
+        let ended = self.table.owners.revoke(owner, revocation, most, now, shards);
+        self.evictor.make_room(&self.table, None, None, micros(now));
+        ended
     }
 
     /// Looks at a few thousand sessions at most, and the next call goes on from there. So a full round may take several

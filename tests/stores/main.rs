@@ -1,4 +1,4 @@
-//! What each store and each wrapper around one promises by itself (promises 9, 15, 16 and 21).
+//! What each store and each wrapper around one promises by itself (promises 9, 15, 16, 21 and 27).
 
 mod cached;
 mod conformance;
@@ -6,6 +6,7 @@ mod conformance;
 mod file;
 mod import;
 mod key_value;
+mod memory;
 mod moving;
 mod sealed;
 #[path = "../support/mod.rs"]

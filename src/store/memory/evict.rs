@@ -63,17 +63,22 @@ impl Evictor {
         self.max_bytes
     }
 
+    /// Returns the most bytes that marks may take. The other half stays for sessions.
+    pub(super) fn max_mark_bytes(&self) -> usize {
+        self.max_bytes / 2
+    }
+
     /// # Errors
     ///
-    /// [`StoreError::too_large`] for a record that takes more than the whole store may hold.
-    pub(super) fn admit(&self, record: &Record) -> Result<(), StoreError> {
-        let actual = bytes_of(record);
-        if actual > self.max_bytes { Err(StoreError::too_large(actual, self.max_bytes)) } else { Ok(()) }
+    /// [`StoreError::too_large`] for a record that takes more bytes than marks leave in the whole store.
+    pub(super) fn admit(&self, record: &Record, table: &Table) -> Result<(), StoreError> {
+        let (actual, allowed) = (bytes_of(record), self.max_bytes.saturating_sub(table.owners.mark_bytes()));
+        if actual > allowed { Err(StoreError::too_large(actual, allowed)) } else { Ok(()) }
     }
 
     /// Evicts until the bounds hold, but never `spare`, the session just written. Its owner, who has asked for the room,
     /// gives up sessions before any other owner does.
-    pub(super) fn make_room(&self, table: &Table, spare: TokenKey, owner: Option<&str>, now: u64) {
+    pub(super) fn make_room(&self, table: &Table, spare: Option<TokenKey>, owner: Option<&str>, now: u64) {
         if self.is_within_bounds(table) {
             return;
         }
@@ -84,7 +89,6 @@ impl Evictor {
                 || self.evict_some(&mut state.tally, table, spare, Class::Tombstone)
                 // No session with an owner goes while anything has expired, in whichever shard.
                 || state.purge_some(table, now, usize::MAX)
-                || self.exceeds_bytes(table) && table.owners.drop_oldest_mark()
                 || owner.is_some_and(|owner| evict_own(&mut state.tally, table, spare, owner))
                 || self.evict_some(&mut state.tally, table, spare, Class::Owned);
             if !has_removed {
@@ -103,21 +107,12 @@ impl Evictor {
         }
     }
 
-    /// Removes the oldest marks of revocations while they take more than half of the bytes.
-    pub(super) fn bound_marks(&self, table: &Table) {
-        while table.owners.mark_bytes() > self.max_bytes / 2 && table.owners.drop_oldest_mark() {}
-    }
-
     fn is_within_bounds(&self, table: &Table) -> bool {
-        table.shards.slots() <= self.max_sessions && !self.exceeds_bytes(table)
-    }
-
-    fn exceeds_bytes(&self, table: &Table) -> bool {
-        table.bytes() > self.max_bytes
+        table.shards.slots() <= self.max_sessions && table.bytes() <= self.max_bytes
     }
 
     /// Evicts the longest idle slots of a sample, and returns whether the sample held any.
-    fn evict_some(&self, tally: &mut Tally, table: &Table, spare: TokenKey, class: Class) -> bool {
+    fn evict_some(&self, tally: &mut Tally, table: &Table, spare: Option<TokenKey>, class: Class) -> bool {
         let mut candidates = sample(table, class, spare);
         candidates.sort_unstable_by_key(|(seen, _)| *seen);
         for &(seen, key) in candidates.iter().take(EVICTIONS_PER_SAMPLE) {
@@ -135,10 +130,10 @@ impl Evictor {
 }
 
 /// Evicts one of several sessions of this owner, and returns whether it did.
-fn evict_own(tally: &mut Tally, table: &Table, spare: TokenKey, owner: &str) -> bool {
+fn evict_own(tally: &mut Tally, table: &Table, spare: Option<TokenKey>, owner: &str) -> bool {
     let keys = table.owners.some_of_several(owner, CANDIDATES);
     let seen = |key: TokenKey| Some((table.shards.read(key).get(&key)?.seen(), key));
-    let oldest = keys.into_iter().filter(|key| *key != spare).filter_map(seen).min_by_key(|(seen, _)| *seen);
+    let oldest = keys.into_iter().filter(|key| Some(*key) != spare).filter_map(seen).min_by_key(|(seen, _)| *seen);
     let has_removed = oldest.is_some_and(|(seen, key)| table.remove_unused(key, seen));
     tally.evicted += u64::from(has_removed);
     tally.with_owner += u64::from(has_removed);
@@ -146,7 +141,7 @@ fn evict_own(tally: &mut Tally, table: &Table, spare: TokenKey, owner: &str) -> 
 }
 
 /// Returns a few slots of a class from random places, each with the time of its last use.
-fn sample(table: &Table, class: Class, spare: TokenKey) -> Vec<(u64, TokenKey)> {
+fn sample(table: &Table, class: Class, spare: Option<TokenKey>) -> Vec<(u64, TokenKey)> {
     let mut found = Vec::with_capacity(CANDIDATES);
     let (count, mut looked) = (table.shards.count(), 0);
     let start = random_below(count);
@@ -158,7 +153,7 @@ fn sample(table: &Table, class: Class, spare: TokenKey) -> Vec<(u64, TokenKey)> 
         let enough = CANDIDATES.min(found.len() + CANDIDATES_PER_SHARD);
         for (key, slot) in slots.iter().skip(skip).chain(slots.iter().take(skip)) {
             looked += 1;
-            if slot.class() == class && *key != spare {
+            if slot.class() == class && Some(*key) != spare {
                 found.push((slot.seen(), *key));
             }
             if found.len() == enough || (looked >= SLOTS_PER_SAMPLE && !found.is_empty()) {

@@ -24,6 +24,7 @@ use super::key::{BuildIdentity, TokenKey};
 use super::shards::Shards;
 use super::slot::{OWNER_BYTES, SlotState};
 use crate::clock::{micros, monotonic};
+use crate::error::StoreError;
 use crate::record::Record;
 use crate::store::{Created, OwnedSession, Revocation, RevocationMark};
 
@@ -44,6 +45,7 @@ type Marked = BinaryHeap<Reverse<(u64, Arc<str>)>>;
 const MARK_BYTES: usize = size_of::<RevocationMark>() + OWNER_BYTES + 64;
 /// The most marks that a sweep looks at before it lets others run.
 const MARKS_PER_SWEEP: usize = 4_096;
+const NO_ROOM: &str = "the sessions have ended, but there is no room to refuse sign-ins under way: raise `max_bytes`";
 
 #[derive(Default)]
 struct OwnedHandles {
@@ -104,27 +106,14 @@ impl OwnerIndex {
         }
     }
 
-    /// Removes the oldest mark, and returns whether there was one.
-    pub(super) fn drop_oldest_mark(&self) -> bool {
-        while let Some((deadline, owner)) = self.pop_due(u64::MAX) {
-            let Some(mut entry) = self.owners.get_mut(&owner) else { continue };
-            let is_oldest = |mark: &RevocationMark| micros(mark.deadline()) <= deadline;
-            let has_removed = entry.mark.take_if(|mark| is_oldest(mark)).is_some();
-            if let Some(mark) = &entry.mark {
-                self.marked().push(Reverse((micros(mark.deadline()), Arc::clone(&owner))));
-            }
-            self.finish(entry);
-            if has_removed {
-                self.recount_marks(&owner, false);
-                return true;
-            }
-        }
-        false
+    /// Counts a new mark if all marks then take `most` bytes or less, and returns whether it did.
+    fn count_mark(&self, owner: &str, most: usize) -> bool {
+        let with_it = |bytes: usize| bytes.checked_add(Self::mark_len(owner)).filter(|bytes| *bytes <= most);
+        self.mark_bytes.fetch_update(Relaxed, Relaxed, with_it).is_ok()
     }
 
-    fn recount_marks(&self, owner: &str, is_more: bool) {
-        let bytes = MARK_BYTES + owner.len();
-        self.mark_bytes.fetch_add(if is_more { bytes } else { bytes.wrapping_neg() }, Relaxed);
+    fn mark_len(owner: &str) -> usize {
+        MARK_BYTES + owner.len()
     }
 
     /// Returns the number of an owner's sessions, expired ones that nothing has removed included.
@@ -165,18 +154,22 @@ impl OwnerIndex {
     }
 
     /// Ends the sessions that are meant, and returns how many it ended.
-    pub(super) fn revoke(&self, owner: &str, revocation: &Revocation, now: SystemTime, shards: &Shards) -> usize {
-        let (mut ended, mut taken, since) = (0, Vec::new(), micros(now));
+    ///
+    /// # Errors
+    ///
+    /// All marks would take more than `most` bytes, so this one was not made. The sessions have ended.
+    pub(super) fn revoke(
+        &self,
+        owner: &str,
+        revocation: &Revocation,
+        most: usize,
+        now: SystemTime,
+        shards: &Shards,
+    ) -> Result<usize, StoreError> {
+        let (mut ended, mut taken, since, mut has_room) = (0, Vec::new(), micros(now), true);
         let entry = if revocation.leaves_mark() {
             let mut entry = self.owners.entry(owner.into()).or_default();
-            let (is_first, latest, clock) = (entry.mark.is_none(), entry.latest, monotonic());
-            let mark = entry.mark.get_or_insert_default();
-            mark.add(revocation, mark.next_moment(latest, clock), clock);
-            if is_first {
-                self.recount_marks(owner, true);
-                let deadline = micros(mark.deadline());
-                self.marked().push(Reverse((deadline, Arc::clone(entry.key()))));
-            }
+            has_room = self.mark(&mut entry, revocation, most);
             Some(entry)
         } else {
             self.owners.get_mut(owner)
@@ -196,7 +189,23 @@ impl OwnerIndex {
             });
             self.finish(entry);
         }
-        ended
+        if has_room { Ok(ended) } else { Err(StoreError::new(NO_ROOM)) }
+    }
+
+    /// Adds a revocation to an owner's mark, and returns whether there was room for it.
+    fn mark(&self, entry: &mut RefMut<'_, Arc<str>, OwnedHandles>, revocation: &Revocation, most: usize) -> bool {
+        let is_first = entry.mark.is_none();
+        if is_first && !self.count_mark(entry.key(), most) {
+            return false;
+        }
+        let (latest, clock) = (entry.latest, monotonic());
+        let mark = entry.mark.get_or_insert_default();
+        mark.add(revocation, mark.next_moment(latest, clock), clock);
+        if is_first {
+            let deadline = micros(mark.deadline());
+            self.marked().push(Reverse((deadline, Arc::clone(entry.key()))));
+        }
+        true
     }
 
     /// Removes up to `limit` marks that have expired at this time of the store's own clock, and returns how many it
@@ -210,7 +219,7 @@ impl OwnerIndex {
             let Some((_, owner)) = self.pop_due(micros(clock)) else { break };
             let Some(mut entry) = self.owners.get_mut(&owner) else { continue };
             if entry.mark.take_if(|mark| mark.is_expired(clock)).is_some() {
-                self.recount_marks(&owner, false);
+                self.mark_bytes.fetch_sub(Self::mark_len(&owner), Relaxed);
                 removed += 1;
             } else if let Some(mark) = &entry.mark {
                 // A later revocation prolonged it.
@@ -329,7 +338,7 @@ mod tests {
 
         pub(in super::super) fn check_marks(&self) {
             let marked = self.owners.iter().filter(|owner| owner.mark.is_some());
-            let bytes = marked.map(|owner| MARK_BYTES + owner.key().len()).sum::<usize>();
+            let bytes = marked.map(|owner| OwnerIndex::mark_len(owner.key())).sum::<usize>();
             assert_eq!(self.mark_bytes(), bytes);
         }
 

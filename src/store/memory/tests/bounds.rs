@@ -192,6 +192,24 @@ fn a_record_larger_than_the_store_is_refused_and_evicts_nobody() {
 }
 
 #[test]
+fn a_record_has_the_bytes_that_marks_leave() {
+    let store = MemoryStore::builder().max_bytes(20_000).build().unwrap();
+    let large = heavy(10, 15_000);
+    assert_eq!(store.put(0, &large, 10), Created::Stored);
+    for n in 0..30 {
+        store.cut(&format!("user-{n}"), crate::store::Revoke::All, 10);
+    }
+    assert!(store.is_empty() && store.bytes() < 10_000, "it made room for the marks");
+    let bytes = store.bytes();
+    let creating = pin!(store.create(&token(1), &large.into(), time(10))).poll(&mut Context::from_waker(Waker::noop()));
+    let Poll::Ready(created) = creating else { panic!("waited") };
+    assert!(created.unwrap_err().is_too_large());
+    assert_eq!((store.len(), store.bytes()), (0, bytes));
+    assert_eq!(store.put(2, &heavy(10, 9_000), 10), Created::Stored);
+    store.check();
+}
+
+#[test]
 fn a_bound_of_zero_is_an_error() {
     let build = |sessions, bytes| MemoryStore::builder().max_sessions(sessions).max_bytes(bytes).build();
     assert_eq!(build(0, 1).unwrap_err(), ConfigError::ZeroBound("max_sessions"));

@@ -26,6 +26,14 @@ impl MemoryStore {
         revocation.complete();
         ended
     }
+
+    /// Revokes an owner's sessions, and returns whether there was room for the mark.
+    fn revokes_all(&self, owner: &str) -> bool {
+        let revocation = Revocation::new(Revoke::All, MINUTE);
+        let revoking = pin!(self.revoke(owner, &revocation, time(10))).poll(&mut Context::from_waker(Waker::noop()));
+        let Poll::Ready(ended) = revoking else { panic!("the store waited") };
+        ended.inspect_err(|error| assert!(error.to_string().contains("`max_bytes`"), "{error}")).is_ok()
+    }
 }
 
 #[test]
@@ -174,20 +182,64 @@ fn marks_are_swept_within_the_limit() {
 }
 
 #[test]
-fn marks_count_and_the_oldest_make_room() {
-    let store = MemoryStore::builder().max_bytes(1 << 20).build().unwrap();
-    let before = Instant::now();
-    for n in 0..10_000 {
-        store.cut(&format!("user-{n}"), Revoke::All, 10);
+fn a_mark_outlasts_every_session_in_a_full_store() {
+    type Flood = fn(&MemoryStore, u64);
+    let floods: [(&str, Flood); 3] = [
+        ("sessions without an owner", |store, n| drop(store.put(n, &record(n, u64::MAX), 20))),
+        ("sign-ins", |store, n| drop(store.put(n, &owned_by(&format!("user-{n}"), n, 5, u64::MAX), 20))),
+        ("an owner's own sign-ins", |store, n| drop(store.put(n, &owned_by("ada", n, 5, u64::MAX), 20))),
+    ];
+    for (name, flood) in floods {
+        let store = MemoryStore::builder().max_bytes(20_000).build().unwrap();
+        let before = Instant::now();
+        store.cut("ada", Revoke::All, 10);
+        for n in 100..400 {
+            flood(&store, n);
+            assert!(store.bytes() <= 20_000, "{name}");
+        }
+        assert_eq!(store.put_since(before, 1, &owned_by("ada", 1, 5, u64::MAX), 30), Created::Revoked, "{name}");
+        store.check();
     }
-    assert!((1 << 18..=1 << 20).contains(&store.bytes()), "{}", store.bytes());
-    let signs_in = |owner| store.put_since(before, 1, &owned_by(owner, 1, 5, 100), 10);
-    assert_eq!(signs_in("user-9999"), Created::Revoked, "the latest ones are there");
-    assert!(matches!(signs_in("user-0"), Created::SignedIn(_)));
+}
+
+#[test]
+fn a_revocation_whose_mark_has_no_room_ends_the_sessions_and_is_an_error() {
+    let store = MemoryStore::builder().max_bytes(1 << 20).build().unwrap();
+    let (before, name) = (Instant::now(), |n: u64| format!("user-{n:04}"));
+    let mut marked = 0;
+    while marked < 9_999 && store.revokes_all(&name(marked)) {
+        marked += 1;
+    }
+    assert!(store.bytes() <= 1 << 19 && marked >= (1 << 19) / (256 + 9), "{marked} marks");
+    for n in [0, marked - 1] {
+        let under_way = store.put_since(before, n, &owned_by(&name(n), n, 5, u64::MAX), 10);
+        assert_eq!(under_way, Created::Revoked, "no mark went for another");
+    }
+    let late = name(marked);
+    store.put(1, &owned_by(&late, 1, 5, u64::MAX), 10);
+    assert!(!store.revokes_all(&late));
+    assert_eq!((kind_of(store.at(1, 10)), store.list(&late, 10)), (Some(TombstoneKind::Revoked), vec![]));
+    assert!(store.revokes_all(&name(0)), "who has a mark needs no more room");
+    store.put(2, &owned_by(&late, 2, 5, u64::MAX), 10);
+    assert_eq!(store.cut(&late, these(2), 10), 1, "one by its name needs no mark");
     store.check();
-    while store.table.owners.drop_oldest_mark() {}
-    store.end(1, Duration::ZERO, 10);
-    assert_eq!((store.bytes(), store.table.owners.len()), (0, 0));
+    assert_eq!(store.table.owners.purge_marks(1, a_day_later()), 1);
+    assert!(store.revokes_all(&late));
+}
+
+#[test]
+fn a_mark_takes_the_place_of_sessions() {
+    let store = MemoryStore::builder().max_bytes(40_000).build().unwrap();
+    for n in 0..200 {
+        store.put(n, &owned_by(&format!("user-{n}"), n, 5, u64::MAX), 10);
+    }
+    let full = store.len();
+    for n in 0..50 {
+        store.cut(&format!("nobody-{n}"), Revoke::All, 10);
+        assert!(store.bytes() <= 40_000);
+    }
+    assert!((1..full).contains(&store.len()));
+    store.check();
 }
 
 #[test]
