@@ -1,8 +1,8 @@
 //! The revocation of an owner's sessions, and the mark by which it refuses sign-ins that are under way.
 
-use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+mod known;
+
+use std::time::{Duration, SystemTime};
 
 use crate::clock::{micros, span, time};
 use crate::record::{Record, SessionHandle, Tombstone, TombstoneKind};
@@ -69,7 +69,7 @@ impl Revocation {
     /// say.
     pub(crate) fn complete(&self) {
         if self.id != 0 && self.leaves_mark() {
-            Known::note(self.id, None);
+            known::note_completed(self.id);
         }
     }
 
@@ -94,33 +94,6 @@ impl Revocation {
     }
 }
 
-/// The last marks that this process has seen or completed, the latest first.
-static KNOWN: Mutex<VecDeque<Known>> = Mutex::new(VecDeque::new());
-const REMEMBERED: usize = 1_024;
-
-/// A mark that this process knows: what begins afterwards began after the revocation, whatever the clocks say.
-struct Known {
-    id: u64,
-    /// The moment of the mark as it was seen; `None` for a revocation that is complete, which is not sent again.
-    moment: Option<u64>,
-    since: Instant,
-}
-
-impl Known {
-    fn note(id: u64, moment: Option<u64>) {
-        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-        if !known.iter().any(|mark| mark.id == id && mark.moment == moment) {
-            known.truncate(REMEMBERED - 1);
-            known.push_front(Self { id, moment, since: Instant::now() });
-        }
-    }
-
-    fn is_before(id: u64, moment: u64, began: Instant) -> bool {
-        let known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-        known.iter().any(|mark| mark.id == id && mark.moment.is_none_or(|seen| seen == moment) && mark.since <= began)
-    }
-}
-
 /// A mark that refuses the owner's sign-ins that began before a revocation, except the sign-in of the session that the
 /// revocation spared.
 ///
@@ -133,8 +106,13 @@ impl Known {
 /// [`next_moment`](Self::next_moment) gives: no clock of a host decides it. A session that has a moment was ended by every
 /// revocation after it. A sign-in that is under way has none yet. It began some time ago, by the clocks of its process,
 /// and a revocation that is as old or younger, by the clock of the store, came after it. Where the store has no clock, or
-/// one that was set back, every revocation counts as younger. Only a mark that the process had seen before the sign-in
-/// began is known to be older, so one sign-in at most is refused for that.
+/// one that was set back, a revocation counts as younger unless the process knew it before the sign-in began. A process
+/// knows the revocations that it has completed, and the marks by which it has refused a sign-in. So it refuses an owner's
+/// first sign-in after a revocation of another process, and lets in those that begin after that.
+///
+/// A process knows at least the last 50,000 revocations that it has completed and the last 50,000 marks that it has
+/// refused a sign-in by. It refuses one sign-in more for a mark that it has forgotten, and so does a process that was
+/// started anew.
 ///
 /// # Format
 ///
@@ -214,11 +192,11 @@ impl RevocationMark {
         // Both are cut to microseconds.
         let is_older = span(began.elapsed()) + 2 < micros(clock).saturating_sub(threshold.at);
         let is_named = self.id != 0 && threshold == self.latest;
-        if is_older || is_named && Known::is_before(self.id, self.latest.moment, began.at) {
+        if is_older || is_named && known::is_known(self.id, self.latest.moment, began.at) {
             return false;
         }
         if is_named {
-            Known::note(self.id, Some(self.latest.moment));
+            known::note_seen(self.id, self.latest.moment);
         }
         true
     }
@@ -284,6 +262,8 @@ impl RevocationMark {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
     use crate::record::{Began, Beginning, Record};
 
@@ -344,7 +324,7 @@ mod tests {
         };
         let at = |seconds: u64| time(seconds * 1_000_000);
         let mut mark = RevocationMark::default();
-        mark.add(&Revocation::new(Revoke::All, Duration::ZERO).named(0xa11), 1, at(1_000));
+        mark.add(&Revocation::new(Revoke::All, Duration::ZERO).named(0x0a11_0000_0000_0000), 1, at(1_000));
         assert!(!mark.refuses(&ago(60), at(1_090)), "begun 60 s ago, revoked 90 s ago");
         assert!(mark.refuses(&under_way(1, None), at(1_090)), "older than any revocation");
         assert!(mark.refuses(&ago(60), at(1_030)), "begun 60 s ago, revoked 30 s ago");
@@ -353,15 +333,15 @@ mod tests {
     #[test]
     fn a_mark_that_was_seen_is_older_than_what_begins_afterwards() {
         let mut mark = RevocationMark::default();
-        mark.add(&Revocation::new(Revoke::All, Duration::ZERO).named(0xb11), 1, time(1_000));
+        mark.add(&Revocation::new(Revoke::All, Duration::ZERO).named(0x0b11_0000_0000_0000), 1, time(1_000));
         let unseen = Instant::now();
         for clock in [time(0), time(999)] {
             assert!(mark.refuses(&under_way(1, Some(unseen)), clock), "no clock, or one that was set back");
         }
         let seen = Instant::now();
-        assert!(!mark.refuses(&under_way(1, Some(seen)), time(0)), "refused once at most");
+        assert!(!mark.refuses(&under_way(1, Some(seen)), time(0)), "known since it refused");
         assert!(mark.refuses(&under_way(1, Some(unseen)), time(0)));
-        mark.add(&Revocation::new(Revoke::All, Duration::ZERO).named(0xb11), 2, time(1_001));
+        mark.add(&Revocation::new(Revoke::All, Duration::ZERO).named(0x0b11_0000_0000_0000), 2, time(1_001));
         assert!(mark.refuses(&under_way(1, Some(seen)), time(0)), "the same call, written once more");
     }
 
@@ -375,5 +355,18 @@ mod tests {
         revocation.complete();
         assert!(mark.refuses(&under_way(1, Some(before)), time(5)), "begun before it was complete");
         assert!(!mark.refuses(&under_way(1, Some(Instant::now())), time(5)));
+    }
+
+    #[test]
+    fn thousands_of_owners_make_a_process_forget_no_mark() {
+        let named = |id: u64| Revocation::new(Revoke::All, Duration::ZERO).named(id);
+        let refused = |ids: std::ops::Range<u64>| {
+            let mark = |id| RevocationMark { latest: Threshold { moment: 1, at: 5 }, id, spared: None };
+            ids.filter(|id| mark(*id).refuses(&under_way(1, Some(Instant::now())), time(0))).count()
+        };
+        let (own, others) = (0xc000_0000..0xc000_1000, 0xd000_0000..0xd000_1000);
+        own.clone().for_each(|id| named(id).complete());
+        let rounds = [(); 3].map(|()| (refused(own.clone()), refused(others.clone())));
+        assert_eq!(rounds, [(0, 4_096), (0, 0), (0, 0)]);
     }
 }

@@ -1,5 +1,6 @@
 //! What `KeyValueStore` asks of a map, and what it makes of a map that fails.
 
+mod marks;
 mod owners;
 use crate::support::scope;
 use std::pin::Pin;

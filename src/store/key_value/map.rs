@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use super::KeyValueStore;
 use crate::error::StoreError;
 #[cfg(doc)]
-use crate::store::SessionStore;
+use crate::store::{RevocationMark, SessionStore};
 
 /// A map from keys to bytes that [`KeyValueStore`] makes a whole [`SessionStore`] of.
 ///
@@ -86,8 +86,12 @@ pub trait KeyValue: fmt::Debug + Send + Sync + 'static {
     /// Returns the time by a clock that all processes share, such as that of the map's server; by default `None`.
     ///
     /// The clock tells whether a sign-in that is under way began before a revocation. The machine's own clock will do for
-    /// a map on one machine. Without a clock each process refuses the first sign-in of an owner after a revocation of
-    /// another process, and lets the next one in, until the owner has had no session for a day.
+    /// a map on one machine.
+    ///
+    /// Without a clock each process refuses the first sign-in of an owner after a revocation of another process, and lets
+    /// in those that begin after that. So does each process that is started later, until the owner has had no session for a
+    /// day. A process remembers at least 50,000 such owners, and may refuse those again that it has forgotten
+    /// ([`RevocationMark`]): a map of so many needs a clock.
     ///
     /// # Errors
     ///

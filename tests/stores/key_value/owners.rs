@@ -3,15 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sha2::{Digest as _, Sha256};
-
 use tower_session_layer::SessionStore as _;
 use tower_session_layer::store::{
     Change, Created, Deadline, Loaded, Record, Revocation, Revoke, SessionHandle, Tombstone, TombstoneKind, Updated,
 };
 
 use super::{ada, begun, first, handle, is_in, polled, start, token};
-use crate::support::key_value::{Map, State};
+use crate::support::key_value::Map;
 use crate::support::record::record;
 use crate::support::{DAY, HOUR, MINUTE};
 
@@ -190,33 +188,6 @@ async fn record_cannot_arrive_after_the_revocation_that_has_met_its_entry() {
     map.store().revoke("ada", &Revocation::new(Revoke::All, HOUR), now).await.unwrap();
     assert_eq!(map.store().create(&token(1), &ada(1, start() + HOUR), now).await.unwrap(), Created::Revoked);
     assert_eq!(map.sessions(), 0);
-}
-
-// Promise 27. In a map without a clock a process refuses one sign-in for a revocation of another process, and no more.
-#[tokio::test]
-async fn a_mark_of_another_process_refuses_once() {
-    let (map, now) = (begun().await, start() + MINUTE);
-    let store = map.store();
-    assert_eq!(store.revoke("ada", &Revocation::new(Revoke::All, HOUR), now).await.unwrap(), 1);
-    // The name that a layer of another process gave the mark.
-    let rename = |state: &mut State| {
-        let (_, (_, entry)) = state.entries.iter_mut().find(|(key, _)| key.starts_with("owner.")).unwrap();
-        entry.bytes[32..40].copy_from_slice(&0x5a17_ed00_0000_0001_u64.to_be_bytes());
-        reseal(&mut entry.bytes);
-    };
-    rename(&mut map.state());
-    let signs_in = async |record: Arc<Record>| store.create(&token(2), &record, now).await.unwrap();
-    let early = ada(2, start() + HOUR);
-    assert_eq!(signs_in(early.clone()).await, Created::Revoked);
-    assert_eq!(signs_in(early).await, Created::Revoked, "it began before the mark was seen");
-    is_in(&signs_in(ada(2, start() + HOUR)).await);
-}
-
-/// Gives an owner's entry the digest that fits its bytes.
-fn reseal(entry: &mut [u8]) {
-    let owner = Sha256::digest("ada");
-    let digest = Sha256::new().chain_update(owner).chain_update(&entry[16..]).finalize();
-    entry[8..16].copy_from_slice(&digest[..8]);
 }
 
 // Promise 27. A host whose clock is ten days fast serves one sign-in; who else is signed in is out of its sight.
