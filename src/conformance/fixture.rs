@@ -7,7 +7,7 @@ use std::fmt::{Debug, Display};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::{Rng as _, SeedableRng as _};
@@ -47,8 +47,6 @@ pub(super) struct Fixture {
     random: Mutex<ChaCha20Rng>,
     /// The sign-ins that the store has answered, by handle.
     sign_ins: Mutex<HashMap<SessionHandle, SignIn>>,
-    /// The time at which the last revocation of an owner had returned.
-    revoked: Mutex<HashMap<String, Instant>>,
 }
 
 /// A record with an owner as it was first sent, and the moments that the store answered for its handle, the latest last:
@@ -69,7 +67,7 @@ impl Fixture {
         let fresh = || u64::from_be_bytes(Random::default().bytes().expect("the system gives random bytes"));
         let seed = from_env("SESSION_CONFORMANCE_SEED").unwrap_or_else(fresh);
         let random = Mutex::new(ChaCha20Rng::seed_from_u64(seed));
-        Self { subject, turn: AtomicUsize::new(0), seed, random, sign_ins: Mutex::default(), revoked: Mutex::default() }
+        Self { subject, turn: AtomicUsize::new(0), seed, random, sign_ins: Mutex::default() }
     }
 
     pub(super) fn seed(&self) -> u64 {
