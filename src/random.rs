@@ -79,7 +79,7 @@ pub(crate) fn fill(out: &mut [u8]) -> io::Result<()> {
 }
 
 /// Draws a number that hardly repeats but may be guessed, without a call of the operating system.
-fn number() -> io::Result<u64> {
+pub(crate) fn number() -> io::Result<u64> {
     NUMBERS.with_borrow_mut(|slot| {
         let numbers = if let Some(numbers) = slot {
             numbers

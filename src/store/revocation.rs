@@ -173,7 +173,9 @@ impl RevocationMark {
             // Earlier revocations still count for the spared session.
             Revoke::Others(handle) => Some((handle, self.threshold(handle))),
         };
-        *self = Self { latest: Threshold { moment, at: micros(clock) }, id: revocation.id, spared };
+        // A program that asks the store itself gives no name. Without randomness the mark has none.
+        let id = if revocation.id == 0 { crate::random::number().unwrap_or_default() } else { revocation.id };
+        *self = Self { latest: Threshold { moment, at: micros(clock) }, id, spared };
     }
 
     /// Returns whether the mark refuses this record: its owner's sessions were revoked after its sign-in began.
@@ -355,6 +357,14 @@ mod tests {
         revocation.complete();
         assert!(mark.refuses(&under_way(1, Some(before)), time(5)), "begun before it was complete");
         assert!(!mark.refuses(&under_way(1, Some(Instant::now())), time(5)));
+    }
+
+    #[test]
+    fn a_mark_without_a_layer_has_a_name_too() {
+        let mut mark = RevocationMark::default();
+        add(&mut mark, Revoke::All, 1);
+        assert!(mark.refuses(&under_way(1, Some(Instant::now())), time(0)));
+        assert!(!mark.refuses(&under_way(1, Some(Instant::now())), time(0)), "known since it refused");
     }
 
     #[test]
