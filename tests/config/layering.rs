@@ -27,6 +27,29 @@ fn a_variable_outweighs_the_file_and_leaves_the_rest() {
     }
 }
 
+#[cfg(feature = "cached")]
+#[tokio::test]
+async fn the_example_configurations_lack_nothing_but_a_server_and_a_key() {
+    let key = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&key, "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f").unwrap();
+    let key = ("A_COOKIE_KEY_FILE", key.path().to_str().unwrap());
+    let mut seen = 0;
+    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/config")).unwrap() {
+        let file = entry.unwrap().path();
+        let text = std::fs::read_to_string(&file).unwrap();
+        let config = match file.extension().unwrap().to_str() {
+            Some("json") => serde_json::from_str(&text).unwrap(),
+            _ => toml_of(&text),
+        };
+        let has_key = format!("{config:?}").contains("cookie.key_file");
+        let vars = [("A_STORE", "memory:")].into_iter().chain(has_key.then_some(key));
+        let built = config.override_with_vars("A_", vars).unwrap().build().await;
+        assert!(built.is_ok(), "{}: {:?}", file.display(), built.err());
+        seen += 1;
+    }
+    assert!(seen > 0);
+}
+
 #[test]
 fn what_says_the_same_is_put_aside() {
     for (file, variable, expected) in [
