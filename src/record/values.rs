@@ -72,6 +72,11 @@ impl Entry {
         &self.text[..self.key_len as usize]
     }
 
+    /// Returns the key as bytes, which sort as texts do and need no check that the key ends at the end of a character.
+    fn key_bytes(&self) -> &[u8] {
+        &self.text.as_bytes()[..self.key_len as usize]
+    }
+
     pub(crate) fn json(&self) -> &str {
         &self.text[self.key_len as usize..]
     }
@@ -171,7 +176,8 @@ impl Values {
     /// Returns the place of a key, or as an error the place at which to insert it.
     pub(crate) fn find(&self, key: &str) -> Result<usize, usize> {
         let start = start(key);
-        self.entries().binary_search_by(|entry| entry.start.cmp(&start).then_with(|| entry.key().cmp(key)))
+        self.entries()
+            .binary_search_by(|entry| entry.start.cmp(&start).then_with(|| entry.key_bytes().cmp(key.as_bytes())))
     }
 }
 
