@@ -11,16 +11,25 @@ pub(crate) const ABSOLUTE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Microseconds of a second.
 const SECOND: u64 = 1_000_000;
 
-/// The timeouts of a layer.
+/// The timeouts of a layer, in microseconds, since every request with a session compares them with such times.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Lifetime {
-    pub(crate) idle: Duration,
-    pub(crate) absolute: Duration,
+    idle: u64,
+    absolute: u64,
     /// The age at which a token is replaced.
-    pub(crate) renewal: Option<Duration>,
+    renewal: Option<u64>,
 }
 
 impl Lifetime {
+    pub(crate) fn new(idle: Duration, absolute: Duration, renewal: Option<Duration>) -> Self {
+        Self { idle: span(idle), absolute: span(absolute), renewal: renewal.map(span) }
+    }
+
+    /// Returns the absolute timeout, in whole microseconds.
+    pub(crate) fn absolute(&self) -> Duration {
+        Duration::from_micros(self.absolute)
+    }
+
     /// Returns the deadline of a session that is used at `now`: `now` plus the idle timeout, but at most the absolute
     /// deadline.
     pub(crate) fn deadline(&self, record: &Record, now: u64) -> u64 {
@@ -39,7 +48,7 @@ impl Lifetime {
     /// Returns whether the token has the age at which it is replaced.
     pub(crate) fn is_renewal_due(&self, record: &Record, now: u64) -> bool {
         let age = now.saturating_sub(record.created).saturating_sub(u64::from(record.renewed) * SECOND);
-        self.renewal.is_some_and(|renewal| age >= span(renewal))
+        self.renewal.is_some_and(|renewal| age >= renewal)
     }
 
     /// Returns the value of [`Record::renewed`] for a session whose token is replaced at `now`.
@@ -57,11 +66,12 @@ impl Lifetime {
 
     /// Returns the absolute deadline of a session that begins at `now`.
     pub(crate) fn absolute_deadline(&self, now: u64) -> u64 {
-        now.saturating_add(span(self.absolute))
+        now.saturating_add(self.absolute)
     }
 
+    /// Returns the idle timeout that applies: the session's own, or else the layer's.
     fn idle(&self, record: &Record) -> u64 {
-        record.idle_or(self.idle)
+        if record.idle > 0 { record.idle } else { self.idle }
     }
 }
 
@@ -71,8 +81,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    const LIFETIME: Lifetime =
-        Lifetime { idle: Duration::from_millis(1), absolute: Duration::from_millis(5), renewal: None };
+    const LIFETIME: Lifetime = Lifetime { idle: 1_000, absolute: 5_000, renewal: None };
 
     fn born(at: u64) -> Record {
         let mut record =
@@ -115,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_renewal_is_due_by_the_age_of_the_token() {
-        let lifetime = Lifetime { renewal: Some(Duration::from_secs(2)), ..LIFETIME };
+        let lifetime = Lifetime { renewal: Some(2 * SECOND), ..LIFETIME };
         let is_due = |record: &Record, millis: u64| lifetime.is_renewal_due(record, millis * 1_000);
         let mut record = born(10_000_000);
         assert!(!is_due(&record, 11_999) && is_due(&record, 12_000));

@@ -22,7 +22,7 @@ pub(crate) use self::moving::Moving;
 pub(crate) use self::tombstone::{GRACE, LEADING_LEN, TOMBSTONE};
 pub use self::tombstone::{Tombstone, TombstoneKind};
 pub(crate) use self::values::{Entry, Values, equal_json};
-use crate::clock::{micros, span, time};
+use crate::clock::{micros, time};
 
 /// The number of one state of a record, which the layer chooses at random for each write.
 ///
@@ -334,11 +334,6 @@ impl Record {
     pub fn is_same(&self, stored: &Self) -> bool {
         let Self { seen, deadline, sign_in, .. } = *stored;
         self.version == stored.version && *stored == Self { seen, deadline, sign_in, ..self.clone() }
-    }
-
-    /// Returns the idle timeout that applies, in microseconds: the session's own, or else `default`.
-    pub(crate) fn idle_or(&self, default: Duration) -> u64 {
-        if self.idle > 0 { self.idle } else { span(default) }
     }
 
     /// Returns whether the session has nothing to keep: no value, flash value or owner, and no CSRF secret that the

@@ -283,7 +283,7 @@ impl Session {
     ///
     /// The timeout is zero, or longer than the layer's absolute timeout ([`Error::is_idle_timeout`]).
     pub fn set_idle_timeout(&self, idle: Duration) -> Result<(), Error> {
-        let longest = self.0.shared.lifetime.absolute;
+        let longest = self.0.shared.lifetime.absolute();
         if span(idle) == 0 || idle > longest {
             return Err(Kind::IdleTimeout { asked: idle, longest }.into());
         }

@@ -80,7 +80,7 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
             token_header,
             vary,
             is_lazy: self.lazy,
-            lifetime: Lifetime { idle, absolute, renewal: self.renewal },
+            lifetime: Lifetime::new(idle, absolute, self.renewal),
             browser_session: self.browser_session,
             store_timeout: self.store_timeout,
             goes_on_without_store: self.on_store_failure == OnStoreFailure::Continue,
