@@ -13,11 +13,11 @@ use std::time::{Duration, SystemTime};
 
 use super::conformance::WRAPPED;
 use crate::support::direct::{act, begin, values};
-use crate::support::{Answer, Backend, DAY, Fault, Op, TestStore};
+use crate::support::{Answer, Backend, DAY, Fault, MINUTE, Op, TestStore};
 use http::StatusCode;
 use tower_session_layer::store::conformance::{Profile, Subject, check};
 use tower_session_layer::store::{
-    Change, Created, Deleted, Loaded, OwnedSession, Record, Revocation, Updated, Version,
+    Change, Created, Deleted, Loaded, OwnedSession, Record, Revocation, Revoke, Updated, Version,
 };
 use tower_session_layer::{
     Clock as _, ConfigError, CookieKey, CookieStore, ManualClock, MemoryStore, MovingStore, Sealed, Session,
@@ -284,6 +284,20 @@ async fn a_sign_in_in_the_old_store_after_a_revocation_is_moved() {
         assert_eq!(values(&moving, &earlier).await, None, "{backend:?}");
         assert!(values(&moving, &later).await.is_some(), "{backend:?}");
         assert_eq!(moving.owners().list("ada").await.unwrap().len(), 1, "{backend:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_new_stores_mark_says_nothing_of_a_session_that_the_old_store_has() {
+    for backend in Backend::SERVER {
+        let (clock, (new, old, pair)) = (ManualClock::default(), pair(backend));
+        let text = begin(&layer(old, &clock), |session| session.sign_in("ada")).await;
+        let revocation = Revocation::new(Revoke::All, MINUTE);
+        assert_eq!(new.revoke("ada", &revocation, clock.now()).await.unwrap(), 0);
+        let moving = layer(pair, &clock);
+        assert!(values(&moving, &text).await.is_some(), "{backend:?}");
+        assert_eq!(moving.owners().revoke_all("ada").await.unwrap(), 1, "{backend:?}");
+        assert_eq!(values(&moving, &text).await, None, "{backend:?}");
     }
 }
 
