@@ -55,8 +55,10 @@ impl Extensions {
 
 impl Record {
     /// Returns the note of a session that is being moved; `None` for a session.
+    #[inline]
     pub(crate) fn moving(&self) -> Option<Moving> {
-        self.extensions.moving().map(|(note, _)| note)
+        // Every load asks, and hardly any session has an extension.
+        if self.extensions.0.is_none() { None } else { self.extensions.moving().map(|(note, _)| note) }
     }
 
     /// Returns whether this is the rest of the session that was given up in favour of the copy.

@@ -116,7 +116,6 @@ impl SignIn {
         }
         to.owner = Some(Arc::clone(&self.owner));
         (to.signed_in, to.sign_in, to.began) = (self.signed_in, 0, Began::at(self.began));
-        to.sign_in = 0;
         to.handle = self.handle;
     }
 }
