@@ -122,23 +122,22 @@ impl<New: SessionStore, Old: SessionStore> MovingStore<New, Old> {
         };
         let version = Random::default().version(Some(session.version)).map_err(StoreError::new)?;
         let mut copy = session.copy_at(version);
-        let is_placed = match standing {
-            Some(part) => {
-                copy.sign_in = part.sign_in;
-                let copy = Change::Replace(copy.clone().into(), Deadline::Set);
-                self.new.update(token, part.version, &copy, now).await? == Updated::Done
+        let is_placed = if let Some(part) = standing {
+            copy.sign_in = part.sign_in;
+            let copy = Change::Replace(copy.clone().into(), Deadline::Set);
+            self.new.update(token, part.version, &copy, now).await? == Updated::Done
+        } else {
+            // The new store has an order of its own. Its mark says nothing of a session that the old store has.
+            copy = Record { began: Began::at(Beginning::elsewhere()), ..copy.with_sign_in(0) };
+            let created = self.new.create(token, &Arc::new(copy.clone()), now).await?;
+            if let Created::SignedIn(moment) = created {
+                copy = copy.with_sign_in(moment);
             }
-            None => {
-                // The new store has an order of its own. Its mark says nothing of a session that the old store has.
-                copy = Record { began: Began::at(Beginning::elsewhere()), ..copy.with_sign_in(0) };
-                match self.new.create(token, &Arc::new(copy.clone()), now).await? {
-                    Created::Revoked => return Ok(Some(Loaded::Absent)),
-                    Created::SignedIn(moment) => {
-                        copy = copy.with_sign_in(moment);
-                        true
-                    }
-                    created => created == Created::Stored,
-                }
+            match created {
+                Created::Stored | Created::SignedIn(_) => true,
+                // The owner's sessions were revoked meanwhile, and in the old store first.
+                Created::Revoked => return Ok(Some(Loaded::Absent)),
+                _ => false,
             }
         };
         let settled = if is_placed { self.settle(token, &copy, now).await? } else { None };
