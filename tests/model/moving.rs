@@ -161,12 +161,11 @@ impl Moving {
                 Step::DeleteOld
             }
             Step::Settle(_) if stores.new == Entry::Live => Step::DeleteOld,
-            Step::Settle(_) => Step::Begin,
             Step::Clear(copy) if stores.new == Entry::Copy(copy) => {
                 stores.new = Entry::Tombstone;
                 Step::Done
             }
-            Step::Clear(_) => Step::Begin,
+            Step::Settle(_) | Step::Clear(_) => Step::Begin,
             Step::DeleteOld if stores.old == Entry::Tombstone => {
                 if self.rules.settles {
                     Step::Done
