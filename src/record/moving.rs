@@ -1,6 +1,9 @@
 //! The note in the record of a session that is being moved from one store to another.
 
-use super::{Extensions, Record, Values, Version};
+use std::time::SystemTime;
+
+use super::{Extensions, Record, TOMBSTONE, Tombstone, TombstoneKind, Values, Version};
+use crate::token::StoreKey;
 
 /// A part of a session that is being moved. Only `MovingStore` tells whether it is the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +54,33 @@ impl Extensions {
         let bytes = [&note, others].concat();
         Self((!bytes.is_empty()).then(|| bytes.into()))
     }
+}
+
+impl Tombstone {
+    /// Returns the tombstone of a session that was given up in favour of the copy at this version, where there is no room
+    /// for its rest.
+    pub(crate) fn given_up_for(copy: Version, now: SystemTime) -> Self {
+        Self::new(TombstoneKind::Renewed, TOMBSTONE, now).with_successor(name(copy))
+    }
+
+    /// Returns whether the session was given up in favour of a copy.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.successor().is_some_and(|key| key.as_bytes().starts_with(&NO_DIGEST))
+    }
+
+    /// Returns whether the session was given up in favour of the copy at this version.
+    pub(crate) fn names(&self, copy: Version) -> bool {
+        self.successor() == Some(&name(copy))
+    }
+}
+
+/// The start of a key that is no digest of a token, but names a copy by its version.
+const NO_DIGEST: [u8; 24] = [0; 24];
+
+fn name(copy: Version) -> StoreKey {
+    let mut key = [0; 32];
+    key[NO_DIGEST.len()..].copy_from_slice(&copy.get().to_be_bytes());
+    StoreKey::from_bytes(key)
 }
 
 impl Record {
@@ -117,6 +147,9 @@ mod tests {
             assert_eq!((rest.extensions.bytes(), rest.moving()), (&[1, 0][..], Some(Moving::Gone)));
             assert!(rest.is_rest_for(&copy) && !rest.is_rest_for(&session) && !copy.is_rest_for(&copy));
             assert_eq!(Record::decode(rest.head(), &rest.encode()), Ok(rest));
+            let stone = Tombstone::given_up_for(at, SystemTime::UNIX_EPOCH);
+            assert!(stone.is_given_up() && stone.names(at) && !stone.names(session.version));
+            assert_eq!(Tombstone::decode(stone.until(), &stone.encode()), Ok(stone));
         }
         for strange in [&[1, 8, 0, 0, 0, 0, 0, 0, 0, 7][..], &[1, 1, 0], &[&[1, 16][..], &[0; 16]].concat()] {
             assert!(Extensions::read(strange).is_err(), "{strange:?}");

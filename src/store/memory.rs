@@ -138,8 +138,8 @@ impl MemoryStoreBuilder {
 
     /// Sets how many bytes the sessions and revocations may take. The default is 1 GiB.
     ///
-    /// Keys, values and owners' names count, and an estimate of the memory around them: about 250 bytes a session and
-    /// 60 a value. The default leaves each of a million sessions 1 KiB, several times the common size. So only unusually
+    /// Keys, values and owners' names count, and an estimate of the memory around them: about 250 bytes a session, 430 if
+    /// somebody is signed in, and 60 a value. The default leaves each of a million sessions 1 KiB, several times the common size. So only unusually
     /// large sessions meet this bound, and they meet it before a common server runs out of memory.
     #[must_use]
     pub fn max_bytes(mut self, max_bytes: usize) -> Self {

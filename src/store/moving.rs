@@ -1,5 +1,6 @@
 //! Two server-side stores, while sessions move from one to the other.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -13,12 +14,17 @@ use crate::token::{SessionToken, StoreKey, TokenShape};
 
 /// How often a load looks for a session that other processes move at the same time.
 const LOOKS: usize = 8;
+const JUST_MOVED: &str = "the session has just moved away and cannot come back for a minute";
 
 /// A store that moves sessions from an old store to a new one as they are used, so that nobody is logged out.
 ///
-/// Loading a session that only the old store has creates it in the new store, unchanged and under the same token, and
-/// removes it from the old one; from then on only the new store is asked for it. The cookie does not change. The
-/// [guide](crate::guide#from-one-store-to-another) has the procedure. Either store may be [`Sealed`](crate::Sealed).
+/// Loading a session that only the old store has creates it in the new store, with the same values and deadlines and under
+/// the same token, and removes it from the old one; from then on only the new store is asked for it. The cookie does not
+/// change. The [guide](crate::guide#from-one-store-to-another) has the procedure. Either store may be
+/// [`Sealed`](crate::Sealed).
+///
+/// In the order of an owner's sign-ins, which a list and a limit go by, all sessions of the new store come after those that
+/// have not moved. A session that moves counts as if it had signed in then.
 ///
 /// **No other process may use the old store alone meanwhile**: it would not find the sessions that have moved.
 ///
@@ -30,21 +36,24 @@ const LOOKS: usize = 8;
 /// | loading a session that has not moved | six, once |
 /// | loading a token that is unknown, or was ended before it moved | three |
 /// | ending a session by its handle or for its owner | as without this store, at each of the two |
-/// | listing and sweeping | one at each store; revoking, at most two at each |
+/// | listing, counting and sweeping | one at each store; revoking, at most two at each |
 ///
 /// # When a move is broken off
 ///
 /// A session is never in two places. The old store has it until one step there gives it up; the copy in the new store is
 /// no session before that step, and the copy is the session from then on. A process that crashes in between, or a request
-/// that is given up, loses nothing: the next load goes on where the move stopped.
+/// that is given up, ends no session: the next load goes on where the move stopped.
 ///
 /// An end during a move holds, wherever it comes and however the move goes on. The clocks of the hosts play no part in
 /// this.
 ///
+/// If the old store fails or is full at that step, it gives the session up by a tombstone of a minute. A move that is broken
+/// off just then, and not gone on with within the minute, ends the session. If the stores are exchanged within that minute,
+/// a request with the session is a 503 until the minute is over.
+///
 /// A session that the new store forgets by itself, as memory that is full does, is gone. A session larger than the new
 /// store's [`max_record_len`](SessionStore::max_record_len) cannot be loaded until the limit is raised. During a move a
-/// record takes 18 bytes more. An old store that is full gives sessions up all the same, and then a move that is broken
-/// off ends the session.
+/// record takes 18 bytes more. A session whose move has begun may [count](SessionStore::count) twice.
 ///
 /// # Examples
 ///
@@ -84,6 +93,13 @@ impl<New: SessionStore, Old: SessionStore> MovingStore<New, Old> {
             let standing = match self.new.load(token, now).await? {
                 Loaded::Absent => None,
                 Loaded::Live(part) | Loaded::Outdated(part) if part.moving().is_some() => Some(part),
+                // The stores were exchanged a moment after a move that left a tombstone in place of the rest.
+                Loaded::Tombstone(stone) if stone.is_given_up() => {
+                    return match self.old.load(token, now).await? {
+                        Loaded::Live(_) | Loaded::Outdated(_) => Err(StoreError::new(JUST_MOVED)),
+                        _ => Ok(Loaded::Tombstone(stone)),
+                    };
+                }
                 found => return Ok(found),
             };
             if let Some(found) = self.bring(token, standing, now).await? {
@@ -154,24 +170,31 @@ impl<New: SessionStore, Old: SessionStore> MovingStore<New, Old> {
         let Some(Moving::Copy { version, sign_in }) = copy.moving() else { return Ok(None) };
         // The rest has the version of this copy, so the old store knows the step again and takes it for no other copy.
         let rest = Change::Replace(copy.rest(sign_in).into(), Deadline::Keep);
-        let given_up = match self.old.update(token, version, &rest, now).await {
-            Ok(updated) => updated == Updated::Done,
+        let has_given_up = match self.old.update(token, version, &rest, now).await {
+            Ok(updated) => updated == Updated::Done || self.was_given_up(token, copy, now).await?,
             Err(error) => {
                 // A store that is full ends a session all the same.
-                let stone = Change::Retire(Tombstone::new(TombstoneKind::Renewed, TOMBSTONE, now));
+                let stone = Change::Retire(Tombstone::given_up_for(copy.version, now));
                 match self.old.update(token, version, &stone, now).await {
                     Ok(Updated::Done) => true,
+                    Ok(_) if self.was_given_up(token, copy, now).await? => true,
                     _ => return Err(error),
                 }
             }
         };
         let settled = Arc::new(copy.settled(version));
         let change = Change::Replace(settled.clone(), Deadline::Keep);
-        if !given_up || self.new.update(token, copy.version, &change, now).await? != Updated::Done {
+        if !has_given_up || self.new.update(token, copy.version, &change, now).await? != Updated::Done {
             return Ok(None);
         }
         self.old.delete(&token.key(), Duration::ZERO, now).await?;
         Ok(Some(settled))
+    }
+
+    /// Returns whether the old store has a tombstone in place of the rest for this copy.
+    async fn was_given_up(&self, token: &SessionToken, copy: &Record, now: SystemTime) -> Result<bool, StoreError> {
+        let left = self.old.load(token, now).await?;
+        Ok(matches!(left, Loaded::Tombstone(stone) if stone.names(copy.version)))
     }
 
     /// Ends the part that a move has left of a session which the old store does not have, and returns what is `left` there.
@@ -184,7 +207,7 @@ impl<New: SessionStore, Old: SessionStore> MovingStore<New, Old> {
     ) -> Result<Option<Loaded>, StoreError> {
         let is_last = if let Some(part) = standing {
             let stone = match &left {
-                Loaded::Tombstone(stone) => stone.clone(),
+                Loaded::Tombstone(stone) if !stone.is_given_up() => stone.clone(),
                 _ => Tombstone::new(TombstoneKind::Destroyed, TOMBSTONE, now),
             };
             self.new.update(token, part.version, &Change::Retire(stone), now).await? == Updated::Done
@@ -276,9 +299,20 @@ impl<New: SessionStore, Old: SessionStore> SessionStore for MovingStore<New, Old
         let old = self.old.owned(owner, now).await?;
         let mut all = self.new.owned(owner, now).await?;
         let only_old = |one: &OwnedSession| !is_rest(one) && all.iter().all(|other| other.handle != one.handle);
-        let only_old: Vec<_> = old.into_iter().filter(only_old).collect();
+        let mut only_old: Vec<_> = old.into_iter().filter(only_old).collect();
+        // People sign in to the new store alone, so the sessions that have not moved come before all of those there.
+        let mut next = all.iter().map(|one| one.sign_in).min().unwrap_or(u64::MAX);
+        only_old.sort_unstable_by_key(|one| Reverse(one.sign_in));
+        for one in &mut only_old {
+            next = next.saturating_sub(1).min(one.sign_in);
+            one.sign_in = next;
+        }
         all.extend(only_old);
         Ok(all)
+    }
+
+    async fn count(&self, owner: Option<&str>, now: SystemTime) -> Result<usize, StoreError> {
+        Ok(self.old.count(owner, now).await? + self.new.count(owner, now).await?)
     }
 
     async fn revoke(&self, owner: &str, revocation: &Revocation, now: SystemTime) -> Result<usize, StoreError> {

@@ -256,6 +256,7 @@ async fn moves(old: impl SessionStore + Clone, new: impl SessionStore + Clone) {
     assert_eq!(moved_record.with_sign_in(record.sign_in()), *record, "as it was");
     assert_eq!(act(&moved, Some(&text), |session| session.csrf_token().unwrap()).await.body, csrf);
     assert_eq!(moved.owners().list("ada").await.unwrap().len(), 1);
+    assert!(moved.owners().count("ada").await.map_or_else(|error| error.is_unsupported(), |count| count == 1));
     // It slides on with its own idle timeout.
     clock.advance(DAY);
     act(&moved, Some(&text), |session| session.insert("cart", 4).unwrap()).await;
@@ -284,6 +285,30 @@ async fn a_sign_in_in_the_old_store_after_a_revocation_is_moved() {
         assert_eq!(values(&moving, &earlier).await, None, "{backend:?}");
         assert!(values(&moving, &later).await.is_some(), "{backend:?}");
         assert_eq!(moving.owners().list("ada").await.unwrap().len(), 1, "{backend:?}");
+    }
+}
+
+/// The moments of two stores have nothing in common.
+#[tokio::test]
+async fn who_signs_in_to_the_new_store_is_later_than_who_has_not_moved() {
+    for (before, after) in Backend::SERVER.into_iter().flat_map(|old| Backend::SERVER.map(|new| (old, new))) {
+        let (clock, old) = (ManualClock::default(), TestStore::new(before));
+        for _ in 0..3 {
+            begin(&layer(old.clone(), &clock), |session| session.sign_in("ada")).await;
+            clock.advance(MINUTE);
+        }
+        let store = MovingStore::new(TestStore::new(after), old).unwrap();
+        let builder = SessionLayer::builder(store).clock(clock.clone()).cookie_name("sid");
+        let moving = builder.max_sessions_per_owner(2).build().unwrap();
+        let mut tokens = Vec::new();
+        for _ in 0..3 {
+            tokens.push(begin(&moving, |session| session.sign_in("ada")).await);
+            let list = moving.owners().list("ada").await.unwrap();
+            assert_eq!((list.len(), list[0].signed_in), (2, Some(clock.now())), "{before:?} to {after:?}");
+            clock.advance(MINUTE);
+        }
+        assert!(values(&moving, &tokens[1]).await.is_some() && values(&moving, &tokens[2]).await.is_some());
+        assert_eq!(values(&moving, &tokens[0]).await, None, "{before:?} to {after:?}");
     }
 }
 

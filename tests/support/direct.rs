@@ -166,6 +166,10 @@ pub async fn everybody_moves(old: impl SessionStore + Clone, new: impl SessionSt
         tokens.push(begin(&before, start).await);
     }
     let moving = layer(MovingStore::new(new.clone(), old).unwrap());
+    // Each request but the last is given up a step later than the one before.
+    for polls in 0..36 {
+        poll_times(act(&moving, Some(&tokens[polls % 3]), |session| session.len().to_string()), polls).await;
+    }
     for (count, token) in tokens.iter().enumerate() {
         assert_eq!(values(&moving, token).await, Some(serde_json::json!({ "cart": count })));
         assert!(act(&moving, Some(token), |session| session.insert("late", 1)).await.leaves_cookie());
@@ -180,6 +184,19 @@ pub async fn everybody_moves(old: impl SessionStore + Clone, new: impl SessionSt
         assert_eq!(values(&moving, token).await, None);
         assert_eq!(values(&after, token).await, None);
     }
+}
+
+/// Polls a future so often, each time when it is woken, and drops it.
+pub async fn poll_times(future: impl Future, polls: usize) {
+    let (mut future, mut left) = (std::pin::pin!(future), polls);
+    std::future::poll_fn(|context| {
+        if left == 0 || future.as_mut().poll(context).is_ready() {
+            return std::task::Poll::Ready(());
+        }
+        left -= 1;
+        std::task::Poll::Pending
+    })
+    .await;
 }
 
 /// What a future answers that needs no waiting.

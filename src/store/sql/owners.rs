@@ -11,7 +11,7 @@
 //! it. The statement that writes the mark cannot see the rows of all of them. So the revocation looks for the latest
 //! moment again once the mark is written, and writes a mark with a larger one if need be.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use sha2::{Digest as _, Sha256};
 
@@ -24,6 +24,11 @@ use crate::error::StoreError;
 use crate::record::{Record, SessionHandle};
 use crate::store::{Created, Revocation, RevocationMark};
 use crate::token::StoreKey;
+
+/// How often a sign-in looks whether another one under its token arrives, and the pause between two looks. Only a session
+/// that is moved from another store is created under a token that others know.
+const PATIENCE: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The order of an owner's sign-ins and revocations, read in one statement.
 pub(super) struct Order {
@@ -48,10 +53,22 @@ impl<Pool: SqlPool> SqlStore<Pool> {
         now: SystemTime,
     ) -> Result<Created, StoreError> {
         let row = [Arg::Bytes(key.as_bytes()), Arg::version(record.version())];
-        let mut is_raised = record.sign_in() > 0;
+        let (mut is_raised, mut waited) = (record.sign_in() > 0, 0);
         'arriving: loop {
             let standing = self.insert_record(key, record, true, now).await?;
             let is_another = standing.as_ref().is_some_and(|row| !row.is_of(record));
+            if let Some(other) = standing.as_ref().filter(|other| is_another && other.is_arriving()) {
+                // It arrives in a moment, or its call was broken off and it never will.
+                if waited < PATIENCE {
+                    waited += 1;
+                    tokio::time::sleep(PAUSE).await;
+                } else {
+                    waited = 0;
+                    let version = other.version.map_or(Arg::NoInt, Arg::Int);
+                    self.execute(&self.statements.give_way, &[row[0], version]).await?;
+                }
+                continue 'arriving;
+            }
             let is_live = standing.is_some_and(|row| row.is_live());
             loop {
                 let order = self.order(owner, &row).await?;

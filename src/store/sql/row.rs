@@ -56,6 +56,11 @@ impl Row {
         self.version.is_some_and(|version| version != 0) && self.seen.is_some()
     }
 
+    /// Returns whether this is a session that is being signed in, or one whose sign-in was broken off.
+    pub(super) fn is_arriving(&self) -> bool {
+        self.version.is_some_and(|version| version != 0) && self.seen.is_none()
+    }
+
     pub(super) fn is_expired(&self, now: SystemTime) -> bool {
         self.deadline <= signed(now)
     }

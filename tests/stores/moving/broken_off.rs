@@ -6,7 +6,7 @@ use tower_session_layer::{ManualClock, MovingStore, Session};
 
 use super::{STEPS, Step, begun, layer, pair, pause};
 use crate::support::direct::{act, values};
-use crate::support::{Backend, Fault, Op};
+use crate::support::{Backend, Fault, MINUTE, Op};
 
 #[tokio::test]
 async fn a_request_dropped_in_the_middle_of_a_move_leaves_the_session_whole() {
@@ -68,16 +68,39 @@ async fn the_stores_may_be_exchanged_after_any_step_of_a_move() {
     }
 }
 
+/// The old store gives its sessions up by tombstones then.
 #[tokio::test]
 async fn an_old_store_that_takes_no_record_any_more_gives_its_sessions_up() {
-    let (new, old, store) = pair(Backend::Remote);
+    for (polls, is_broken_off) in (0..STEPS).flat_map(|polls| [(polls, false), (polls, true)]) {
+        let case = format!("{polls} polls, broken off: {is_broken_off}");
+        let (new, old, store) = pair(Backend::Remote);
+        let clock = ManualClock::default();
+        let text = begun(&old, &clock, "revoke").await;
+        let (moving, other) = (layer(store.clone(), &clock), layer(store, &clock));
+        old.fault(Op::Update, Fault::Fail, 1);
+        let late = pause(&moving, &text, polls).await;
+        assert_eq!(act(&other, Some(&text), |session| session.len().to_string()).await.body, "1", "{case}");
+        late.go_on(is_broken_off).await;
+        for layer in [&moving, &other] {
+            assert_eq!(values(layer, &text).await, Some(json!({ "cart": 3 })), "{case}");
+        }
+        assert_eq!((new.sessions().await, old.sessions().await), (1, 0), "{case}");
+        assert_eq!(moving.owners().list("ada").await.unwrap().len(), 1, "{case}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_left_a_tombstone_comes_back_after_a_minute() {
+    let (new, old, store) = pair(Backend::Memory);
     let clock = ManualClock::default();
     let text = begun(&old, &clock, "revoke").await;
     old.fault(Op::Update, Fault::Fail, 1);
-    let moving = layer(store, &clock);
-    assert_eq!(values(&moving, &text).await, Some(json!({ "cart": 3 })));
-    assert_eq!((new.sessions().await, old.sessions().await), (1, 0));
-    assert_eq!(moving.owners().list("ada").await.unwrap().len(), 1);
+    assert!(values(&layer(store, &clock), &text).await.is_some());
+    let going_back = layer(MovingStore::new(old, new).unwrap(), &clock);
+    let refused = act(&going_back, Some(&text), |session| session.len().to_string()).await;
+    assert_eq!((refused.status, refused.set_cookie()), (StatusCode::SERVICE_UNAVAILABLE, None));
+    clock.advance(MINUTE);
+    assert_eq!(values(&going_back, &text).await, Some(json!({ "cart": 3 })));
 }
 
 #[tokio::test]
