@@ -167,14 +167,21 @@ impl RevocationMark {
 
     /// Adds a revocation of this moment, at this time by the store's clock. [`Revoke::These`] adds nothing.
     pub fn add(&mut self, revocation: &Revocation, moment: u64, clock: SystemTime) {
-        let spared = match revocation.which {
-            Revoke::These(_) => return,
-            Revoke::All => None,
-            // Earlier revocations still count for the spared session.
-            Revoke::Others(handle) => Some((handle, self.threshold(handle))),
-        };
+        if !revocation.leaves_mark() {
+            return;
+        }
         // A program that asks the store itself gives no name. Without randomness the mark has none.
         let id = if revocation.id == 0 { crate::random::number().unwrap_or_default() } else { revocation.id };
+        let spared = if let Revoke::Others(handle) = revocation.which {
+            // Earlier revocations still count for the spared session.
+            let before = self.threshold(handle);
+            if self.id != 0 && id != 0 {
+                known::pass_on((self.id, before.moment), before == self.latest, id);
+            }
+            Some((handle, before))
+        } else {
+            None
+        };
         *self = Self { latest: Threshold { moment, at: micros(clock) }, id, spared };
     }
 
@@ -193,12 +200,12 @@ impl RevocationMark {
         // Read after the store's clock, so that the way of the answer makes no sign-in look younger.
         // Both are cut to microseconds.
         let is_older = span(began.elapsed()) + 2 < micros(clock).saturating_sub(threshold.at);
-        let is_named = self.id != 0 && threshold == self.latest;
-        if is_older || is_named && known::is_known(self.id, self.latest.moment, began.at) {
+        let (is_named, is_latest) = (self.id != 0, threshold == self.latest);
+        if is_older || is_named && known::is_known(self.id, threshold.moment, is_latest, began.at) {
             return false;
         }
         if is_named {
-            known::note_seen(self.id, self.latest.moment);
+            known::note_seen(self.id, threshold.moment);
         }
         true
     }
@@ -357,6 +364,23 @@ mod tests {
         revocation.complete();
         assert!(mark.refuses(&under_way(1, Some(before)), time(5)), "begun before it was complete");
         assert!(!mark.refuses(&under_way(1, Some(Instant::now())), time(5)));
+    }
+
+    #[test]
+    fn a_spared_sign_in_is_later_than_the_revocations_that_the_process_knew() {
+        let before = Instant::now();
+        let mut mark = RevocationMark::default();
+        let first = Revocation::new(Revoke::All, Duration::ZERO).named(0x0e11_0000_0000_0000);
+        mark.add(&first, 1, time(1));
+        first.complete();
+        for round in 0..3 {
+            let began = Instant::now();
+            let spares = Revocation::new(others(1), Duration::ZERO).named(0x0e12_0000_0000_0000 + round);
+            mark.add(&spares, 2 + round, time(1));
+            assert!(!mark.refuses(&under_way(1, Some(began)), time(0)), "round {round}");
+            assert!(mark.refuses(&under_way(1, Some(before)), time(0)), "round {round}: begun before the first");
+            assert!(mark.refuses(&under_way(2, Some(began)), time(0)), "round {round}: another one");
+        }
     }
 
     #[test]

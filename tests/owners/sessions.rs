@@ -367,6 +367,27 @@ async fn signing_in_again_and_revoking_the_others_keeps_the_values() {
     }
 }
 
+/// The revocation spares the sign-in that asks for it, and earlier ones that the process knows do not refuse it.
+#[tokio::test]
+async fn signing_in_and_revoking_the_others_goes_well_again_and_again() {
+    for backend in Backend::SERVER {
+        let setup = Setup::new(backend);
+        let mut before = sign_in(&setup, "ada").await;
+        setup.layer.owners().revoke_all("ada").await.unwrap();
+        for round in 0..4 {
+            let answer = send(&setup.layer, None, |session| async move {
+                session.sign_in("ada").unwrap();
+                session.owners().revoke_others(&session).await.unwrap().to_string()
+            })
+            .await;
+            assert_eq!(answer.body, u8::from(round > 0).to_string(), "{backend:?}, round {round}");
+            assert_eq!(values(&setup.layer, &before).await, None, "{backend:?}, round {round}");
+            before = answer.token().unwrap();
+            assert!(values(&setup.layer, &before).await.is_some(), "{backend:?}, round {round}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn revoking_the_others_commits_nothing_but_a_sign_in() {
     for backend in Backend::SERVER {

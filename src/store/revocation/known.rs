@@ -35,10 +35,21 @@ pub(super) fn note_seen(name: u64, moment: u64) {
     lock(&SEEN).note((name, moment));
 }
 
+/// Remembers what a mark says of the session that it spares for as long as the mark before is known, which said the same. The
+/// spared session is the one that asked for the revocation, so its sign-in is of this process.
+pub(super) fn pass_on((name, moment): (u64, u64), is_latest: bool, next: u64) {
+    let completed = if is_latest { lock(&COMPLETED).since((name, 0)) } else { None };
+    let mut seen = lock(&SEEN);
+    let known = [completed, seen.since((name, moment))];
+    if let Some(since) = known.into_iter().flatten().min() {
+        seen.insert((next, moment), since);
+    }
+}
+
 /// Returns whether this process knew the mark at that time.
-pub(super) fn is_known(name: u64, moment: u64, at: Instant) -> bool {
+pub(super) fn is_known(name: u64, moment: u64, is_latest: bool, at: Instant) -> bool {
     let knew = |since: Option<Instant>| since.is_some_and(|since| since <= at);
-    knew(lock(&COMPLETED).since((name, 0))) || knew(lock(&SEEN).since((name, moment)))
+    is_latest && knew(lock(&COMPLETED).since((name, 0))) || knew(lock(&SEEN).since((name, moment)))
 }
 
 fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
@@ -62,6 +73,11 @@ impl Known {
 
     /// Remembers a mark from now on, unless it is known.
     fn note(&mut self, mark: Mark) {
+        self.insert(mark, Instant::now());
+    }
+
+    /// Remembers a mark as known since then, unless it is known.
+    fn insert(&mut self, mark: Mark, since: Instant) {
         if self.since(mark).is_some() {
             return;
         }
@@ -69,7 +85,7 @@ impl Known {
             std::mem::swap(&mut self.young, &mut self.old);
             self.young.clear();
         }
-        self.young.insert(mark, Instant::now());
+        self.young.insert(mark, since);
     }
 
     fn since(&self, mark: Mark) -> Option<Instant> {
@@ -111,9 +127,10 @@ mod tests {
         let (name, before) = (0x6e61_6d65, Instant::now());
         note_seen(name, 1);
         let after = Instant::now();
-        assert!(is_known(name, 1, after) && !is_known(name, 1, before));
-        assert!(!is_known(name, 2, after) && !is_known(name + 1, 1, after), "another mark");
+        assert!(is_known(name, 1, true, after) && !is_known(name, 1, true, before));
+        assert!(!is_known(name, 2, true, after) && !is_known(name + 1, 1, true, after), "another mark");
         note_completed(name);
-        assert!(is_known(name, 2, Instant::now()), "a revocation that is complete, at any moment");
+        assert!(is_known(name, 2, true, Instant::now()), "a revocation that is complete, at any moment");
+        assert!(!is_known(name, 2, false, Instant::now()), "the mark before");
     }
 }
