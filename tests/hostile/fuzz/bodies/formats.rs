@@ -16,8 +16,8 @@ pub fn run(data: &[u8]) {
     let decode: Decode = if choices.below(2) == 0 { file::bytes::decode } else { redis::bytes::decode };
     match choices.below(4) {
         0 => {
-            // Nobody who does not mean it hits the digests.
-            assert_eq!(decode(&key, choices.rest(), at(1)), Loaded::Absent);
+            // A fuzzer that watches comparisons may hit the digests, so this only has to come to an end.
+            drop(decode(&key, choices.rest(), at(1)));
         }
         1 => row(&mut choices),
         2 => framed(&mut choices, &key),
