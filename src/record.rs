@@ -1,6 +1,7 @@
 //! The record that a store keeps of a session, and its bytes.
 
 mod encoding;
+mod extensions;
 mod handle;
 #[cfg(feature = "moving")]
 mod moving;
@@ -14,8 +15,8 @@ use std::sync::Arc;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime};
 
-pub(crate) use self::encoding::Extensions;
 pub use self::encoding::{DecodeError, RecordHead};
+pub(crate) use self::extensions::Extensions;
 pub use self::handle::SessionHandle;
 #[cfg(feature = "moving")]
 pub(crate) use self::moving::Moving;
