@@ -54,7 +54,7 @@ use crate::token::{SessionToken, StoreKey, TokenShape};
 /// A clone shares the directory and its queues. All methods of [`SessionStore`] must be called within a Tokio runtime
 /// that has its timer enabled. They read and write on the runtime's blocking threads, at most 64 at once for each store.
 ///
-/// Whoever can write to the directory can sign in as anybody. So the directory, those above it and the files in it must
+/// Anybody who can write to the directory can sign in as anybody. So the directory, those above it and the files in it must
 /// be writable by the user of this process and by root alone. A directory above may be sticky instead, as `/tmp` is.
 ///
 /// # Owners

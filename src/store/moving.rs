@@ -87,28 +87,6 @@ impl<New: SessionStore, Old: SessionStore> MovingStore<New, Old> {
         Ok(Self { new: server_side(new, "MovingStore")?, old: server_side(old, "MovingStore")? })
     }
 
-    /// Finds the session, and moves it if the old store has it.
-    async fn find(&self, token: &SessionToken, now: SystemTime) -> Result<Loaded, StoreError> {
-        for _ in 0..LOOKS {
-            let standing = match self.new.load(token, now).await? {
-                Loaded::Absent => None,
-                Loaded::Live(part) | Loaded::Outdated(part) if part.moving().is_some() => Some(part),
-                // The stores were exchanged a moment after a move that left a tombstone in place of the rest.
-                Loaded::Tombstone(stone) if stone.is_given_up() => {
-                    return match self.old.load(token, now).await? {
-                        Loaded::Live(_) | Loaded::Outdated(_) => Err(StoreError::new(JUST_MOVED)),
-                        _ => Ok(Loaded::Tombstone(stone)),
-                    };
-                }
-                found => return Ok(found),
-            };
-            if let Some(found) = self.bring(token, standing, now).await? {
-                return Ok(found);
-            }
-        }
-        Err(StoreError::new("the session changes as fast as it is moved"))
-    }
-
     /// Moves the session for which the new store has nothing, or `standing`, a part that a move has left. Returns `None` if
     /// another process was faster: then the new store has to be asked again.
     async fn bring(
@@ -220,7 +198,7 @@ impl<New: SessionStore, Old: SessionStore> MovingStore<New, Old> {
 
     /// Moves the session for a call that found nothing, and returns whether the call may find it now.
     async fn has_come(&self, token: &SessionToken, now: SystemTime) -> Result<bool, StoreError> {
-        self.find(token, now).await.map(|found| matches!(found, Loaded::Live(_) | Loaded::Outdated(_)))
+        self.load(token, now).await.map(|found| matches!(found, Loaded::Live(_) | Loaded::Outdated(_)))
     }
 
     /// Returns how many of the sessions to revoke would count twice: in the old store there is the rest of a session, or
@@ -256,7 +234,24 @@ impl<New: SessionStore, Old: SessionStore> SessionStore for MovingStore<New, Old
     }
 
     async fn load(&self, token: &SessionToken, now: SystemTime) -> Result<Loaded, StoreError> {
-        self.find(token, now).await
+        for _ in 0..LOOKS {
+            let standing = match self.new.load(token, now).await? {
+                Loaded::Absent => None,
+                Loaded::Live(part) | Loaded::Outdated(part) if part.moving().is_some() => Some(part),
+                // The stores were exchanged a moment after a move that left a tombstone in place of the rest.
+                Loaded::Tombstone(stone) if stone.is_given_up() => {
+                    return match self.old.load(token, now).await? {
+                        Loaded::Live(_) | Loaded::Outdated(_) => Err(StoreError::new(JUST_MOVED)),
+                        _ => Ok(Loaded::Tombstone(stone)),
+                    };
+                }
+                found => return Ok(found),
+            };
+            if let Some(found) = self.bring(token, standing, now).await? {
+                return Ok(found);
+            }
+        }
+        Err(StoreError::new("the session changes as fast as it is moved"))
     }
 
     async fn update(
