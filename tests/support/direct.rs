@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -10,9 +11,9 @@ use http::Request;
 use http::header::COOKIE;
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tower::{Layer as _, Service as _, ServiceExt as _, service_fn};
-use tower_session_layer::{Error, MovingStore, Session, SessionLayer, SessionStore};
+use tower_session_layer::{Error, ManualClock, MovingStore, Session, SessionLayer, SessionStore};
 
 use super::{Answer, answer};
 
@@ -152,6 +153,30 @@ pub async fn no_more_than_two(store: impl SessionStore) {
     }
     assert_eq!(live, ["", "ada", "ada", "bob"]);
     assert_eq!(layer.owners().list("ada").await.unwrap().len(), 2);
+}
+
+/// A layer on a host whose clock is ahead of the others' by this.
+pub fn ahead(store: &(impl SessionStore + Clone), by: Duration) -> SessionLayer {
+    let clock = ManualClock::new(SystemTime::now() + by);
+    SessionLayer::builder(store.clone()).cookie_name("sid").store_timeout(super::HOUR).clock(clock).build().unwrap()
+}
+
+/// Signs one owner in so often at once, under a layer that allows five sessions.
+pub async fn a_burst_leaves_five(store: impl SessionStore, times: usize) {
+    let builder = SessionLayer::builder(store).cookie_name("sid").store_timeout(super::HOUR);
+    let layer = builder.max_sessions_per_owner(5).build().unwrap();
+    let mut sign_ins = JoinSet::new();
+    for _ in 0..times {
+        let layer = layer.clone();
+        sign_ins.spawn(async move { act(&layer, None, |session| session.sign_in("ada")).await.token() });
+    }
+    let tokens: Vec<_> = sign_ins.join_all().await.into_iter().flatten().collect();
+    assert_eq!(layer.owners().list("ada").await.unwrap().len(), 5);
+    let mut live = 0;
+    for token in &tokens {
+        live += usize::from(values(&layer, token).await.is_some());
+    }
+    assert_eq!(live, 5, "of {}", tokens.len());
 }
 
 /// Sessions that began in the old store live on in the new one, and end there for good.

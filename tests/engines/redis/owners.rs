@@ -6,40 +6,21 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tower_session_layer::store::{Created, Deleted, Loaded, Revocation, Revoke, TombstoneKind};
-use tower_session_layer::{ManualClock, RedisStore, SessionHandle, SessionLayer, SessionStore as _, SessionToken};
+use tower_session_layer::{RedisStore, SessionHandle, SessionStore as _, SessionToken};
 
 use super::faults::{layer, store};
 use super::keys::{an_hour_later, name};
 use super::server::{Cluster, Server};
-use crate::support::direct::{act, begin, send, values};
+use crate::support::direct::{a_burst_leaves_five, act, ahead, begin, send, values};
 use crate::support::record::record;
 use crate::support::{DAY, HOUR, MINUTE, scope};
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// A layer on a host whose clock is ahead of the others' by this.
-fn ahead(store: &RedisStore, by: Duration) -> SessionLayer {
-    let clock = ManualClock::new(SystemTime::now() + by);
-    SessionLayer::builder(store.clone()).cookie_name("sid").store_timeout(HOUR).clock(clock).build().unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn burst_of_sign_ins_leaves_as_many_sessions_as_the_limit_allows() {
     let server = Server::start();
-    let builder = SessionLayer::builder(store(&server.url()).await).cookie_name("sid").store_timeout(HOUR);
-    let layer = builder.max_sessions_per_owner(5).build().unwrap();
-    let mut sign_ins = JoinSet::new();
-    for _ in 0..300 {
-        let layer = layer.clone();
-        sign_ins.spawn(async move { act(&layer, None, |session| session.sign_in("ada")).await.token() });
-    }
-    let tokens: Vec<_> = sign_ins.join_all().await.into_iter().flatten().collect();
-    assert_eq!(layer.owners().list("ada").await.unwrap().len(), 5);
-    let mut live = 0;
-    for token in &tokens {
-        live += usize::from(values(&layer, token).await.is_some());
-    }
-    assert_eq!(live, 5, "of {}", tokens.len());
+    a_burst_leaves_five(store(&server.url()).await, 300).await;
 }
 
 async fn revocation_reaches_more_sessions_than_a_page_has(store: RedisStore) {

@@ -6,12 +6,11 @@ macro_rules! order_rules {
         mod order {
             use std::time::{Duration, SystemTime};
 
-            use tokio::task::JoinSet;
+            use tower_session_layer::SessionStore as _;
             use tower_session_layer::store::{Created, Loaded, Record, Revocation, Revoke};
-            use tower_session_layer::{ManualClock, SessionLayer, SessionStore as _};
 
             use super::*;
-            use crate::support::direct::{act, begin, send, values};
+            use crate::support::direct::{a_burst_leaves_five, ahead, begin, send, values};
             use crate::support::{HOUR, record::record as signed_in};
 
             const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -21,17 +20,6 @@ macro_rules! order_rules {
                 let store = $store::builder(pool).table(&table).build().unwrap();
                 store.migrate().await.unwrap();
                 (store, table, kept)
-            }
-
-            /// A layer on a host whose clock is ahead of the others' by this.
-            fn ahead(store: &$store, by: Duration) -> SessionLayer {
-                let clock = ManualClock::new(SystemTime::now() + by);
-                SessionLayer::builder(store.clone())
-                    .cookie_name("sid")
-                    .store_timeout(HOUR)
-                    .clock(clock)
-                    .build()
-                    .unwrap()
             }
 
             fn moment(created: Created) -> u64 {
@@ -160,20 +148,7 @@ macro_rules! order_rules {
             #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn burst_of_sign_ins_leaves_as_many_sessions_as_the_limit_allows() {
                 let (store, _, _kept) = store($pool).await;
-                let builder = SessionLayer::builder(store).cookie_name("sid").store_timeout(HOUR);
-                let layer = builder.max_sessions_per_owner(5).build().unwrap();
-                let mut sign_ins = JoinSet::new();
-                for _ in 0..200 {
-                    let layer = layer.clone();
-                    sign_ins.spawn(async move { act(&layer, None, |session| session.sign_in("ada")).await.token() });
-                }
-                let tokens: Vec<_> = sign_ins.join_all().await.into_iter().flatten().collect();
-                assert_eq!(layer.owners().list("ada").await.unwrap().len(), 5);
-                let mut live = 0;
-                for token in &tokens {
-                    live += usize::from(values(&layer, token).await.is_some());
-                }
-                assert_eq!(live, 5, "of {}", tokens.len());
+                a_burst_leaves_five(store, 200).await;
             }
         }
     };
