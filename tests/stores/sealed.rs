@@ -111,7 +111,8 @@ async fn what_does_not_open_is_absent_with_one_warning_and_stays() {
             }
         }
     }
-    assert!(tampered.len() > 100, "{}", tampered.len());
+    // The nonce decides which flips still leave a record: about nine in ten.
+    assert!(tampered.len() > 50, "{}", tampered.len());
     let (mut eve, mut rolled) = (whole.head(), whole.head());
     (eve.owner, rolled.version) = (Some("eve".into()), Version::new(9));
     tampered.push(("another owner", victim.clone(), Record::decode(eve, &body).unwrap()));
