@@ -78,7 +78,7 @@
 //! | absolute timeout | 30 days | NIST 800-63B-4, AAL1; nothing extends it |
 //! | refresh | when it moves the deadline by at least a tenth of the idle timeout | most requests write nothing |
 //! | `Max-Age` | the time to the absolute deadline; with `CookieStore` to the deadline inside the cookie | the idle timeout is the server's alone, so a refresh sends no cookie |
-//! | renewal by age | off | signing in renews the token in any case; renewal by age limits the use of a token that was copied unnoticed (OWASP: "renewal timeout") |
+//! | renewal by age | off | signing in renews the token in any case; renewal by age ends the use of a token that was copied and put aside (OWASP: "renewal timeout") |
 //! | tombstone | 60 seconds | longer than requests take, short enough to be cheap |
 //! | store timeout | 5 seconds | a person who waits longer reloads the page |
 //! | on store failure | 503 | "cannot tell" must not look like "not signed in" |

@@ -35,8 +35,13 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
         self
     }
 
-    /// Replaces the token of a live session when the token reaches this age, so that a copied token gives access for no
-    /// longer; off by default. The OWASP Session Management Cheat Sheet advises it ("renewal timeout").
+    /// Replaces the token of a live session when the token reaches this age; off by default. The OWASP Session Management
+    /// Cheat Sheet advises it ("renewal timeout").
+    ///
+    /// A copied token that was put aside is then dead. A thief who keeps using the copy stays in, since each request with
+    /// the old token gets the new one for a while. If owner and thief send requests more than 60 seconds apart, the later
+    /// one has a dead token, and the [event hook](Self::on_event) reports it.
+    /// [`Owners::revoke_all`](crate::Owners::revoke_all) ends the session for both.
     ///
     /// The first request that accesses the session after that time gets the new token with its response. For 60 seconds
     /// the old token *leads on* to the session: requests with it still get the session. This serves requests that were
