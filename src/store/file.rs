@@ -75,6 +75,11 @@ use crate::token::{SessionToken, StoreKey, TokenShape};
 /// `session.tombstone.given_up`. A revocation that finds no room for its mark ends the sessions first and then tries again;
 /// if there is still no room, it is an error, since a sign-in that was under way may survive.
 ///
+/// # What it rests on
+///
+/// [`Durability`] says what a power loss may undo; with the default it is nothing, if the disk keeps what it has synced. A
+/// mark under `owners/` may be all that ends revoked sessions, so keep, copy and restore the directory as a whole.
+///
 /// # Examples
 ///
 /// ```

@@ -53,8 +53,23 @@
 //! Where `maxmemory` is reached, nobody signs in and nothing is written, but sessions end and are revoked as ever. If a
 //! server takes no tombstone, the session ends without one, and the store logs a warning.
 //!
-//! The server's persistence decides which changes survive its crash. Its replication is asynchronous, so a failover may
-//! lose the last changes before it, and a session that had just ended may live again.
+//! # What it rests on
+//!
+//! Redis answers before a change is safe, unless it is set otherwise. After a loss, a session that had ended lives again
+//! under its old token, and a revocation is forgotten with its mark.
+//!
+//! | setting of the server | may undo |
+//! |---|---|
+//! | the defaults: snapshots, no append-only file | at a crash, all since the last snapshot, up to an hour |
+//! | `appendonly yes`, with the default `appendfsync everysec` | at a power loss, about the last second |
+//! | `appendonly yes`, `appendfsync always` | nothing, while no replica takes over |
+//! | replicas, with Sentinel or in a Cluster | at a failover, all that the new master had not received |
+//!
+//! Replication is asynchronous, whatever `appendfsync` says. `min-replicas-to-write 1` makes a master without replicas
+//! refuse changes, ends among them, after `min-replicas-max-lag` (10 seconds by default), which bounds the loss. The store
+//! sends no `WAIT`. A program that shares its connection with the store can send `WAIT` over it after
+//! [`commit`](crate::Session::commit), to learn how many replicas have the end. It holds up the other commands of that
+//! connection, and makes the loss less likely, not impossible.
 //!
 //! # Values that are not ours
 //!

@@ -21,6 +21,22 @@ engine_store! {
     /// with them some repeated statements; [`connect`](MySqlStore::connect) sets it. The server's `max_allowed_packet` must
     /// be larger than the layer's `max_record_bytes`.
     ///
+    /// # What it rests on
+    ///
+    /// An end is one commit of the server. With `innodb_flush_log_at_trx_commit = 1`, which is the default, no crash undoes
+    /// it. A server with a binary log also needs `sync_binlog = 1`, which is MySQL's default and not MariaDB's. With other
+    /// values a crash may undo the last changes, and a session that had ended lives again.
+    ///
+    /// Replication is asynchronous by default: a failover undoes what the replica had not received. Semi-synchronous
+    /// replication lets a commit wait until a replica has it, and a failover to that replica undoes nothing. If no replica
+    /// answers in time (`rpl_semi_sync_source_timeout`, in MariaDB `rpl_semi_sync_master_timeout`, 10 seconds by default),
+    /// the server goes on without.
+    ///
+    /// In MariaDB Galera Cluster 12.1.2 to 12.2.2, [Jepsen found][jepsen] lost updates without any fault, and lost commits
+    /// after crashes. Either may undo an end. The store is not tested on such a cluster.
+    ///
+    /// [jepsen]: https://jepsen.io/blog/2026-03-16-mariadb-galera-cluster-12.1.2
+    ///
     /// # Examples
     ///
     /// ```no_run

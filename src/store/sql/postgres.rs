@@ -21,6 +21,16 @@ engine_store! {
     /// `statement_cache_capacity` must be 0. The schema is the first one in the connection's `search_path`. A record may
     /// be as long as the layer allows, up to 1 GB.
     ///
+    /// # What it rests on
+    ///
+    /// An end is one commit of the server. With `fsync = on` and `synchronous_commit = on`, which are the defaults, no crash
+    /// undoes it. With `synchronous_commit = off` a crash may undo the last changes, and a session that had ended lives
+    /// again.
+    ///
+    /// Standbys are asynchronous by default: a failover to one undoes what it had not received. With
+    /// `synchronous_standby_names` a commit also waits for a standby, and a failover to that standby undoes nothing. The
+    /// program that promotes standbys must choose it, as Patroni does in its synchronous mode.
+    ///
     /// # Examples
     ///
     /// ```no_run

@@ -16,17 +16,22 @@ use crate::error::StoreError;
 engine_store! {
     /// Sessions in a table of an SQLite database, shared by the processes of one machine.
     ///
-    /// No server is needed, and a power loss undoes no write that was answered. One connection writes at a time: the
-    /// requests of one store take turns, and other processes wait as SQLite does, asleep for longer and longer. A clone shares
-    /// the pool. The [module](super) says what stands in the table and how it is kept right.
+    /// No server is needed. One connection writes at a time: the requests of one store take turns, and other processes wait
+    /// as SQLite does, asleep for longer and longer. A clone shares the pool. The [module](super) says what stands in the
+    /// table and how it is kept right.
     ///
     /// # A pool of the program's own
     ///
     /// Its connections should have the journal mode WAL, so that readers and the writer do not wait for each other, and a
     /// busy timeout shorter than the layer's store timeout, 5 seconds by default: a statement that finds the database locked
-    /// waits for that long and then fails. [`connect`](SqliteStore::connect) sets both. `synchronous = NORMAL` is faster, but
-    /// after a power loss a session that had ended may live again. A database in memory needs a pool of one connection that
-    /// never closes.
+    /// waits for that long and then fails. [`connect`](SqliteStore::connect) sets both. A database in memory needs a pool of
+    /// one connection that never closes.
+    ///
+    /// # What it rests on
+    ///
+    /// With `synchronous = FULL`, SQLite's default and that of [`connect`](SqliteStore::connect), a power loss undoes no write
+    /// that was answered. `synchronous = NORMAL` is faster, but after a power loss a session that had ended may live again.
+    /// The file must be on a local file system: SQLite's journal mode WAL shares memory between processes.
     ///
     /// # Examples
     ///
