@@ -5,6 +5,7 @@
 //! | [testing] | testing an application that uses sessions |
 //! | [deploying] | configuration, proxies, CDNs, several instances, clocks, directories, probes |
 //! | [events] | the log, the spans and the event hook |
+//! | [running] | what to do at night, alarms, a dashboard, sizes, upgrades and the way back |
 //! | [moving] | moving here from `tower-sessions`, `axum_session`, `actix-session`, `express-session` or Hydrogen |
 //! | [demands] | the demands of standards, one per row, each with the tests that show it |
 //!
@@ -270,6 +271,9 @@ pub mod deploying {}
 
 #[doc = include_str!("guide/events.md")]
 pub mod events {}
+
+#[doc = include_str!("guide/running.md")]
+pub mod running {}
 
 #[doc = include_str!("guide/moving.md")]
 pub mod moving {}

@@ -3,6 +3,7 @@
 mod hooks;
 mod log;
 mod page;
+mod running;
 mod secrets;
 mod spans;
 #[path = "../support/mod.rs"]

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// Level and fields.
-type Shape = (String, Vec<String>);
+pub(crate) type Shape = (String, Vec<String>);
 
 const PAGE: &str = include_str!("../../src/guide/events.md");
 
@@ -89,8 +89,8 @@ fn rows(page: &str) -> BTreeMap<String, Shape> {
     found
 }
 
-#[test]
-fn every_event_has_a_name_and_is_on_the_page_with_its_level_and_fields() {
+/// The events of the source by name.
+pub(crate) fn logged() -> BTreeMap<String, Shape> {
     let mut logged = BTreeMap::new();
     for (file, text) in sources() {
         for (name, shape) in events(&file, &text) {
@@ -100,6 +100,12 @@ fn every_event_has_a_name_and_is_on_the_page_with_its_level_and_fields() {
             }
         }
     }
+    logged
+}
+
+#[test]
+fn every_event_has_a_name_and_is_on_the_page_with_its_level_and_fields() {
+    let logged = logged();
     let told = rows(PAGE);
     for (name, shape) in &logged {
         assert_eq!(told.get(name), Some(shape), "{name}, as the page has it and as it is");
