@@ -14,9 +14,10 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::counters::Metrics;
 
-/// Makes the layer that counts, and that keeps all other events and spans away from it.
+/// Makes the layer. It hears of the events and spans that it counts, and of no others.
 ///
-/// Without sweeps and durations it could do with `INFO`, which is cheaper for a store in memory.
+/// Sweeps and durations need `DEBUG`. A program that does without them names `INFO` here, which is cheaper with a store in
+/// memory.
 pub(crate) fn counting<S>(metrics: Arc<Metrics>) -> impl Layer<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,

@@ -2,6 +2,7 @@
 
 mod hooks;
 mod log;
+mod metrics;
 mod page;
 mod running;
 mod secrets;
