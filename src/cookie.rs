@@ -86,7 +86,7 @@ impl SessionCookie {
     /// Returns the `Set-Cookie` value that gives a token to the client. Without `max_age` the cookie ends with the
     /// browser.
     ///
-    /// `max_age` is cut to whole seconds and to at most 400 days.
+    /// `max_age` is cut to whole seconds and to at most 400 days; less than a second becomes one second.
     pub fn set(&self, token: &SessionToken, max_age: Option<Duration>) -> HeaderValue {
         let mut text = String::new();
         token.write_text(&mut text);

@@ -19,8 +19,8 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
     }
 
     /// Sets the time after which a session ends even if it is in use; 30 days by default. Nothing extends it, not even
-    /// a renewal. The cookie's `Max-Age` is what is left of it, in seconds. With a client-side store `Max-Age` is what is
-    /// left to the session's deadline.
+    /// a renewal. The cookie's `Max-Age` is what is left of it, in whole seconds and at least one. With a client-side store
+    /// `Max-Age` is what is left to the session's deadline.
     pub fn absolute_timeout(mut self, absolute: Duration) -> Self {
         self.absolute = absolute;
         self

@@ -139,7 +139,9 @@ impl SessionCookie {
         write_value: impl FnOnce(&mut String),
     ) -> HeaderValue {
         let mut digits = itoa::Buffer::new();
-        let age = max_age.map(|age| digits.format(age.min(MAX_AGE).as_secs()));
+        // `Max-Age=0` removes a cookie, so a session that lives for less than a second gets 1.
+        let seconds = |age: Duration| age.min(MAX_AGE).as_secs().max(u64::from(!age.is_zero()));
+        let age = max_age.map(|age| digits.format(seconds(age)));
         let age_len = age.map_or(0, |age| MAX_AGE_NAME.len() + age.len());
         // The capacity is exact: a header takes a buffer over without a copy only if the buffer is full.
         let capacity = self.name.len() + suffix.len() + 1 + len + age_len + self.attributes.len();
