@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::fixture::{Fixture, IDLE, INSTANT, MINUTE, at, live, replace, same};
 use super::operation::{StoreAnswer, StoreOperation};
 use super::races::at_once;
-use crate::clock::micros;
+use crate::clock::{micros, span};
 use crate::record::{Began, Beginning, Record, SessionHandle, Tombstone, TombstoneKind};
 use crate::store::{Change, Created, Loaded, OwnedSession, RevocationMark, Revoke};
 use crate::token::SessionToken;
@@ -22,10 +22,10 @@ fn clocks(seconds: u64) -> [SystemTime; 3] {
     [now, now + YEARS, now - YEARS]
 }
 
-/// Returns the record of a session that lives by every clock.
+/// Returns the record of a session that lives by every clock, and can be touched once.
 fn long_lived(record: Record) -> Record {
     let end = micros(at(0) + 3 * YEARS);
-    Record { deadline: end, absolute: end, ..record }
+    Record { deadline: end, absolute: end + span(MINUTE), ..record }
 }
 
 /// Creates a record, and returns the moment that its sign-in was given.

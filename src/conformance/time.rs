@@ -79,7 +79,8 @@ pub(super) async fn what_ends_now_is_absent_for_every_method(fixture: Arc<Fixtur
             if fixture.is_client_side() {
                 continue;
             }
-            let next = Record { deadline: micros(end + 200 * IDLE), ..fixture.record() };
+            let later = micros(end + 200 * IDLE);
+            let next = Record { deadline: later, absolute: later, ..fixture.record() };
             let rule = "the token of an expired session is free";
             same(rule, &fixture.create(&token, &next, end + late).await, &Created::Stored);
             fixture.expect_live(rule, &token, end + late, &next).await;

@@ -29,13 +29,14 @@ use crate::token::{SessionToken, StoreKey, TokenShape};
 /// revokes an owner's sessions: these stay readable.
 ///
 /// Version, owner, handle, the time of the sign-in, when the session began and when it ends at the latest are bound in. If
-/// somebody has changed them, or moved a record to another session's place, the record does not open. A record that
-/// does not open is absent, with a warning, and stays in the store until its deadline.
+/// somebody has changed them, moved a record to another session's place, or moved its deadline beyond that latest end, the
+/// record does not open. A record that does not open is absent, with a warning, and stays in the store until its deadline.
 ///
 /// # What is not prevented
 ///
-/// Somebody who can *write* to the store can remove sessions, put an earlier state of a session back in its place, and
-/// move its deadline, which a touch moves without opening anything. `MemoryStore` is in the memory of a process that
+/// Somebody who can *write* to the store can remove sessions, put an earlier state of a session back in its place, move
+/// its deadline up to its latest end, since a touch moves the deadline without opening anything, and take it out of its
+/// owner's list or change its place in it, so that a revocation does not find it. `MemoryStore` is in the memory of a process that
 /// tokens pass through: sealing is for data that outlives the process or leaves it.
 ///
 /// # Cost

@@ -137,6 +137,28 @@ async fn what_does_not_open_is_absent_with_one_warning_and_stays() {
     assert!(values(&sealed, &encoded(&victim)).await.is_some(), "put back as it was");
 }
 
+/// Somebody who can write to the store moves deadlines, as a touch does.
+#[tokio::test]
+async fn session_whose_deadline_was_moved_beyond_its_latest_end_does_not_open() {
+    let clock = ManualClock::default();
+    let memory = MemoryStore::new();
+    let layer = layer(Sealed::new(memory.clone()).unwrap(), &clock);
+    let text = begin(&layer, |session| session.insert("who", "me")).await;
+    let token = token(&text);
+    let record = stored(&memory, &token, clock.now());
+    let end = record.absolute_deadline();
+    let touch = |deadline| at_once(memory.touch(&token, record.version(), deadline, clock.now())).unwrap();
+    assert_eq!(touch(end), Updated::Done);
+    assert!(values(&layer, &text).await.is_some(), "as late as a touch may move it");
+    assert_eq!(touch(end + Duration::from_micros(1)), Updated::Done);
+    let log = Log::capture();
+    assert_eq!(values(&layer, &text).await, None);
+    assert!(log.text().contains("does not open with its token"), "{}", log.text());
+    touch(end + MINUTE);
+    clock.set(end);
+    assert_eq!(values(&layer, &text).await, None, "it has ended");
+}
+
 #[test]
 fn the_store_s_limit_counts_what_sealing_adds() {
     let memory = MemoryStore::builder().max_bytes(16 << 10).build().unwrap();

@@ -34,7 +34,9 @@ fn number(body: &mut Vec<u8>, mut number: u64) {
 pub fn record(version: u64, owner: Option<&str>, json: &str, (now, deadline): (SystemTime, SystemTime)) -> Record {
     let head = RecordHead::new(Version::new(version), deadline, now, owner.map(Into::into));
     let head = head.with_sign_in(SessionHandle::from_bytes([8; 16]), 0);
-    record_of(head, [0, 0, u64::from(owner.is_some())], "k", json)
+    // Its latest end is the second after its deadline.
+    let latest = deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() + 1;
+    record_of(head, [0, latest, u64::from(owner.is_some())], "k", json)
 }
 
 /// The same without an owner, of exactly so many bytes.

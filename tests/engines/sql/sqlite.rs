@@ -54,6 +54,28 @@ async fn no_old_token_opens_a_newer_one_in_the_file_and_its_log() {
     }
 }
 
+/// The columns beside a sealed body are bound in. The deadline, which a touch moves, is within the bound end.
+#[tokio::test]
+async fn sealed_session_whose_row_was_changed_does_not_open() {
+    let (pool, _directory) = database().await;
+    let store = SqliteStore::new(pool);
+    store.migrate().await.unwrap();
+    let sealed = Sealed::new(store.clone()).unwrap();
+    let layer = SessionLayer::builder(sealed).clock(ManualClock::default()).cookie_name("sid").build().unwrap();
+    for (column, to, opens) in [
+        ("deadline", "deadline + 86400000000", true),
+        ("deadline", "deadline + 30 * 86400000000", false),
+        ("handle", "randomblob(16)", false),
+        ("owner", "CAST('eve' AS BLOB)", false),
+    ] {
+        let token = begin(&layer, |session| session.sign_in("ada")).await;
+        assert!(values(&layer, &token).await.is_some());
+        let live = "version <> 0 AND seen IS NOT NULL";
+        assert!(sql(&store, &format!("UPDATE tower_session_layer SET {column} = {to} WHERE {live}")).await > 0);
+        assert_eq!(values(&layer, &token).await.is_some(), opens, "{column} = {to}");
+    }
+}
+
 /// A statement that writes a mark does not see a sign-in whose own statement is not complete.
 #[tokio::test]
 async fn mark_is_later_than_a_session_that_it_was_written_without() {

@@ -7,6 +7,9 @@ use std::task::{Context, Poll, Waker};
 use tower_session_layer::store::{Record, RecordHead, Version};
 use tower_session_layer::{MemoryStore, SessionHandle};
 
+/// Microseconds from the deadline of a record to its latest end.
+pub const SPARE: u64 = 99;
+
 pub struct Choices<'a>(&'a [u8]);
 
 impl<'a> Choices<'a> {
@@ -52,7 +55,7 @@ impl<'a> Choices<'a> {
         let is_set = |flag| flags & flag != 0;
         // One microsecond, and that much back or on in microseconds or seconds, but never nothing.
         body.push(1 << 2 | 2);
-        number(&mut body, (deadline % 1_000 + 1) << 2 | 2);
+        number(&mut body, (deadline + SPARE - 1) << 2 | 2);
         for flag in [4, 8] {
             let distance = u64::from(self.byte()) + 1;
             if is_set(flag) {
