@@ -97,8 +97,9 @@ pub use self::store::ConfiguredStore;
 /// set the option, or the key if no variable has.
 ///
 /// A variable that has the prefix and stands for no key is an error, so that no mistyped key is ignored. A variable whose
-/// prefix is mistyped is ignored. Kubernetes sets `SHOP_SESSION_SERVICE_HOST` and others for a service `shop-session`:
-/// choose a prefix that no service has, or turn off `enableServiceLinks`.
+/// prefix is mistyped is ignored. The variables that Kubernetes sets for a service such as `shop-session` or
+/// `shop-session-redis` are passed over, with a line in the log: `SHOP_SESSION_SERVICE_HOST`,
+/// `SHOP_SESSION_REDIS_PORT=tcp://10.0.0.1:6379` and others of these shapes.
 ///
 /// # Secrets
 ///

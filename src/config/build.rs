@@ -14,7 +14,8 @@ impl SessionConfig {
     /// Reads the environment variables of this process that have a prefix, such as `SHOP_SESSION_`.
     ///
     /// No other variable may have the prefix: a variable that has it and stands for no key is an error, since it may be a
-    /// mistyped timeout. (`SESSION_MANAGER`, which desktops set, is ignored under any prefix.)
+    /// mistyped timeout. (`SESSION_MANAGER`, which desktops set, is ignored under any prefix, and so are the variables
+    /// that Kubernetes sets for services.)
     ///
     /// # Errors
     ///

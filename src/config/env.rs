@@ -29,13 +29,21 @@ pub(super) fn set(
     prefix: &str,
     vars: impl Iterator<Item = (String, String)>,
 ) -> Result<(), ConfigError> {
-    let mut given = Vec::new();
+    let (mut given, mut of_services) = (Vec::new(), Vec::new());
     for (name, value) in vars {
         let Some(written) = name.strip_prefix(prefix).filter(|_| name != FOREIGN) else { continue };
         match KEYS.iter().find(|key| variable("", key) == written) {
             Some(key) => given.push((*key, name, value)),
+            None if is_of_a_service(written, &value) => of_services.push(name),
             None => return Err(unknown(prefix, name)),
         }
+    }
+    if !of_services.is_empty() {
+        let variables = of_services.join(" ");
+        tracing::info!(
+            name: "session.config.passed_over",
+            variables, "environment variables that Kubernetes sets for a service have the prefix, and are passed over"
+        );
     }
     let replaced = REPLACES.iter().filter(|(key, _)| given.iter().any(|(given, ..)| given == key));
     for other in replaced.flat_map(|(_, others)| *others) {
@@ -52,6 +60,28 @@ pub(super) fn set(
         config.variables.insert(key, name);
     }
     Ok(())
+}
+
+/// Returns whether a variable is one that Kubernetes sets for a service: `X_SERVICE_HOST`, `X_SERVICE_PORT`,
+/// `X_SERVICE_PORT_HTTP`, `X_PORT=tcp://10.0.0.1:6379`, `X_PORT_6379_TCP`, `X_PORT_6379_TCP_ADDR` and the like. The prefix
+/// may end in `X` or before it.
+fn is_of_a_service(written: &str, value: &str) -> bool {
+    const PROTOCOLS: [&str; 3] = ["tcp", "udp", "sctp"];
+    let name = format!("_{written}");
+    // Without an address, the variable is a person's, who means a key that there is not.
+    let is_address = value.split_once("://").is_some_and(|(protocol, _)| PROTOCOLS.contains(&protocol));
+    let is_of_a_port = || {
+        let whole = ["_PROTO", "_PORT", "_ADDR"].iter().find_map(|part| name.strip_suffix(part)).unwrap_or(&name);
+        let (rest, protocol) = whole.rsplit_once('_')?;
+        let (rest, port) = rest.rsplit_once('_')?;
+        let is_known = PROTOCOLS.contains(&&*protocol.to_ascii_lowercase()) && port.parse::<u16>().is_ok();
+        Some(is_known && rest.ends_with("_PORT"))
+    };
+    name.ends_with("_SERVICE_HOST")
+        || name.ends_with("_SERVICE_PORT")
+        || name.contains("_SERVICE_PORT_")
+        || (name.ends_with("_PORT") && is_address)
+        || is_of_a_port() == Some(true)
 }
 
 /// The error for a variable that stands for no key.

@@ -2,6 +2,7 @@
 
 use tower_session_layer::{ConfigError, SessionConfig};
 
+use super::support::Log;
 use super::{PREFIX, toml_of};
 
 fn over(file: &str, vars: &[(&str, &str)]) -> Result<String, ConfigError> {
@@ -90,6 +91,50 @@ fn variables_of_others_are_left_alone() {
     assert_eq!(format!("{:?}", SessionConfig::from_vars(PREFIX, vars).unwrap()), "{}");
     let desktop = [("SESSION_MANAGER", "local/host:@/tmp/.ICE-unix/1"), ("SESSION_LAZY", "true")];
     assert_eq!(format!("{:?}", SessionConfig::from_vars("SESSION_", desktop).unwrap()), "{lazy: true}");
+}
+
+/// What Kubernetes sets in each pod beside the services `shop-session`, `shop-session-redis` and `shop-session-port`.
+#[test]
+fn variables_of_services_are_passed_over_with_a_note() {
+    for (prefix, service) in [
+        (PREFIX, "SHOP_SESSION"),
+        (PREFIX, "SHOP_SESSION_REDIS"),
+        (PREFIX, "SHOP_SESSION_PORT"),
+        ("SHOP_SESSION", "SHOP_SESSION"),
+    ] {
+        let given = [
+            ("SERVICE_HOST", "10.0.0.1"),
+            ("SERVICE_PORT", "6379"),
+            ("SERVICE_PORT_HTTP_2", "6379"),
+            ("PORT", "tcp://10.0.0.1:6379"),
+            ("PORT_6379_TCP", "tcp://10.0.0.1:6379"),
+            ("PORT_6379_TCP_PROTO", "tcp"),
+            ("PORT_6379_TCP_PORT", "6379"),
+            ("PORT_6379_TCP_ADDR", "10.0.0.1"),
+            ("PORT_53_UDP", "udp://10.0.0.1:53"),
+            ("PORT_132_SCTP_ADDR", "[fd00::1]"),
+        ];
+        let given = given.map(|(name, value)| (format!("{service}_{name}"), value));
+        let ours = (format!("{prefix}LAZY"), "true");
+        let log = Log::capture();
+        let config = SessionConfig::from_vars(prefix, given.iter().cloned().chain([ours])).unwrap();
+        assert_eq!(format!("{config:?}"), "{lazy: true}", "{prefix} {service}");
+        let text = log.text();
+        assert_eq!(text.matches("are passed over").count(), 1, "{text}");
+        assert!(given.iter().all(|(name, _)| text.contains(name.as_str())) && !text.contains("10.0.0.1"), "{text}");
+    }
+    for (name, value) in [
+        ("SHOP_SESSION_REDIS_PORT", "6379"),
+        ("SHOP_SESSION_REDIS_PORT", "redis://10.0.0.1"),
+        ("SHOP_SESSION_REDIS_HOST", "10.0.0.1"),
+        ("SHOP_SESSION_REDIS_PORT_TCP", "tcp://10.0.0.1:6379"),
+        ("SHOP_SESSION_REDIS_PORT_6379", "tcp://10.0.0.1:6379"),
+        ("SHOP_SESSION_REDIS_PORT_6379_TCP_NAME", "redis"),
+        ("SHOP_SESSION_REDIS_SUPPORT", "tcp://10.0.0.1:6379"),
+    ] {
+        let error = SessionConfig::from_vars(PREFIX, [(name, value)]).unwrap_err();
+        assert!(matches!(&error, ConfigError::UnknownVariable { name: told, .. } if told == name), "{name}: {error}");
+    }
 }
 
 #[test]
