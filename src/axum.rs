@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum_core::response::{IntoResponse, Response};
 use http::StatusCode;
+use http::header::{CACHE_CONTROL, HeaderValue};
 use http::request::Parts;
 
 use crate::error::{Error, Kind};
@@ -148,7 +149,7 @@ impl<S: Sync> OptionalFromRequestParts<S> for Owner {
     }
 }
 
-/// The status for the error, with an empty body, since the reason is for the log:
+/// The status for the error, with an empty body, since the reason is for the log, and with `Cache-Control: no-store`:
 ///
 /// | status | the error affirms |
 /// |---|---|
@@ -160,32 +161,29 @@ impl<S: Sync> OptionalFromRequestParts<S> for Owner {
 /// | 500 | none of these |
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        if self.is_too_large() {
-            // Any client can cause this, so it must not raise an alarm.
-            tracing::debug!(
-                name: "session.response.too_large",
-                error = %self, "a request would make its session too large"
-            );
-            return StatusCode::PAYLOAD_TOO_LARGE.into_response();
-        }
-        if self.is_not_signed_in() {
-            return StatusCode::UNAUTHORIZED.into_response();
-        }
-        if self.is_unsupported() || self.is_gone() {
-            // The kind of store, or a late request: neither must raise an alarm.
-            tracing::debug!(
-                name: "session.response.refused",
-                error = %self, "a handler could not do that with its session"
-            );
-            let gone = self.is_gone();
-            return if gone { StatusCode::CONFLICT } else { StatusCode::NOT_IMPLEMENTED }.into_response();
-        }
-        if !self.is_no_layer() && !self.is_not_loaded() {
-            // The other two were logged where the handler asked for the session.
-            let source = std::error::Error::source(&self);
-            tracing::error!(name: "session.response.failed", error = %self, source, "a handler failed on its session");
-        }
-        let unavailable = self.is_unavailable();
-        if unavailable { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::INTERNAL_SERVER_ERROR }.into_response()
+        (status(&self), [(CACHE_CONTROL, HeaderValue::from_static("no-store"))]).into_response()
     }
+}
+
+/// Returns the status for an error, and logs the reason.
+fn status(error: &Error) -> StatusCode {
+    if error.is_too_large() {
+        // Any client can cause this, so it must not raise an alarm.
+        tracing::debug!(name: "session.response.too_large", %error, "a request would make its session too large");
+        return StatusCode::PAYLOAD_TOO_LARGE;
+    }
+    if error.is_not_signed_in() {
+        return StatusCode::UNAUTHORIZED;
+    }
+    if error.is_unsupported() || error.is_gone() {
+        // The kind of store, or a late request: neither must raise an alarm.
+        tracing::debug!(name: "session.response.refused", %error, "a handler could not do that with its session");
+        return if error.is_gone() { StatusCode::CONFLICT } else { StatusCode::NOT_IMPLEMENTED };
+    }
+    if !error.is_no_layer() && !error.is_not_loaded() {
+        // The other two were logged where the handler asked for the session.
+        let source = std::error::Error::source(error);
+        tracing::error!(name: "session.response.failed", %error, source, "a handler failed on its session");
+    }
+    if error.is_unavailable() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::INTERNAL_SERVER_ERROR }
 }

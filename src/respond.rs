@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, Entry, HeaderMap, HeaderName, HeaderValue, VARY};
-use http::{Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 
 use crate::clock::micros;
 use crate::cookie::header_value;
@@ -57,9 +57,14 @@ pub(crate) enum Protocol {
 }
 
 impl Protocol {
+    /// gRPC is sent by `POST` alone. A page that is asked for by another method must not be answered 200 in an outage,
+    /// since caches keep it. gRPC-Web also comes over HTTP/1.1, so the version does not count.
     #[inline]
-    pub(crate) fn of(request: &HeaderMap) -> Self {
-        let kind = request.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
+    pub(crate) fn of<B>(request: &Request<B>) -> Self {
+        if request.method() != Method::POST {
+            return Self::Http;
+        }
+        let kind = request.headers().get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
         match kind.strip_prefix(b"application/grpc") {
             Some([] | [b'+' | b';' | b'-', ..]) => Self::Grpc,
             _ => Self::Http,
@@ -68,10 +73,12 @@ impl Protocol {
 
     fn answer<B: EmptyBody>(self, status: StatusCode, grpc_status: &'static str) -> Response<B> {
         let mut response = Response::new(B::default());
+        let headers = response.headers_mut();
+        // Whatever the option for cache headers says: a cache may keep a 501 by itself, and no program sees this response.
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         match self {
             Self::Http => *response.status_mut() = status,
             Self::Grpc => {
-                let headers = response.headers_mut();
                 headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
                 headers.insert(GRPC_STATUS, HeaderValue::from_static(grpc_status));
             }
@@ -251,15 +258,19 @@ mod tests {
     }
 
     #[test]
-    fn grpc_is_known_by_its_content_type() {
-        for (kind, expected) in [
-            ("application/grpc", Protocol::Grpc),
-            ("application/grpc+proto", Protocol::Grpc),
-            ("application/grpc-web", Protocol::Grpc),
-            ("application/grpcx", Protocol::Http),
-            ("application/json", Protocol::Http),
+    fn grpc_is_known_by_its_method_and_content_type() {
+        for (method, kind, expected) in [
+            ("POST", "application/grpc", Protocol::Grpc),
+            ("POST", "application/grpc+proto", Protocol::Grpc),
+            ("POST", "application/grpc-web", Protocol::Grpc),
+            ("POST", "application/grpcx", Protocol::Http),
+            ("POST", "application/json", Protocol::Http),
+            ("GET", "application/grpc", Protocol::Http),
+            ("HEAD", "application/grpc", Protocol::Http),
+            ("PUT", "application/grpc", Protocol::Http),
         ] {
-            assert_eq!(Protocol::of(&headers(&CONTENT_TYPE, &[kind])), expected, "{kind}");
+            let request = Request::builder().method(method).header(CONTENT_TYPE, kind).body(()).unwrap();
+            assert_eq!(Protocol::of(&request), expected, "{method} {kind}");
         }
     }
 }

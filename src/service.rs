@@ -56,7 +56,7 @@ where
     #[inline]
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let shared = &self.shared;
-        let protocol = Protocol::of(request.headers());
+        let protocol = Protocol::of(&request);
         let outer = Scope::take(request.extensions_mut());
         if outer.as_ref().is_some_and(|outer| outer.find(shared.cookie.name()).is_some()) {
             tracing::error!(

@@ -58,7 +58,7 @@ where
         if values.is_empty() {
             return ImportFuture::inner(self.inner.call(request), Removal::Never);
         }
-        let protocol = Protocol::of(request.headers());
+        let protocol = Protocol::of(&request);
         let Some(scope) =
             Scope::of(request.extensions()).filter(|scope| scope.shared().cookie.name() != import.cookie.name())
         else {

@@ -9,7 +9,8 @@ pub enum CacheHeaders {
     /// Adds `Vary: Cookie` if the session was accessed, and `Cache-Control: no-store` if a cookie is set.
     #[default]
     Automatic,
-    /// Adds nothing, for a program that sets these headers itself or is behind no cache.
+    /// Adds nothing, for a program that sets these headers itself or is behind no cache. The responses of the layer itself,
+    /// such as 503, have `Cache-Control: no-store` all the same.
     Off,
 }
 

@@ -62,7 +62,10 @@ async fn owner_is_who_signed_in_and_nobody_is_401_but_a_store_that_fails_never_i
             let mut browser = Browser::new(handlers().layer(setup.layer.clone()));
             let refused = browser.get("/mine").await;
             assert_eq!((refused.status, refused.body.as_str()), (StatusCode::UNAUTHORIZED, ""), "{is_lazy} {what:?}");
-            assert_eq!(refused.headers["vary"], "Cookie");
+            assert_eq!(
+                (&refused.headers["vary"], &refused.headers["cache-control"]),
+                (&"Cookie".parse().unwrap(), &"no-store".parse().unwrap())
+            );
             assert_eq!(browser.get("/anybody").await.body, "nobody");
             browser.post("/in").await;
             assert_eq!(browser.get("/mine").await.body, "ADA");

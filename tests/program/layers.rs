@@ -68,6 +68,7 @@ fn assert_grpc(answer: &Answer, status: &str, what: &str) {
     assert_eq!(answer.status, StatusCode::OK, "{what}");
     assert_eq!(answer.headers["content-type"], "application/grpc", "{what}");
     assert_eq!(answer.headers["grpc-status"], status, "{what}");
+    assert_eq!(answer.headers["cache-control"], "no-store", "{what}");
     assert_eq!((answer.body.as_str(), answer.set_cookie()), ("", None), "{what}");
 }
 
