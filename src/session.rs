@@ -22,6 +22,8 @@ mod request;
 mod settings;
 // The sign-ins that wait until surplus sessions have ended.
 mod overflow;
+// The commits of one session that wait for each other after a conflict.
+mod queues;
 // The messages between a session and its store.
 mod port;
 // A snapshot that cannot write.
@@ -51,6 +53,7 @@ pub use self::key::{Readable, SessionKey, ValueOf};
 pub(crate) use self::overflow::Overflows;
 pub use self::owners::Owners;
 pub(crate) use self::port::{Answer, Boxed, Occasion, Opened, poll_once};
+pub(crate) use self::queues::{Queues, Turn};
 pub use self::request::{LazySession, Session};
 pub(crate) use self::request::{Scope, SessionCell, Shared, StorePort};
 pub use self::settings::CacheHeaders;

@@ -12,11 +12,8 @@ use crate::error::ConfigError;
 use crate::layer::SessionLayer;
 use crate::lifetime::Lifetime;
 use crate::record::GRACE;
-use crate::session::{Shared, TokenHeader};
+use crate::session::{Queues, Shared, TokenHeader};
 use crate::store::SessionStore;
-
-/// The number of queues in which commits wait after a conflict.
-const QUEUES: usize = 256;
 
 impl<S: SessionStore> SessionLayerBuilder<S> {
     /// Checks the options and creates the layer.
@@ -91,7 +88,7 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
             clock,
             random: self.random,
             renewal_keys: self.renewal_keys,
-            queues: (0..QUEUES).map(|_| tokio::sync::Mutex::new(())).collect(),
+            queues: Queues::default(),
             overflows: Arc::default(),
         };
         Ok(SessionLayer { shared: Arc::new(shared) })

@@ -3,8 +3,6 @@
 
 use std::sync::Arc;
 
-use tokio::sync::MutexGuard;
-
 use super::execute::Commit;
 use super::renewal::Fresh;
 use super::undo_renewal::{is_successor, undo_renewal};
@@ -12,7 +10,7 @@ use super::{Settled, Successor, brings_max_age};
 use crate::error::Error;
 use crate::event::Operation;
 use crate::record::{Record, TombstoneKind};
-use crate::session::{CookieAction, Live, Stored};
+use crate::session::{CookieAction, Live, Stored, Turn};
 use crate::store::{Change, Loaded, SessionStore, Updated};
 
 /// A write under way.
@@ -22,7 +20,7 @@ struct Writing<'a> {
     /// The new record of a renewal, under a token that nobody knows yet.
     fresh: Option<Fresh>,
     /// The commit's turn in the session's queue, held from the first conflict on.
-    queue: Option<MutexGuard<'a, ()>>,
+    queue: Option<Turn<'a>>,
 }
 
 impl<'a, S: SessionStore> Commit<'a, S> {
@@ -132,7 +130,7 @@ impl<'a, S: SessionStore> Commit<'a, S> {
         }
         // An immediate store must not wait here: its future is polled once.
         if writing.queue.is_none() && !self.shared.is_immediate {
-            let waiting = self.shared.queue(token).lock();
+            let waiting = self.shared.queues.turn(token.key());
             writing.queue = Some(self.wait(async { Ok(waiting.await) }).await?);
         }
         self.wait(self.store.load(token, self.now())).await

@@ -9,6 +9,7 @@ use http::header::{HeaderMap, HeaderValue};
 
 use super::overflow::Overflows;
 use super::port::{Answer, Boxed, Occasion, Opened};
+use super::queues::Queues;
 use super::settings::{CacheHeaders, Carrier, TokenHeader};
 use super::state::{ResponseHead, SessionState, Stored};
 use crate::clock::Clock;
@@ -19,7 +20,7 @@ use crate::key::CookieKey;
 use crate::lifetime::Lifetime;
 use crate::random::Random;
 use crate::store::{OwnedSession, Revocation};
-use crate::token::{SessionToken, TokenShape};
+use crate::token::TokenShape;
 
 /// The session of a request. A handler reads and changes it, and the layer commits it when the handler has answered.
 ///
@@ -131,8 +132,7 @@ pub(crate) struct Shared {
     pub(crate) random: Random,
     /// The keys of `renew_after`: the first seals, all open.
     pub(crate) renewal_keys: Arc<[CookieKey]>,
-    /// Queues in which commits of one record wait for each other after a conflict.
-    pub(crate) queues: Box<[tokio::sync::Mutex<()>]>,
+    pub(crate) queues: Queues,
     pub(crate) overflows: Arc<Overflows>,
 }
 
@@ -244,11 +244,6 @@ impl Shared {
             self.events.failed(Operation::Load, &error);
             if self.goes_on_without_store { Ok(Stored::Unavailable) } else { Err(error) }
         })
-    }
-
-    pub(crate) fn queue(&self, token: &SessionToken) -> &tokio::sync::Mutex<()> {
-        let first = token.secret().first().copied().unwrap_or_default();
-        &self.queues[usize::from(first) % self.queues.len()]
     }
 }
 

@@ -145,8 +145,8 @@ impl<T> TypedSession<T> {
     ///
     /// The closure runs now. It runs again, on the newer struct, for each conflict with another request. So each call
     /// of `update` counts once, and the stored struct may differ from the one that this request sees. After each run
-    /// the fields that differ are set or removed, and the others stay. The closure must have no side effects. It never
-    /// runs under a lock.
+    /// the fields that differ are set or removed, and the others stay. The closure must have no side effects, and be
+    /// quick: while it runs again, later commits of this session that have met a conflict wait for it.
     ///
     /// # Errors
     ///

@@ -82,8 +82,8 @@ impl Session {
     /// Computes the value of a key from its present value. `None` stands for absence, both as argument and as result.
     ///
     /// The closure runs now. It runs again, on the newer value, for each conflict with another request, so the stored
-    /// value may differ from the one that this handler sees. The closure must have no side effects. It never runs under
-    /// a lock.
+    /// value may differ from the one that this handler sees. The closure must have no side effects, and be quick:
+    /// while it runs again, later commits of this session that have met a conflict wait for it.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! Requests that change one session at the same time: nothing is lost, and it costs what it must (promises 3, 9, 13).
 
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, mpsc};
 
 use crate::support::direct::{act, at_once, begin, hold, respond, send, values};
 use crate::support::{Answer, Backend, MINUTE, Op, Setup, answer};
@@ -90,6 +90,43 @@ async fn from_its_first_conflict_on_a_commit_waits_for_its_turn() {
     crowd(layer, &token, 200, |_, session| increment(session)).await;
     // One try that fails and one in turn for each. Without turns each round of 200 has one winner: thousands of tries.
     assert!(store.calls(Op::Update) <= 3 * 200, "{} tries", store.calls(Op::Update));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn closure_that_is_played_again_holds_up_no_other_session() {
+    // All tokens begin alike, as those of one in so many sessions do.
+    let count = AtomicU64::new(1);
+    let source = move |out: &mut [u8]| {
+        let number = count.fetch_add(1, SeqCst).to_le_bytes();
+        out.fill(7);
+        out[1..].iter_mut().zip(number).for_each(|(byte, digit)| *byte = digit);
+        Ok(())
+    };
+    let Setup { layer, .. } = &Setup::with(Backend::Remote, |builder| builder.insecure_random_source(source));
+    let ada = begin(layer, |session| session.insert("a", 1)).await;
+    let bob = begin(layer, |session| session.insert("a", 1)).await;
+    let ((runs, has_run), (go, may_go)) = (mpsc::channel(), mpsc::channel::<()>());
+    let (plays, may_go) = (AtomicUsize::new(0), Mutex::new(may_go));
+    let slow = hold(layer, &ada, move |session| {
+        session.update("count", move |count: Option<u64>| {
+            if plays.fetch_add(1, SeqCst) > 0 {
+                runs.send(()).unwrap();
+                let _ = may_go.lock().unwrap().recv();
+            }
+            Some(count.unwrap_or(0) + 1)
+        })
+    });
+    let slow = slow.await;
+    act(layer, Some(&ada), |session| session.insert("b", 2)).await;
+    let slow = tokio::spawn(slow.release());
+    tokio::task::spawn_blocking(move || has_run.recv().unwrap()).await.unwrap();
+    let late = hold(layer, &bob, |session| session.insert("late", 1)).await;
+    act(layer, Some(&bob), |session| session.insert("b", 2)).await;
+    assert!(late.release().await.leaves_cookie(), "another session's commit waits");
+    assert_eq!(values(layer, &bob).await, Some(json!({ "a": 1, "b": 2, "late": 1 })));
+    go.send(()).unwrap();
+    assert!(slow.await.unwrap().leaves_cookie());
+    assert_eq!(values(layer, &ada).await, Some(json!({ "a": 1, "b": 2, "count": 1 })));
 }
 
 #[tokio::test]
