@@ -1,4 +1,4 @@
-//! The response future: load, inner service, commit.
+//! The response future: load, readiness, inner service, commit.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -38,6 +38,9 @@ pin_project! {
     enum State<F, W, R> {
         // The store loads the session; the inner service and the request wait.
         Load { loading: Boxed<Result<Stored, Error>>, waiting: Option<Box<W>> },
+        // The session is loaded, and the inner service is asked whether it is ready: whatever it reserves is not held
+        // during the load.
+        Ready { waiting: Option<Box<W>> },
         // The inner service runs, with the session in the request's extensions.
         Inner { #[pin] running: F, session: LostOnDrop<Session>, protocol: Protocol, loaded_at: u64 },
         // The inner service runs, and the session is loaded only when a handler asks for it.
@@ -95,7 +98,7 @@ impl<T: Abandon> LostOnDrop<T> {
         if let Some(mut session) = self.session.abandon()
             && self.stage == Stage::Running
         {
-            // The handler may be panicking, and a second panic, of the store, would abort the process.
+            // The handler may be panicking, and a second panic, of the program's clock, would abort the process.
             let _ = catch_unwind(AssertUnwindSafe(|| session.commit_last(Occasion::Failed)));
         }
     }
@@ -118,12 +121,14 @@ pub(crate) struct RequestContext {
     pub(crate) loaded_at: u64,
 }
 
-/// A service and its request, which wait for the session.
+/// A service and its request, which wait for the session and then for each other.
 struct Waiting<S, ReqBody> {
     service: S,
     request: Request<ReqBody>,
     shared: Arc<Shared>,
     context: RequestContext,
+    /// `New` until the session is loaded.
+    stored: Stored,
 }
 
 impl<S, ReqBody> ResponseFuture<S, ReqBody>
@@ -157,7 +162,7 @@ where
             let loaded = tokio::time::timeout(timeout, loading).await.map_err(|_| Kind::TimedOut(timeout))?;
             Ok(loaded?)
         });
-        let waiting = Waiting { service, request, shared, context };
+        let waiting = Waiting { service, request, shared, context, stored: Stored::New };
         Self { state: State::Load { loading, waiting: Some(Box::new(waiting)) } }
     }
 }
@@ -176,18 +181,28 @@ where
             let next = match state.as_mut().project() {
                 StateProj::Load { loading, waiting } => {
                     let loaded = ready!(loading.as_mut().poll(cx));
-                    let Waiting { mut service, mut request, shared, context } =
-                        *waiting.take().expect("polled after completion");
-                    let RequestContext { outer, carrier, protocol, loaded_at } = context;
-                    match shared.go_on_with(loaded) {
+                    let mut waiting = waiting.take().expect("polled after completion");
+                    match waiting.shared.go_on_with(loaded) {
                         Ok(stored) => {
-                            let session = Session::new(shared, stored, outer, carrier);
-                            request.extensions_mut().insert(session.clone());
-                            let session = LostOnDrop::new(session);
-                            State::Inner { running: service.call(request), session, protocol, loaded_at }
+                            waiting.stored = stored;
+                            State::Ready { waiting: Some(waiting) }
                         }
-                        Err(_) => State::Refused { answer: Some(Ok(respond::unavailable(protocol))) },
+                        Err(_) => State::Refused { answer: Some(Ok(respond::unavailable(waiting.context.protocol))) },
                     }
+                }
+                StateProj::Ready { waiting } => {
+                    let service = &mut waiting.as_mut().expect("polled after completion").service;
+                    let is_ready = ready!(service.poll_ready(cx));
+                    let Waiting { mut service, mut request, shared, context, stored } =
+                        *waiting.take().expect("polled after completion");
+                    if let Err(error) = is_ready {
+                        return Poll::Ready(Err(error));
+                    }
+                    let RequestContext { outer, carrier, protocol, loaded_at } = context;
+                    let session = Session::new(shared, stored, outer, carrier);
+                    request.extensions_mut().insert(session.clone());
+                    let session = LostOnDrop::new(session);
+                    State::Inner { running: service.call(request), session, protocol, loaded_at }
                 }
                 StateProj::Inner { running, session, protocol, loaded_at } => {
                     let mut answer = ready!(running.poll(cx));

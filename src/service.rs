@@ -14,6 +14,13 @@ use crate::session::{Answer, LazySession, Scope, Session, Shared, Stored};
 
 /// The service that a [`SessionLayer`](crate::SessionLayer) makes around an inner service.
 ///
+/// # Readiness
+///
+/// It is ready when the inner service is. If a request has to wait for the store, the readiness is given back, and a clone
+/// of the inner service is asked for it again when the session is loaded. So a limit inside the layer, such as tower's
+/// `ConcurrencyLimit`, counts the requests that the inner service handles, and not those that wait for the store. To limit
+/// both, put the limit around the layer. If the clone is not ready but fails, the response is its error.
+///
 /// # Examples
 ///
 /// ```
@@ -89,12 +96,13 @@ where
                     Err(_) => return ResponseFuture::refused(respond::unavailable(protocol)),
                 },
                 Answer::Later(loading) => {
-                    // The service that was polled ready moves into the future, and a clone takes its place here.
-                    let clone = self.inner.clone();
-                    let ready = std::mem::replace(&mut self.inner, clone);
+                    // The service that was polled ready is dropped. It may hold a permit, for which requests that do
+                    // not wait for the store would wait until this one is loaded.
+                    let inner = self.inner.clone();
+                    self.inner = inner.clone();
                     let shared = Arc::clone(shared);
                     let context = RequestContext { outer, carrier, protocol, loaded_at };
-                    return ResponseFuture::load(loading, ready, request, shared, context);
+                    return ResponseFuture::load(loading, inner, request, shared, context);
                 }
             };
             (Session::new(Arc::clone(shared), stored, outer, carrier), loaded_at)

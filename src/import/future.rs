@@ -36,6 +36,8 @@ pin_project! {
     enum State<F, W, R> {
         // The old cookie is read and the session stored, while the inner service and the request wait.
         Import { importing: Boxed<Result<bool, Error>>, waiting: Option<Box<W>> },
+        // The inner service is asked whether it is ready: whatever it reserves is not held during the import.
+        Ready { waiting: Option<Box<W>>, removal: Removal },
         // The inner service answers.
         Inner { #[pin] running: F, removal: Removal },
         // This layer answers.
@@ -136,15 +138,24 @@ where
             let next = match state.as_mut().project() {
                 StateProj::Import { importing, waiting } => {
                     let imported = ready!(importing.as_mut().poll(cx));
-                    let Waiting { mut service, request, removal, protocol } =
-                        *waiting.take().expect("polled after completion");
+                    let waited = waiting.take().expect("polled after completion");
                     match imported {
-                        Ok(has_ended) => State::Inner {
-                            running: service.call(request),
-                            removal: if has_ended { Removal::Due(removal) } else { Removal::Never },
-                        },
-                        Err(error) => State::Refused { answer: Some(respond::failed(protocol, &error)) },
+                        Ok(has_ended) => {
+                            let removal = if has_ended { Removal::Due(waited.removal.clone()) } else { Removal::Never };
+                            State::Ready { waiting: Some(waited), removal }
+                        }
+                        Err(error) => State::Refused { answer: Some(respond::failed(waited.protocol, &error)) },
                     }
+                }
+                StateProj::Ready { waiting, removal } => {
+                    let service = &mut waiting.as_mut().expect("polled after completion").service;
+                    let is_ready = ready!(service.poll_ready(cx));
+                    let Waiting { mut service, request, .. } = *waiting.take().expect("polled after completion");
+                    if let Err(error) = is_ready {
+                        return Poll::Ready(Err(error));
+                    }
+                    let removal = std::mem::replace(removal, Removal::Never);
+                    State::Inner { running: service.call(request), removal }
                 }
                 StateProj::Inner { running, removal } => {
                     let mut answer = ready!(running.poll(cx));

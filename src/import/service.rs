@@ -73,10 +73,11 @@ where
             Course::Import(scope) => {
                 let values = values.into_iter().map(str::to_owned).collect();
                 let importing = Box::pin(Arc::clone(import).run(scope, values));
-                // `poll_ready` made this service ready, so it goes into the future and its clone stays.
-                let clone = self.inner.clone();
-                let ready = std::mem::replace(&mut self.inner, clone);
-                ImportFuture::import(importing, ready, request, import.cookie.removal(), protocol)
+                // The service that was polled ready is dropped. It may hold a permit, for which other requests would
+                // wait until the import is done.
+                let inner = self.inner.clone();
+                self.inner = inner.clone();
+                ImportFuture::import(importing, inner, request, import.cookie.removal(), protocol)
             }
             Course::Pass(removal) => ImportFuture::inner(self.inner.call(request), removal),
         }

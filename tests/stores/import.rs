@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, SystemTime};
 
+use crate::support::direct::at_once;
 use crate::support::{Answer, Backend, Browser, DAY, HOUR, Op, Setup};
 use axum::Router;
 use axum::routing::{get, post};
@@ -345,6 +346,20 @@ impl Service<http::Request<()>> for Broken {
 async fn an_import_is_as_ready_as_the_service_inside() {
     let layer = ImportLayer::new(old_cookie(), SystemTime::UNIX_EPOCH, importer(&Arc::default()));
     assert_eq!(layer.layer(Broken).ready().await.map(drop).unwrap_err(), "broken");
+}
+
+#[tokio::test]
+async fn limit_inside_an_import_counts_no_request_that_waits_for_it() {
+    let setup = Setup::new(Backend::Memory);
+    let never = |_| std::future::pending::<Result<Option<Imported>, StoreError>>();
+    let layer = ImportLayer::new(old_cookie(), setup.clock.now() + DAY, never);
+    let inner = tower::service_fn(async |_: http::Request<()>| Ok::<_, Error>(http::Response::new(String::new())));
+    let limited = tower::limit::ConcurrencyLimitLayer::new(1).layer(inner);
+    let mut service = setup.layer.layer(layer.layer(limited));
+    let request = |cookie| http::Request::builder().header("cookie", cookie).body(()).unwrap();
+    let _importing = service.ready().await.unwrap().call(request("__session=old"));
+    let other = at_once(async { service.ready().await.unwrap().call(request("other=1")).await });
+    assert_eq!(other.unwrap().status(), 200);
 }
 
 #[tokio::test]
