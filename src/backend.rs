@@ -18,13 +18,13 @@ use crate::event::{Events, Operation};
 use crate::key::CookieKey;
 use crate::record::{Record, Tombstone, TombstoneKind};
 use crate::session::{Answer, Boxed, Occasion, Opened, Session, StorePort, Stored, poll_once};
-use crate::store::{ExpiredSessions, Loaded, OwnedSession, Revocation, SessionStore};
+use crate::store::{Caught, ExpiredSessions, Loaded, OwnedSession, Revocation, SessionStore};
 use crate::token::{SessionToken, StoreKey};
 
 /// A store that loads and commits sessions.
 #[derive(Debug)]
 pub(crate) struct Backend<S> {
-    store: Arc<S>,
+    store: Arc<Caught<S>>,
     is_immediate: bool,
     admission: Arc<Admission>,
     sweeper: Sweeper,
@@ -41,7 +41,7 @@ impl<S: SessionStore> Backend<S> {
         let is_immediate = store.is_immediate();
         let admission =
             Arc::new(Admission { events, not_before, renewal_keys, no_longer_leading: ExpiredSessions::default() });
-        Self { store: Arc::new(store), is_immediate, admission, sweeper: Sweeper::new(clock) }
+        Self { store: Arc::new(Caught(store)), is_immediate, admission, sweeper: Sweeper::new(clock) }
     }
 }
 
@@ -55,14 +55,13 @@ impl<S: SessionStore> StorePort for Backend<S> {
         self.sweeper.start(&self.store, &self.admission.events);
         if self.is_immediate {
             let loading = load(&*self.store, &self.admission, candidates, now, micros);
-            let answer = reported(&self.admission.events, Operation::Load, || poll_once(loading));
-            return Answer::Ready(answer.unwrap_or_else(|| Err(waited())));
+            return Answer::Ready(poll_once(loading).unwrap_or_else(|| Err(waited())));
         }
         let (store, admission) = (Arc::clone(&self.store), Arc::clone(&self.admission));
         let mut candidates = std::mem::take(candidates);
         Answer::Later(Box::pin(async move {
             let loading = load(&*store, &admission, &candidates, now, micros);
-            Ok(watched(&admission.events, Operation::Load, loading).await?.with(&mut candidates))
+            Ok(loading.await?.with(&mut candidates))
         }))
     }
 

@@ -264,7 +264,7 @@ impl fmt::Display for Error {
             Kind::NoOwner => f.write_str("an owner's name must not be empty"),
             Kind::Stale => f.write_str("the sign-in was not committed within a day"),
             Kind::Random(_) => f.write_str("the operating system gave no randomness for a session token"),
-            Kind::Panicked => f.write_str("the session store, or a closure of `update`, panicked"),
+            Kind::Panicked => f.write_str("a closure of `update` panicked"),
             Kind::TimedOut(limit) => write!(f, "the session store did not answer within {limit:?}"),
             Kind::GoesOn(limit) => {
                 write!(f, "sessions may live on: the revocation was not complete within {limit:?}, and goes on")

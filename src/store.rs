@@ -9,6 +9,8 @@ mod expired;
 mod answers;
 // The answer to a load, made from stored bytes.
 mod loaded;
+// A store whose panics are errors.
+mod caught;
 // The parts that wrappers of a store have in common.
 pub(crate) mod forward;
 // Any store as a trait object.
@@ -57,6 +59,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 pub use self::answers::{Change, Created, Deadline, Deleted, Loaded, OwnedSession, Updated};
+pub(crate) use self::caught::Caught;
 pub(crate) use self::expired::ExpiredSessions;
 pub use self::revocation::{Revocation, RevocationMark, Revoke};
 #[cfg(feature = "conformance")]
@@ -78,7 +81,7 @@ pub use crate::token::{SessionToken, StoreKey, TokenScope, TokenShape};
 /// [`StoreKey`] of a random token. A client-side store seals the session itself in the token.
 ///
 /// The layer sets cookies, mints tokens, merges concurrent changes, decides when a session expires, and answers
-/// requests when a store fails. The store only carries out the atomic steps below.
+/// requests when a store fails. The store only carries out the atomic steps below. A panic of a store counts as an error.
 ///
 /// Implement the methods as plain `async fn`. The suite `store::conformance` (feature `conformance`) checks every
 /// guarantee on this page.

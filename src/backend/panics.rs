@@ -1,4 +1,4 @@
-//! Reports a store that panics, because the panic hook's text reaches neither metrics nor an alarm on the log.
+//! Reports the panics of `update` closures, because the panic hook's text reaches neither metrics nor an alarm on the log.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -15,7 +15,7 @@ impl Drop for Alarm<'_> {
     }
 }
 
-/// Reports a panic as a failure of the store. The panic continues to the caller, as a handler's panic does.
+/// Reports a panic as a failure of the commit. The panic continues to the caller, as a handler's panic does.
 #[inline]
 pub(super) fn reported<R>(events: &Events, operation: Operation, work: impl FnOnce() -> R) -> R {
     let alarm = Alarm(events, operation);

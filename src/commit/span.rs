@@ -99,7 +99,7 @@ impl Traced {
     }
 }
 
-/// Reports a commit that did not end: the client went away, or the store or a closure of the program panicked.
+/// Reports a commit that did not end: the client went away, or a closure of the program panicked.
 impl Drop for Traced {
     fn drop(&mut self) {
         if !self.is_over {

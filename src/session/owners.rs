@@ -169,10 +169,7 @@ impl Owners {
         }
         match tokio::time::timeout(timeout, tokio::spawn(revoking.in_current_span())).await {
             Ok(Ok(ended)) => ended,
-            Ok(Err(error)) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => Err(StoreError::new("the runtime is shutting down").into()),
-            },
+            Ok(Err(_)) => Err(StoreError::new("the runtime is shutting down").into()),
             Err(_) => {
                 let error = Error::from(Kind::GoesOn(timeout));
                 self.0.events.failed(Operation::Revoke, &error);
