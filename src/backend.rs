@@ -11,13 +11,13 @@ use tracing::Instrument as _;
 use self::panics::{reported, watched};
 use self::sweeper::Sweeper;
 use crate::clock::Clock;
-use crate::commit::{Quick, Successor, ends_another, settle, settle_quickly, waited};
+use crate::commit::{Quick, Successor, destroys, end_late, ends_another, settle, settle_quickly, waited};
 use crate::cookie::Candidates;
 use crate::error::{Error, StoreError};
 use crate::event::{Events, Operation};
 use crate::key::CookieKey;
 use crate::record::{Record, Tombstone, TombstoneKind};
-use crate::session::{Answer, Boxed, Occasion, Opened, Session, StorePort, Stored, poll_once};
+use crate::session::{Answer, Boxed, Occasion, Opened, Session, StoreDeadline, StorePort, Stored, poll_once};
 use crate::store::{Caught, ExpiredSessions, Loaded, OwnedSession, Revocation, SessionStore};
 use crate::token::{SessionToken, StoreKey};
 
@@ -80,7 +80,8 @@ impl<S: SessionStore> StorePort for Backend<S> {
             }
             // The boxed future below waits for a commit of the same session on another thread.
             if let Ok(_held) = session.cell().commit_lock.try_lock() {
-                let settling = settle(&self.store, session.cell(), occasion, is_alone, met);
+                let deadline = StoreDeadline::new(&session.cell().shared);
+                let settling = settle(&self.store, session.cell(), occasion, deadline, is_alone, met);
                 let answer = reported(&self.admission.events, operation, || poll_once(settling));
                 return Answer::Ready(answer.unwrap_or_else(|| Err(waited().into())));
             }
@@ -88,11 +89,29 @@ impl<S: SessionStore> StorePort for Backend<S> {
         // The program may call `destroy` while this commit waits for another one.
         let is_queued = session.cell().commit_lock.try_lock().is_err();
         let must_finish = occasion == Occasion::Explicit || is_queued || ends_another(session);
+        let is_late = is_queued && occasion.is_last() && !self.is_immediate;
         let (store, session) = (Arc::clone(&self.store), session.clone());
+        let deadline = StoreDeadline::new(&session.cell().shared);
         let committing = async move {
-            let cell = session.cell();
-            let _held = cell.commit_lock.lock().await;
-            watched(&cell.shared.events, operation, settle(&store, cell, occasion, is_alone, None)).await
+            let (cell, events) = (session.cell(), &session.cell().shared.events);
+            let held = match deadline.wait(async { Ok(cell.commit_lock.lock().await) }).await {
+                Ok(held) => held,
+                Err(error) => {
+                    events.failed(operation, &error);
+                    if is_late {
+                        end_late(&session, false);
+                    }
+                    return Err(error);
+                }
+            };
+            let destroys = is_late && destroys(&session);
+            let settling = settle(&store, cell, occasion, deadline, is_alone, None);
+            let committed = watched(events, operation, settling).await;
+            drop(held);
+            if destroys && committed.is_err() {
+                end_late(&session, true);
+            }
+            committed
         };
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) if must_finish => {

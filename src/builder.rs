@@ -108,6 +108,9 @@ impl<S: SessionStore> SessionLayerBuilder<S> {
 
     /// Sets the time that loading may take, and the time that committing may take; 5 seconds each by default. A request
     /// that exceeds either is answered 503.
+    ///
+    /// The time includes the waiting for other loads and commits of the same session. If a `destroy` fails because
+    /// other commits of its request have used up the time, it is tried again in the background.
     pub fn store_timeout(mut self, timeout: Duration) -> Self {
         self.store_timeout = timeout;
         self

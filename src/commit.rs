@@ -1,6 +1,7 @@
 //! Turns the changes of a request into store calls: first a decision without I/O, then its execution.
 
 mod execute;
+mod late;
 mod owner_limit;
 mod quick;
 mod renewal;
@@ -21,6 +22,7 @@ use crate::session::{
 use crate::token::SessionToken;
 
 pub(crate) use self::execute::{settle, waited};
+pub(crate) use self::late::{destroys, end_late};
 pub(crate) use self::quick::{Quick, settle_quickly};
 pub(crate) use self::successor::Successor;
 

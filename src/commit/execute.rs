@@ -26,18 +26,18 @@ pub(crate) async fn settle<S: SessionStore>(
     store: &Arc<S>,
     cell: &SessionCell,
     occasion: Occasion,
+    deadline: StoreDeadline,
     is_alone: bool,
     met: Option<Updated>,
 ) -> Result<(), Error> {
     let shared = &*cell.shared;
     let now = micros(shared.clock.now());
     if occasion == Occasion::Reload {
-        return Box::pin(reload(&**store, cell, now)).await;
+        return Box::pin(reload(&**store, cell, deadline, now)).await;
     }
     let job = Job::take(&mut cell.lock(), shared, occasion, is_alone, now)?;
     let span = CommitSpan::of(&job, occasion);
     let traced = span.get();
-    let deadline = StoreDeadline::new(shared);
     let commit =
         Commit { store, shared, deadline, job, met, conflicts: 0, attempt: None, resumed: CookieAction::Leave, span };
     match traced {
@@ -313,7 +313,7 @@ pub(super) fn came_too_late() {
     );
 }
 
-async fn reload(store: &impl SessionStore, cell: &SessionCell, now: u64) -> Result<(), Error> {
+async fn reload(store: &impl SessionStore, cell: &SessionCell, deadline: StoreDeadline, now: u64) -> Result<(), Error> {
     let shared = &*cell.shared;
     let stored = {
         let mut state = cell.lock();
@@ -327,7 +327,6 @@ async fn reload(store: &impl SessionStore, cell: &SessionCell, now: u64) -> Resu
         Stored::Dead(_) | Stored::EndedMeanwhile(_) => return Err(Kind::Gone.into()),
         Stored::Unavailable => return Err(Kind::Unavailable.into()),
     };
-    let deadline = StoreDeadline::new(shared);
     let report = |error: &Error| shared.events.failed(Operation::Load, error);
     let stored = match deadline.wait(store.load(&live.token, time(now))).await.inspect_err(report)? {
         Loaded::Live(record) => Stored::Live(Live { record, ..live }),

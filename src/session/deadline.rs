@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use super::request::Shared;
 use crate::error::{Error, Kind, StoreError};
 
-/// Limits how long the store calls of one commit, listing or revocation may take together.
+/// Limits how long the store calls of one load, commit, listing or revocation may take together, with the waiting for
+/// others of the same session.
 pub(crate) struct StoreDeadline {
     timeout: Duration,
     /// The time of the first conflict, from which on a loop of calls could go on without end.
@@ -32,6 +33,10 @@ impl StoreDeadline {
     pub(crate) async fn wait<T>(&self, asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, Error> {
         let answer = match self.deadline {
             None => asked.await,
+            // A timer polls the call first, which would send it to the store in vain.
+            Some(deadline) if deadline <= tokio::time::Instant::now() => {
+                return Err(Kind::TimedOut(self.timeout).into());
+            }
             Some(deadline) => {
                 tokio::time::timeout_at(deadline, asked).await.map_err(|_| Kind::TimedOut(self.timeout))?
             }

@@ -6,12 +6,13 @@ use std::time::SystemTime;
 
 use http::Extensions;
 
+use super::deadline::StoreDeadline;
 use super::port::Answer;
 use super::request::{LazySession, LazyState, Scope, Session, Shared};
 use super::state::{ResponseHead, Stored};
 use crate::clock::micros;
 use crate::cookie::Candidates;
-use crate::error::{Error, Kind};
+use crate::error::Error;
 
 impl LazySession {
     /// Returns the session of a request. Under a layer that is not lazy, it is loaded already.
@@ -40,16 +41,26 @@ impl LazySession {
         if let Some(session) = self.loaded() {
             return Ok(session);
         }
-        let _turn = self.0.loading.lock().await;
+        let shared = &self.0.shared;
+        let deadline = StoreDeadline::new(shared);
+        let turn = deadline.wait(async { Ok(self.0.loading.lock().await) }).await;
         if let Some(session) = self.loaded() {
             return Ok(session);
         }
-        let shared = &self.0.shared;
         let now = shared.clock.now();
         let candidates = self.lock().candidates.clone();
-        let stored = if candidates.is_empty() { Stored::New } else { load(shared, candidates, now).await? };
+        let (_held, loaded) = match turn {
+            Ok(held) if candidates.is_empty() => (Some(held), Ok(Stored::New)),
+            Ok(held) => (Some(held), load(shared, candidates, &deadline, now).await),
+            Err(error) => (None, Err(error)),
+        };
+        let stored = shared.go_on_with(loaded)?;
         let session = Session::new(Arc::clone(shared), stored, self.0.outer.clone(), self.0.carrier);
         let mut state = self.lock();
+        if let Some((session, _)) = &state.session {
+            // The time of two calls was up at once, and the layer goes on without the store.
+            return Ok(session.clone());
+        }
         session.cell().lock().head = state.head;
         state.session = Some((session.clone(), micros(now)));
         Ok(session)
@@ -92,15 +103,16 @@ impl LazySession {
     }
 }
 
-async fn load(shared: &Shared, mut candidates: Candidates, now: SystemTime) -> Result<Stored, Error> {
-    let loaded = match shared.store.load(&mut candidates, now, micros(now)) {
-        Answer::Ready(opened) => opened.map(|opened| opened.with(&mut candidates)).map_err(Error::from),
-        Answer::Later(loading) => match tokio::time::timeout(shared.store_timeout, loading).await {
-            Ok(loaded) => loaded.map_err(Error::from),
-            Err(_) => Err(Kind::TimedOut(shared.store_timeout).into()),
-        },
-    };
-    shared.go_on_with(loaded)
+async fn load(
+    shared: &Shared,
+    mut candidates: Candidates,
+    deadline: &StoreDeadline,
+    now: SystemTime,
+) -> Result<Stored, Error> {
+    match shared.store.load(&mut candidates, now, micros(now)) {
+        Answer::Ready(opened) => Ok(opened?.with(&mut candidates)),
+        Answer::Later(loading) => deadline.wait(loading).await,
+    }
 }
 
 /// A session that is loaded already.

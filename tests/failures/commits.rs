@@ -1,9 +1,12 @@
 //! When a commit fails: who hears of it, what stays, and that the next request works (promises 23 and 24).
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::support::direct::{begin, send, settle, until, values};
 use crate::support::{Answer, Backend, Browser, Fault, HOUR, Log, MINUTE, Op, Setup, serve};
 use http::StatusCode;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tower_session_layer::{Error, Session};
 
@@ -110,6 +113,67 @@ async fn a_commit_that_hangs_is_503_when_its_time_is_up() {
             assert_eq!(answer.set_cookie().is_some(), path == "/destroy", "{fault:?} {path}");
             assert_eq!(browser.another().post("/write").await.status, StatusCode::OK, "{fault:?} {path}");
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_for_other_commits_of_the_session_counts_as_waiting_for_the_store() {
+    for (what, op) in [("commit", Op::Update), ("reload", Op::Load)] {
+        let setup = Setup::with(Backend::Remote, |builder| builder.store_timeout(PATIENCE));
+        let token = begin(&setup.layer, |session| session.insert("a", 1)).await;
+        let store = setup.store.clone();
+        let asking = send(&setup.layer, Some(&token), move |session| async move {
+            session.insert("b", 1)?;
+            store.forget();
+            store.fault(op, Fault::Hang, usize::MAX);
+            let (mut asking, began) = (JoinSet::new(), Instant::now());
+            for _ in 0..20 {
+                let session = session.clone();
+                asking
+                    .spawn(async move { if op == Op::Load { session.reload().await } else { session.commit().await } });
+            }
+            let answers = asking.join_all().await;
+            assert!(answers.into_iter().all(|answer| answer.is_err_and(|error| error.is_unavailable())), "{what}");
+            assert_eq!((began.elapsed(), store.calls(op)), (PATIENCE, 1), "{what}: nothing is sent in vain");
+            store.heal();
+            session.insert("c", 1)
+        });
+        assert!(asking.await.leaves_cookie(), "{what}");
+        let expected = serde_json::json!({ "a": 1, "b": 1, "c": 1 });
+        assert_eq!(values(&setup.layer, &token).await, Some(expected), "{what}");
+    }
+}
+
+/// The response waits no longer than the store timeout, whatever other commits of the request have done.
+#[tokio::test(start_paused = true)]
+async fn last_commit_whose_turn_does_not_come_drops_the_changes_and_carries_a_destroy_out() {
+    for destroys in [false, true] {
+        let setup = Setup::with(Backend::Remote, |builder| builder.store_timeout(PATIENCE));
+        let token = begin(&setup.layer, |session| session.insert("a", 1)).await;
+        setup.store.fault(Op::Update, Fault::Hang, 1);
+        let (kept, began) = (Arc::new(Mutex::new(None)), Instant::now());
+        let keeps = Arc::clone(&kept);
+        let answer = send(&setup.layer, Some(&token), move |session| async move {
+            session.insert("b", 1)?;
+            let other = session.clone();
+            tokio::spawn(async move { other.commit().await.unwrap_err() });
+            settle().await;
+            session.insert("c", 1)?;
+            *keeps.lock().unwrap() = Some(session.clone());
+            if destroys { session.destroy() } else { Ok(()) }
+        })
+        .await;
+        assert_eq!((answer.status, began.elapsed()), (StatusCode::SERVICE_UNAVAILABLE, PATIENCE), "{destroys}");
+        assert_eq!(answer.removes_cookie(), destroys);
+        if destroys {
+            until(async || values(&setup.layer, &token).await.is_none()).await;
+            continue;
+        }
+        settle().await;
+        let session = kept.lock().unwrap().take().unwrap();
+        assert!(session.commit().await.unwrap_err().is_dropped());
+        session.commit().await.unwrap();
+        assert_eq!(values(&setup.layer, &token).await.unwrap().get("c"), None, "it was of the response");
     }
 }
 

@@ -1,6 +1,7 @@
 //! A session that is loaded when it is first asked for (promises 23 and 29).
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use crate::support::direct::{begin, settle, values};
 use crate::support::{Answer, Backend, Browser, Fault, Op, Setup, answer};
@@ -11,6 +12,8 @@ use axum::{Extension, Router};
 use http::header::{COOKIE, VARY};
 use http::{Request, StatusCode};
 use serde_json::json;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_session_layer::{
     Error, LazySession, MemoryStore, OnStoreFailure, Session, SessionLayer, SessionLayerBuilder, SessionStore,
@@ -91,6 +94,34 @@ async fn what_asks_loads_once_and_everything_else_is_as_ever() {
         let gone =
             send(layer, Some(&fresh), |lazy| async move { lazy.load().await?.destroy().map(|()| String::new()) });
         assert!(gone.await.removes_cookie(), "{backend:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn loads_at_once_wait_no_longer_than_one() {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    for on_failure in [OnStoreFailure::Refuse, OnStoreFailure::Continue] {
+        let (Setup { store, clock, .. }, token) = &lazy(Backend::Remote).await;
+        let builder = SessionLayer::builder(store.clone()).clock(clock.clone()).on_store_failure(on_failure);
+        let layer = options(builder).store_timeout(PATIENCE).build().unwrap();
+        store.fault(Op::Load, Fault::Hang, usize::MAX);
+        let counted = store.clone();
+        send(&layer, Some(token), move |lazy| async move {
+            let (mut loading, began) = (JoinSet::new(), Instant::now());
+            for _ in 0..20 {
+                let lazy = lazy.clone();
+                loading.spawn(async move { lazy.load().await });
+            }
+            let loaded = loading.join_all().await;
+            assert_eq!((began.elapsed(), counted.calls(Op::Load)), (PATIENCE, 1), "{on_failure:?}");
+            let goes_on = on_failure == OnStoreFailure::Continue;
+            assert!(loaded.iter().all(|loaded| loaded.is_ok() == goes_on), "{on_failure:?}");
+            if let Ok(session) = &loaded[0] {
+                assert!(session.is_unavailable());
+            }
+            Ok(String::new())
+        })
+        .await;
     }
 }
 
