@@ -81,46 +81,76 @@ impl<T> IntoOk for Result<T, Infallible> {
     }
 }
 
-/// Returns a layer, and the cookie of a session that holds a user and `bytes` bytes.
-fn filled(store: impl SessionStore, bytes: usize) -> (SessionLayer, String) {
+/// Returns a layer, and the cookie of a session that a handler has filled.
+fn filled(store: impl SessionStore, fill: impl Fn(&Session)) -> (SessionLayer, String) {
     let layer = SessionLayer::builder(store).max_record_bytes(16 << 20).build().expect("a valid layer");
-    let cart = "x".repeat(bytes);
-    let mut service = layer.layer(service_fn(move |request: Request<()>| {
-        let session = request.extensions().get::<Session>().expect("the layer is there");
-        session.insert("user", "ada").expect("room");
-        session.insert("cart", &cart).expect("room");
-        async { Ok::<_, Infallible>(Response::new(())) }
-    }));
-    let response = service.ready().now_or_never().call(Request::new(())).now_or_never();
+    let response = begin(&layer, fill);
     let cookie = response.headers()[SET_COOKIE].to_str().expect("ASCII");
     let pair = cookie.split(';').next().expect("a pair").to_owned();
     (layer, pair)
 }
 
+fn begin(layer: &SessionLayer, fill: impl Fn(&Session)) -> Response<()> {
+    let mut service = layer.layer(service_fn(|request: Request<()>| {
+        fill(request.extensions().get::<Session>().expect("the layer is there"));
+        async { Ok::<_, Infallible>(Response::new(())) }
+    }));
+    service.ready().now_or_never().call(Request::new(())).now_or_never()
+}
+
+/// Fills a session with a user and so many bytes.
+fn bytes(bytes: usize) -> impl Fn(&Session) {
+    let cart = "x".repeat(bytes);
+    move |session| {
+        session.insert("user", "ada").expect("room");
+        session.insert("cart", &cart).expect("room");
+    }
+}
+
+/// Fills a session with a user and other keys, so many together, in no order.
+fn keys(keys: usize) -> impl Fn(&Session) {
+    move |session| {
+        session.insert("user", "ada").expect("room");
+        (1..keys).for_each(|key| session.insert(&format!("key {}", key * 7_919 % keys), key).expect("room"));
+    }
+}
+
 fn middleware(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("memory");
     group.measurement_time(Duration::from_secs(2)).warm_up_time(Duration::from_millis(500));
-    let (layer, _) = filled(MemoryStore::new(), 10);
+    let (layer, _) = filled(MemoryStore::new(), bytes(10));
     group.bench_function("no cookie", |bencher| run(&layer, None, Work::Nothing, bencher));
-    for bytes in [10, 2_000, 200_000] {
-        let (layer, cookie) = filled(MemoryStore::new(), bytes);
+    for count in [10, 2_000, 200_000] {
+        let (layer, cookie) = filled(MemoryStore::new(), bytes(count));
         for work in [Work::Nothing, Work::Read, Work::Write] {
-            group.bench_function(format!("{work:?}, {bytes} bytes"), |bencher| {
+            group.bench_function(format!("{work:?}, {count} bytes"), |bencher| {
                 run(&layer, Some(&cookie), work, bencher);
             });
         }
     }
     let layer = SessionLayer::new(MemoryStore::builder().max_sessions(100_000).build().expect("valid bounds"));
     group.bench_function("create", |bencher| run(&layer, None, Work::Write, bencher));
+    for count in [3, 200, 2_000] {
+        let (layer, cookie) = filled(MemoryStore::new(), keys(count));
+        group.bench_function(format!("Write, {count} keys"), |bencher| {
+            run(&layer, Some(&cookie), Work::Write, bencher);
+        });
+    }
+    group.sample_size(10);
+    for count in [20_000, 40_000, 80_000] {
+        let store = MemoryStore::builder().max_sessions(1).build().expect("valid bounds");
+        let (layer, _) = filled(store, bytes(10));
+        group.bench_function(format!("{count} new keys"), |bencher| bencher.iter(|| begin(&layer, keys(count))));
+    }
     group.finish();
 
     let mut group = criterion.benchmark_group("cookie");
     group.measurement_time(Duration::from_secs(2)).warm_up_time(Duration::from_millis(500));
-    for bytes in [10, 2_000] {
+    for count in [10, 2_000] {
         let store = CookieStore::new(CookieKey::new(&[7; 32]).expect("a key"));
-        let (layer, cookie) = filled(store, bytes);
+        let (layer, cookie) = filled(store, bytes(count));
         for work in [Work::Nothing, Work::Write] {
-            group.bench_function(format!("{work:?}, {bytes} bytes"), |bencher| {
+            group.bench_function(format!("{work:?}, {count} bytes"), |bencher| {
                 run(&layer, Some(&cookie), work, bencher);
             });
         }

@@ -1,6 +1,7 @@
 //! The record that a store keeps of a session, and its bytes.
 
 mod encoding;
+mod entry;
 mod extensions;
 mod handle;
 #[cfg(feature = "moving")]
@@ -16,13 +17,14 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime};
 
 pub use self::encoding::{DecodeError, RecordHead};
+pub(crate) use self::entry::{Entry, equal_json};
 pub(crate) use self::extensions::Extensions;
 pub use self::handle::SessionHandle;
 #[cfg(feature = "moving")]
 pub(crate) use self::moving::Moving;
 pub(crate) use self::tombstone::{GRACE, LEADING_LEN, TOMBSTONE};
 pub use self::tombstone::{Tombstone, TombstoneKind};
-pub(crate) use self::values::{Entry, Values, equal_json};
+pub(crate) use self::values::Values;
 use crate::clock::{micros, time};
 
 /// The number of one state of a record, which the layer chooses at random for each write.
@@ -297,7 +299,7 @@ impl Record {
     ///
     /// The bound does not grow when the layer replaces the token or moves the deadline.
     pub fn encoded_len(&self) -> usize {
-        let (entries, size) = (self.flash.entries().len() + self.values.entries().len(), self.size());
+        let (entries, size) = (self.flash.len() + self.values.len(), self.size());
         // Two lengths take eight bytes unless both are huge.
         let lengths = if size < 1 << 28 { 8 } else { 10 };
         let owner = self.owner.as_ref().map_or(0, |owner| owner.len());
@@ -345,7 +347,7 @@ impl Record {
 
     /// Returns the key with the largest value.
     pub(crate) fn largest_key(&self) -> Option<String> {
-        let entries = self.values.entries().iter().chain(self.flash.entries());
+        let entries = self.values.iter().chain(self.flash.iter());
         entries.max_by_key(|entry| entry.json().len()).map(|entry| entry.key().to_owned())
     }
 }
@@ -357,7 +359,7 @@ impl fmt::Debug for Record {
             .field("deadline", &self.deadline())
             .field("version", &self.version)
             .field("has_owner", &self.owner.is_some())
-            .field("keys", &self.values.entries().len())
+            .field("keys", &self.values.len())
             .field("size", &self.size())
             .finish_non_exhaustive()
     }

@@ -174,7 +174,7 @@ impl Fixture {
     pub(super) fn next(&self, record: &Record, now: SystemTime) -> Record {
         let (seen, deadline) = (micros(now), micros(now + IDLE));
         let mut next = Record { seen, deadline, version: self.version(), ..record.clone() };
-        next.values.insert(Entry::new("mark", &self.number().to_string()));
+        next.values.insert(&Entry::new("mark", &self.number().to_string()));
         next
     }
 
@@ -185,7 +185,7 @@ impl Fixture {
         let mut bytes = vec![0; len.saturating_sub(frame)];
         self.random().fill_bytes(&mut bytes);
         let text: String = bytes.into_iter().map(|byte| char::from(b'a' + byte % 26)).collect();
-        record.values.insert(Entry::new("k", &format!("\"{text}\"")));
+        record.values.insert(&Entry::new("k", &format!("\"{text}\"")));
         record
     }
 
@@ -316,7 +316,9 @@ pub(super) fn text(token: &SessionToken) -> String {
 
 pub(super) fn values<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Values {
     let mut values = Values::default();
-    pairs.into_iter().for_each(|(key, json)| values.insert(Entry::new(key, json)));
+    for (key, json) in pairs {
+        values.insert(&Entry::new(key, json));
+    }
     values
 }
 

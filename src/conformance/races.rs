@@ -191,7 +191,7 @@ async fn increment(fixture: &Fixture, token: &SessionToken, now: SystemTime, att
         let counter = counter(&record) + 1;
         let next = Arc::make_mut(&mut record);
         next.version = fixture.version();
-        next.values.insert(Entry::new("counter", &counter.to_string()));
+        next.values.insert(&Entry::new("counter", &counter.to_string()));
         match fixture.update(token, from, &Change::Replace(record, Deadline::Keep), now).await {
             Updated::Done => return true,
             Updated::Conflict => {}

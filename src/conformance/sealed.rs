@@ -106,7 +106,7 @@ pub(super) async fn forged_tokens_are_absent(fixture: Arc<Fixture>) {
 pub(super) async fn token_shows_nothing_and_is_never_the_same(fixture: Arc<Fixture>) {
     let mut record = fixture.record();
     let marker = "a-value-that-nobody-may-read";
-    record.values.insert(Entry::new(marker, &format!("\"{marker}\"")));
+    record.values.insert(&Entry::new(marker, &format!("\"{marker}\"")));
     let mut texts = HashSet::new();
     for _ in 0..100 {
         let text = text(&fixture.stored(&record).await);

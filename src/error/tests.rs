@@ -241,8 +241,8 @@ fn nothing_is_said_twice_by_whoever_prints_an_error_and_what_is_behind_it() {
 #[test]
 fn what_is_too_large_for_a_store_says_by_how_much_and_what_to_look_at() {
     let mut record = Record::blank();
-    record.values.insert(crate::record::Entry::new("cart", "[1,2,3]"));
-    record.values.insert(crate::record::Entry::new("name", "1"));
+    record.values.insert(&crate::record::Entry::new("cart", "[1,2,3]"));
+    record.values.insert(&crate::record::Entry::new("name", "1"));
     let named = |error: StoreError| Error::from(error).naming(&record);
     let error = named(StoreError::too_large(3_000, 2_920));
     assert!(error.is_too_large() && !error.is_unavailable());

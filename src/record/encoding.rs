@@ -216,8 +216,8 @@ fn write_distance(out: &mut Vec<u8>, from: u64, to: u64) {
 }
 
 fn write_values(out: &mut Vec<u8>, values: &Values) {
-    write_number(out, values.entries().len() as u128);
-    for entry in values.entries() {
+    write_number(out, values.len() as u128);
+    for entry in values.iter() {
         write_number(out, entry.key().len() as u128);
         write_number(out, entry.json().len() as u128);
         out.extend_from_slice(entry.key().as_bytes());

@@ -1,138 +1,76 @@
-//! The values of a session: one JSON text for each key, shared between copies.
+//! The values of a session, sorted by key and shared between copies.
 
-use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_core::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use super::Entry;
+use super::entry::Sought;
 
-/// The depth to which two values are compared. Values that are not the same text below it count as different, which
-/// costs a write and nothing else.
-const MAX_DEPTH: usize = 32;
-
-thread_local! {
-    /// The buffer into which a value is written while its length is not yet known.
-    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
-/// The largest buffer that a thread keeps, in bytes.
-const MAX_BUFFER: usize = 16 << 10;
+/// The most entries of a chunk, which are copied together.
+const MAX: usize = 32;
+/// The entries of a chunk that has room for more.
+const FILL: usize = MAX / 4 * 3;
+/// The fewest entries of a chunk that has lost some.
+const MIN: usize = MAX / 4;
 
 /// Keys and their JSON, sorted by key.
 ///
-/// A copy shares a pointer, and a change copies pointers, never values. So the cost of a request depends on the values
-/// that it touches, not on the size of the session.
-#[derive(Clone, Default, PartialEq, Eq)]
+/// A copy shares a pointer, and a change copies pointers, never values: those of one chunk, and those of the chunks. So the
+/// cost of a request depends on the values that it touches, and hardly on the size of the session.
+#[derive(Clone, Default)]
 pub(crate) struct Values {
-    entries: Option<Arc<[Entry]>>,
+    entries: Entries,
     bytes: usize,
 }
 
-/// A key and its JSON in one allocation.
 #[derive(Clone)]
-pub(crate) struct Entry {
-    text: Arc<str>,
-    key_len: u32,
-    /// The first bytes of the key, so that most comparisons need not follow the pointer.
-    start: u32,
+enum Entries {
+    Few(Chunk),
+    /// `None` without an entry. A variant for that would take eight bytes more in every record.
+    Many(Option<Arc<Many>>),
 }
 
-impl Entry {
-    pub(crate) fn new(key: &str, json: &str) -> Self {
-        let mut text = String::with_capacity(key.len() + json.len());
-        text.push_str(key);
-        text.push_str(json);
-        Self::of(text.into(), key)
-    }
+/// One to [`MAX`] entries.
+type Chunk = Arc<[Entry]>;
 
-    fn of(text: Arc<str>, key: &str) -> Self {
-        let key_len = u32::try_from(key.len()).expect("no longer key is encoded, nor decoded from what is stored");
-        Self { text, key_len, start: start(key) }
-    }
-
-    /// Creates an entry of a value that serde can write.
-    pub(crate) fn encode(key: &str, value: &impl Serialize) -> Result<Self, serde_json::Error> {
-        if u32::try_from(key.len()).is_err() {
-            return Err(serde_core::ser::Error::custom("the key is too long"));
-        }
-        // A value whose `Serialize` writes to a session itself finds no buffer here and takes one of its own.
-        let mut buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
-        buffer.clear();
-        buffer.extend_from_slice(key.as_bytes());
-        serde_json::to_writer(&mut buffer, value)?;
-        let text = str::from_utf8(&buffer).expect("serde_json writes UTF-8").into();
-        if buffer.capacity() <= MAX_BUFFER {
-            let _ = BUFFER.try_with(|slot| slot.set(buffer));
-        }
-        Ok(Self::of(text, key))
-    }
-
-    pub(crate) fn key(&self) -> &str {
-        &self.text[..self.key_len as usize]
-    }
-
-    /// Returns the key as bytes, which sort as texts do and need no check that the key ends at the end of a character.
-    fn key_bytes(&self) -> &[u8] {
-        &self.text.as_bytes()[..self.key_len as usize]
-    }
-
-    pub(crate) fn json(&self) -> &str {
-        &self.text[self.key_len as usize..]
-    }
-
-    /// Returns whether both share one allocation and are therefore equal.
-    pub(crate) fn same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.text, &other.text)
-    }
-
-    /// Returns the address of the text, which tells two allocations apart.
-    pub(crate) fn text_ptr(&self) -> *const str {
-        Arc::as_ptr(&self.text)
-    }
-
-    /// Returns whether both hold the same JSON value.
-    ///
-    /// The texts may differ in the order of object keys, since a `HashMap` is written in another order each time.
-    pub(crate) fn equals(&self, other: &Self) -> bool {
-        self.same(other) || equal_json(self.json(), other.json())
-    }
+/// Two or more chunks.
+#[derive(Clone)]
+struct Many {
+    chunks: Vec<Chunk>,
+    /// The number of all entries.
+    len: usize,
 }
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.key_len == other.key_len && self.text == other.text
-    }
-}
-
-impl Eq for Entry {}
 
 impl Values {
     /// Creates values of entries that are sorted by key and unique.
     pub(crate) fn from_sorted(entries: Vec<Entry>) -> Self {
-        let bytes = entries.iter().map(|entry| entry.text.len()).sum();
-        Self { entries: (!entries.is_empty()).then(|| entries.into()), bytes }
+        let bytes = entries.iter().map(Entry::bytes).sum();
+        let len = entries.len();
+        let entries = match len {
+            0 => Entries::default(),
+            1..=MAX => Entries::Few(entries.into()),
+            _ => {
+                let each = len.div_ceil(len.div_ceil(FILL));
+                let chunks = entries.chunks(each).map(Arc::from).collect();
+                Entries::Many(Some(Arc::new(Many { chunks, len })))
+            }
+        };
+        Self { entries, bytes }
     }
 
-    pub(crate) fn entries(&self) -> &[Entry] {
-        self.entries.as_deref().unwrap_or_default()
+    /// Returns the entries, sorted by key.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.chunks().iter().flat_map(|chunk| chunk.iter())
     }
 
-    pub(crate) fn get(&self, key: &str) -> Option<&Entry> {
-        self.find(key).ok().map(|at| &self.entries()[at])
+    pub(crate) fn len(&self) -> usize {
+        match &self.entries {
+            Entries::Few(chunk) => chunk.len(),
+            Entries::Many(many) => many.as_ref().map_or(0, |many| many.len),
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_none()
-    }
-
-    /// Returns whether both share one list and are therefore equal.
-    pub(crate) fn same(&self, other: &Self) -> bool {
-        match (&self.entries, &other.entries) {
-            (Some(mine), Some(theirs)) => Arc::ptr_eq(mine, theirs),
-            (None, None) => true,
-            _ => false,
-        }
+        matches!(self.entries, Entries::Many(None))
     }
 
     /// Returns the size of all keys and their JSON in bytes.
@@ -140,94 +78,166 @@ impl Values {
         self.bytes
     }
 
-    #[cfg(any(test, feature = "conformance"))]
-    pub(crate) fn insert(&mut self, entry: Entry) {
-        self.put(self.find(entry.key()), entry);
+    pub(crate) fn get(&self, key: &str) -> Option<&Entry> {
+        let (chunk, at) = self.find(key);
+        at.ok().map(|at| &self.chunks()[chunk][at])
     }
 
-    /// Puts an entry at the place that [`find`](Self::find) returned for its key.
-    pub(crate) fn put(&mut self, place: Result<usize, usize>, entry: Entry) {
-        self.bytes += entry.text.len();
-        match (place, &mut self.entries) {
-            (Ok(at), Some(entries)) => {
-                let entries = Arc::make_mut(entries);
-                self.bytes -= entries[at].text.len();
-                entries[at] = entry;
-            }
-            (Ok(at) | Err(at), _) => {
-                let (before, after) = self.entries().split_at(at);
-                // The length of the chain is known, so this is one allocation.
-                self.entries = Some(before.iter().cloned().chain([entry]).chain(after.iter().cloned()).collect());
-            }
+    /// Returns whether both share one list and are therefore equal.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        match (&self.entries, &other.entries) {
+            (Entries::Few(mine), Entries::Few(theirs)) => Arc::ptr_eq(mine, theirs),
+            (Entries::Many(Some(mine)), Entries::Many(Some(theirs))) => Arc::ptr_eq(mine, theirs),
+            (Entries::Many(None), Entries::Many(None)) => true,
+            _ => false,
         }
     }
 
+    /// Inserts an entry unless an equal one is there already, and returns whether it did.
+    pub(crate) fn insert(&mut self, entry: &Entry) -> bool {
+        let (place, at) = self.find(entry.key());
+        if let Ok(at) = at {
+            let before = &self.chunks()[place][at];
+            if before.equals(entry) {
+                return false;
+            }
+            self.bytes -= before.bytes();
+        }
+        self.bytes += entry.bytes();
+        match &mut self.entries {
+            Entries::Few(chunk) => {
+                put(chunk, at, entry);
+                if chunk.len() > MAX {
+                    let (len, chunks) = (chunk.len(), halves(chunk).to_vec());
+                    self.entries = Entries::Many(Some(Arc::new(Many { chunks, len })));
+                }
+            }
+            Entries::Many(Some(many)) => Arc::make_mut(many).insert(place, at, entry),
+            Entries::Many(None) => self.entries = Entries::Few(Arc::new([entry.clone()])),
+        }
+        true
+    }
+
     pub(crate) fn remove(&mut self, key: &str) -> Option<Entry> {
-        let at = self.find(key).ok()?;
-        let (before, rest) = self.entries().split_at(at);
+        let (place, at) = self.find(key);
+        let (before, rest) = self.chunks().get(place)?.split_at(at.ok()?);
         let (removed, after) = rest.split_first()?;
-        let removed = removed.clone();
-        let kept: Arc<[Entry]> = before.iter().chain(after).cloned().collect();
-        self.entries = (!kept.is_empty()).then_some(kept);
-        self.bytes -= removed.text.len();
+        let (removed, kept) = (removed.clone(), before.iter().chain(after).cloned().collect());
+        self.bytes -= removed.bytes();
+        match &mut self.entries {
+            Entries::Few(chunk) if chunk.len() > 1 => *chunk = kept,
+            Entries::Many(Some(many)) => {
+                let many = Arc::make_mut(many);
+                many.shrink(place, kept);
+                if let [only] = &many.chunks[..] {
+                    self.entries = Entries::Few(Arc::clone(only));
+                }
+            }
+            _ => self.entries = Entries::default(),
+        }
         Some(removed)
     }
 
-    /// Returns the place of a key, or as an error the place at which to insert it.
-    pub(crate) fn find(&self, key: &str) -> Result<usize, usize> {
-        let start = start(key);
-        self.entries()
-            .binary_search_by(|entry| entry.start.cmp(&start).then_with(|| entry.key_bytes().cmp(key.as_bytes())))
+    fn chunks(&self) -> &[Chunk] {
+        match &self.entries {
+            Entries::Few(chunk) => std::slice::from_ref(chunk),
+            Entries::Many(many) => many.as_ref().map_or(&[], |many| &many.chunks),
+        }
+    }
+
+    /// Returns the chunk of a key and its place there, or as an error the place at which to insert it.
+    fn find(&self, key: &str) -> (usize, Result<usize, usize>) {
+        let sought = Sought::new(key);
+        match &self.entries {
+            Entries::Few(chunk) => (0, chunk.binary_search_by(|entry| entry.compare(sought))),
+            Entries::Many(Some(many)) => {
+                // The last chunk that does not begin behind the key.
+                let after = many.chunks.partition_point(|chunk| chunk[0].compare(sought).is_le());
+                let place = after.saturating_sub(1);
+                (place, many.chunks[place].binary_search_by(|entry| entry.compare(sought)))
+            }
+            Entries::Many(None) => (0, Err(0)),
+        }
     }
 }
 
-/// Returns the first four bytes of a key as a number. Two keys that differ in them have the order of these numbers.
-#[inline]
-fn start(key: &str) -> u32 {
-    match key.as_bytes() {
-        [a, b, c, d, ..] => u32::from_be_bytes([*a, *b, *c, *d]),
-        [a, b, c] => u32::from_be_bytes([*a, *b, *c, 0]),
-        [a, b] => u32::from_be_bytes([*a, *b, 0, 0]),
-        [a] => u32::from_be_bytes([*a, 0, 0, 0]),
-        [] => 0,
+impl Many {
+    fn insert(&mut self, place: usize, at: Result<usize, usize>, entry: &Entry) {
+        self.len += usize::from(at.is_err());
+        let chunk = &mut self.chunks[place];
+        put(chunk, at, entry);
+        if chunk.len() > MAX {
+            let halves = halves(chunk);
+            self.chunks.splice(place..=place, halves);
+        }
+    }
+
+    /// Replaces a chunk by one that has an entry less, and joins it with its neighbour if few are left.
+    fn shrink(&mut self, place: usize, kept: Chunk) {
+        self.len -= 1;
+        let is_small = kept.len() < MIN;
+        self.chunks[place] = kept;
+        if is_small {
+            let first = place.min(self.chunks.len() - 2);
+            let pair = first..first + 2;
+            let joined: Chunk = self.chunks[pair.clone()].iter().flat_map(|chunk| chunk.iter()).cloned().collect();
+            if joined.len() > MAX {
+                self.chunks.splice(pair, halves(&joined));
+            } else {
+                self.chunks.splice(pair, [joined]);
+            }
+        }
     }
 }
 
-/// Returns whether two texts are the same JSON value. Texts of different lengths, which would cost more to compare,
-/// count as different.
-#[inline]
-pub(crate) fn equal_json(one: &str, other: &str) -> bool {
-    one == other
-        || (one.len() == other.len() && one.starts_with(['{', '[']) && equal_once_parsed(one, other, MAX_DEPTH))
+/// Puts an entry at a place, or where that is an error in between.
+fn put(chunk: &mut Chunk, at: Result<usize, usize>, entry: &Entry) {
+    match at {
+        Ok(at) => Arc::make_mut(chunk)[at] = entry.clone(),
+        Err(at) => {
+            let (before, after) = chunk.split_at(at);
+            // The length of the chain is known, so this is one allocation.
+            *chunk = before.iter().cloned().chain([entry.clone()]).chain(after.iter().cloned()).collect();
+        }
+    }
 }
 
-/// Returns whether two texts are the same JSON value.
-///
-/// The order of an object's keys does not count. Numbers and strings are compared as text, since parsing would round a
-/// large number.
-fn equal_once_parsed(one: &str, other: &str, depth: usize) -> bool {
-    fn both<'a, T: Deserialize<'a>>(one: &'a str, other: &'a str) -> Option<(T, T)> {
-        Some((serde_json::from_str(one).ok()?, serde_json::from_str(other).ok()?))
-    }
-    let equal = |one: &RawValue, other: &RawValue| equal_once_parsed(one.get(), other.get(), depth - 1);
-    if one == other || depth == 0 {
-        return one == other;
-    }
-    match (one.as_bytes().first(), other.as_bytes().first()) {
-        (Some(b'{'), Some(b'{')) => both::<BTreeMap<String, &RawValue>>(one, other).is_some_and(|(one, other)| {
-            let pairs = || one.iter().zip(&other);
-            one.len() == other.len() && pairs().all(|((key, one), (same, other))| key == same && equal(one, other))
-        }),
-        (Some(b'['), Some(b'[')) => both::<Vec<&RawValue>>(one, other).is_some_and(|(one, other)| {
-            one.len() == other.len() && one.iter().zip(&other).all(|(one, other)| equal(one, other))
-        }),
-        _ => false,
+fn halves(chunk: &Chunk) -> [Chunk; 2] {
+    let (one, other) = chunk.split_at(chunk.len() / 2);
+    [one.into(), other.into()]
+}
+
+impl Default for Entries {
+    fn default() -> Self {
+        Self::Many(None)
     }
 }
+
+impl PartialEq for Values {
+    fn eq(&self, other: &Self) -> bool {
+        // The same entries may be in other chunks.
+        self.same(other) || (self.bytes == other.bytes && self.iter().eq(other.iter()))
+    }
+}
+
+impl Eq for Values {}
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+
+    fn check(values: &Values, model: &BTreeMap<String, String>) {
+        let pairs = values.iter().map(|entry| (entry.key(), entry.json()));
+        assert!(pairs.eq(model.iter().map(|(key, json)| (key.as_str(), json.as_str()))));
+        let bytes: usize = model.iter().map(|(key, json)| key.len() + json.len()).sum();
+        assert_eq!((values.len(), values.bytes(), values.is_empty()), (model.len(), bytes, model.is_empty()));
+        assert!(values.chunks().iter().all(|chunk| (1..=MAX).contains(&chunk.len())));
+        assert!(values.chunks().len() <= 1 + model.len() / MIN);
+        let entries = model.iter().map(|(key, json)| Entry::new(key, json)).collect();
+        assert!(*values == Values::from_sorted(entries), "whatever the chunks");
+    }
 
     #[test]
     fn values_behave_like_a_map_and_count_their_bytes() {
@@ -240,35 +250,77 @@ mod tests {
             if step % 3 == 0 {
                 assert_eq!(values.remove(&key).is_some(), model.remove(&key).is_some());
             } else {
-                values.insert(Entry::new(&key, &step.to_string()));
+                values.insert(&Entry::new(&key, &step.to_string()));
                 model.insert(key, step.to_string());
             }
-            let bytes: usize = model.iter().map(|(key, json)| key.len() + json.len()).sum();
-            assert_eq!(values.bytes(), bytes);
-            let pairs = values.entries().iter().map(|entry| (entry.key(), entry.json()));
-            assert!(pairs.eq(model.iter().map(|(key, json)| (key.as_str(), json.as_str()))));
+            check(&values, &model);
+        }
+    }
+
+    #[test]
+    fn many_values_behave_like_a_map_as_they_come_and_go() {
+        let (mut values, mut model) = (Values::default(), BTreeMap::new());
+        let (mut random, mut largest) = (1_u64, 0);
+        for step in 0..6_000_u64 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let key = ((random >> 33) % 700).to_string();
+            // More and more, then fewer and fewer.
+            if (random >> 20) % 6_000 < step {
+                let removed = values.remove(&key).map(|entry| entry.json().to_owned());
+                assert_eq!(removed, model.remove(&key));
+            } else {
+                let json = (step % 50).to_string();
+                let is_new = model.get(&key) != Some(&json);
+                assert_eq!(values.insert(&Entry::new(&key, &json)), is_new);
+                model.insert(key.clone(), json);
+            }
+            assert_eq!(values.get(&key).map(Entry::json), model.get(&key).map(String::as_str));
+            largest = largest.max(model.len());
+            if step % 7 == 0 {
+                check(&values, &model);
+            }
+        }
+        assert!(largest > 10 * MAX, "{largest}");
+        for key in model.clone().into_keys() {
+            values.remove(&key);
+            model.remove(&key);
+            check(&values, &model);
         }
     }
 
     #[test]
     fn a_copy_is_not_changed_by_later_writes() {
-        let mut values = Values::from_sorted(vec![Entry::new("a", "1")]);
-        let copy = values.clone();
-        values.insert(Entry::new("a", "2"));
-        assert_eq!(copy.get("a").map(Entry::json), Some("1"));
+        for len in [1, MAX, MAX + 1, 2_000] {
+            let key = |n: usize| format!("{n:04}");
+            let values = Values::from_sorted((0..len).map(|n| Entry::new(&key(n), "1")).collect());
+            let mut changed = values.clone();
+            assert!(changed.same(&values) && !changed.insert(&Entry::new(&key(0), "1")) && changed.same(&values));
+            changed.insert(&Entry::new(&key(0), "2"));
+            changed.insert(&Entry::new("more", "3"));
+            changed.remove(&key(len - 1));
+            assert!(!changed.same(&values) && changed != values);
+            assert!(values.len() == len && values.iter().all(|entry| entry.json() == "1"));
+        }
     }
 
     #[test]
-    fn json_is_equal_whatever_the_order_of_its_keys() {
-        let entry = |json: &str| Entry::new("k", json);
-        assert!(entry(r#"{"a":1,"b":2}"#).equals(&entry(r#"{"b":2,"a":1}"#)));
-        assert!(!entry(r#"{"a":1,"b":2}"#).equals(&entry(r#"{"b":1,"a":2}"#)));
-        assert!(!entry("1").equals(&entry("2")));
-        assert!(entry(r#"[{"a":[1,2],"b":"x"}]"#).equals(&entry(r#"[{"b":"x","a":[1,2]}]"#)));
-        assert!(!entry("[1,2]").equals(&entry("[2,1]")));
-        let large = 1_u128 << 100;
-        assert!(!entry(&large.to_string()).equals(&entry(&(large + 1).to_string())), "no number is rounded");
-        let deep = |leaf| format!("{}{leaf}{}", "[".repeat(10_000), "]".repeat(10_000));
-        assert!(!entry(&deep(1)).equals(&entry(&deep(2))), "no stack is exhausted");
+    fn a_write_copies_one_chunk_however_many_there_are() {
+        for len in [200, 2_000, 80_000] {
+            let values = Values::from_sorted((0..len).map(|n| Entry::new(&format!("{n:05}"), "1")).collect());
+            for entry in [Entry::new("00100", "2"), Entry::new("00100+", "1")] {
+                let mut changed = values.clone();
+                changed.insert(&entry);
+                let is_shared = |chunk: &&Chunk| values.chunks().iter().any(|before| Arc::ptr_eq(before, chunk));
+                assert_eq!(changed.chunks().iter().filter(|chunk| !is_shared(chunk)).count(), 1);
+                let copied = changed.clone();
+                changed.insert(&Entry::new("00100", "3"));
+                assert_eq!(copied.chunks().len(), changed.chunks().len());
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_record_has_no_room_for_more_than_three_words() {
+        assert_eq!(size_of::<Values>(), 3 * size_of::<usize>());
     }
 }

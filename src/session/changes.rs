@@ -55,13 +55,13 @@ impl Op {
     /// Applies the change and returns whether it made a difference. Runs user code only for `Update` and `Edit`.
     pub(crate) fn apply(&self, to: &mut Record) -> Result<bool, Error> {
         Ok(match self {
-            Self::Insert(entry) => put(&mut to.values, entry),
-            Self::Flash(entry) => put(&mut to.flash, entry),
+            Self::Insert(entry) => to.values.insert(entry),
+            Self::Flash(entry) => to.flash.insert(entry),
             Self::Remove(key) => to.values.remove(key).is_some(),
             Self::Take(entry) => take(&mut to.values, entry),
             Self::TakeFlash(entry) => take(&mut to.flash, entry),
             Self::Update(key, closure) => match closure(to.values.get(key).map(Entry::json))? {
-                Some(entry) => put(&mut to.values, &entry),
+                Some(entry) => to.values.insert(&entry),
                 None => to.values.remove(key).is_some(),
             },
             Self::Edit(edit) => {
@@ -118,16 +118,6 @@ impl SignIn {
         (to.signed_in, to.sign_in, to.began) = (self.signed_in, 0, Began::at(self.began));
         to.handle = self.handle;
     }
-}
-
-/// Inserts an entry unless an equal one is there already.
-fn put(values: &mut Values, entry: &Entry) -> bool {
-    let place = values.find(entry.key());
-    if place.is_ok_and(|at| values.entries()[at].equals(entry)) {
-        return false;
-    }
-    values.put(place, entry.clone());
-    true
 }
 
 fn take(values: &mut Values, taken: &Entry) -> bool {

@@ -145,7 +145,7 @@ impl Session {
 
     /// Returns the number of keys, without those of flash values.
     pub fn len(&self) -> usize {
-        self.0.read(|record, _| record.map_or(0, |record| record.values.entries().len()))
+        self.0.read(|record, _| record.map_or(0, |record| record.values.len()))
     }
 
     /// Returns whether the session has no key.

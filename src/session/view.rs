@@ -80,12 +80,12 @@ impl SessionView {
 
     /// Returns the keys, sorted, without those of flash values.
     pub fn keys(&self) -> Vec<String> {
-        self.record.values.entries().iter().map(|entry| entry.key().to_owned()).collect()
+        self.record.values.iter().map(|entry| entry.key().to_owned()).collect()
     }
 
     /// Returns the number of keys, without those of flash values.
     pub fn len(&self) -> usize {
-        self.record.values.entries().len()
+        self.record.values.len()
     }
 
     /// Returns whether the session has no key.

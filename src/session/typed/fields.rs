@@ -86,7 +86,7 @@ pub(super) fn read<T: DeserializeOwned>(values: &Values) -> Result<T, Error> {
 
 /// Returns the stored names of a field except the one to read: its own name, or else the first older name.
 fn outdated_names<T: DeserializeOwned>(values: &Values, field: &str) -> Vec<String> {
-    let older = values.entries().iter().filter(|entry| entry.key() != field && is_name_of::<T>(entry, field, values));
+    let older = values.iter().filter(|entry| entry.key() != field && is_name_of::<T>(entry, field, values));
     let read = usize::from(values.get(field).is_none());
     older.skip(read).map(|entry| entry.key().to_owned()).collect()
 }
@@ -102,7 +102,7 @@ fn is_name_of<T: DeserializeOwned>(entry: &Entry, field: &str, values: &Values) 
             Err(Fault::Duplicate(found)) => return found == field,
             // `T` needs the tag of an enum, or a field without a default, before it reads the duplicate.
             Err(Fault::Missing(name)) if others.get(name).is_none() => match values.get(name) {
-                Some(needed) => others.put(others.find(name), needed.clone()),
+                Some(needed) => _ = others.insert(needed),
                 None => return false,
             },
             _ => return false,

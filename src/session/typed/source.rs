@@ -29,7 +29,7 @@ impl<'de> Deserializer<'de> for Source<'de> {
     type Error = Fault;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        self.visit(self.values.entries().iter(), visitor)
+        self.visit(self.values.iter(), visitor)
     }
 
     /// Looks up the struct's fields only, so that the cost follows the struct and not the session.

@@ -149,7 +149,7 @@ impl CachedRecord {
         const RECORD_BYTES: usize = size_of::<Record>() + size_of::<(StoreKey, CachedRecord)>() + 64;
         /// The pointer to a value and the headers of its allocation.
         const ENTRY_BYTES: usize = size_of::<Entry>() + 32;
-        let entries = self.record.values.entries().len() + self.record.flash.entries().len();
+        let entries = self.record.values.len() + self.record.flash.len();
         let owner = self.record.owner().map_or(0, str::len);
         let bytes = RECORD_BYTES + owner + entries * ENTRY_BYTES + self.record.size();
         u32::try_from(bytes).unwrap_or(u32::MAX)

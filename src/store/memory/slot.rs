@@ -81,7 +81,7 @@ pub(super) const OWNER_BYTES: usize = 128;
 
 /// Returns the bytes of a record that count against `max_bytes`.
 pub(super) fn bytes_of(record: &Record) -> usize {
-    let entries = record.values.entries().len() + record.flash.entries().len();
+    let entries = record.values.len() + record.flash.len();
     let owner = record.owner.as_deref().map_or(0, |owner| OWNER_BYTES + owner.len());
     SLOT_BYTES + owner + entries * ENTRY_BYTES + record.size()
 }

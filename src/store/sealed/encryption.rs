@@ -44,7 +44,8 @@ pub(super) fn unseal(token: &SessionToken, sealed: &Record) -> Option<Record> {
     if sealed.deadline > sealed.absolute {
         return None;
     }
-    let [entry] = sealed.values.entries() else { return None };
+    let mut entries = sealed.values.iter();
+    let (Some(entry), None) = (entries.next(), entries.next()) else { return None };
     let text = entry.json().strip_prefix('"')?.strip_suffix('"').filter(|_| entry.key() == KEY)?;
     let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
     let (nonce, ciphertext) = bytes.split_first_chunk::<NONCE_LEN>()?;
@@ -168,12 +169,12 @@ mod tests {
             ("handle", |record| record.handle = SessionHandle::from_bytes([7; 16])),
             ("csrf", |record| record.csrf = [1; CSRF_LEN]),
             ("csrf_handed_out", |record| record.csrf_handed_out = true),
-            ("flash", |record| record.flash.insert(Entry::new("note", "1"))),
-            ("another value", |record| record.values.insert(Entry::new("more", "1"))),
+            ("flash", |record| _ = record.flash.insert(&Entry::new("note", "1"))),
+            ("another value", |record| _ = record.values.insert(&Entry::new("more", "1"))),
             ("no value", |record| record.values = Values::default()),
             ("another key", |record| {
                 let entry = record.values.remove(KEY).unwrap();
-                record.values.insert(Entry::new("other", entry.json()));
+                record.values.insert(&Entry::new("other", entry.json()));
             }),
         ];
         for (what, change) in changes {
