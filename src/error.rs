@@ -123,8 +123,8 @@ impl Error {
         matches!(*self.0, Kind::Decode { .. } | Kind::Unfit { .. })
     }
 
-    /// Returns whether a value cannot be written as JSON, or a struct not as the fields of a session. Nothing was
-    /// changed.
+    /// Returns whether a value cannot be written as JSON or not be read back, or a struct cannot be written as the fields
+    /// of a session. Nothing was changed.
     pub fn is_encode(&self) -> bool {
         matches!(*self.0, Kind::Encode { .. } | Kind::Unwritable { .. })
     }
@@ -229,7 +229,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.0 {
             Kind::Decode { key, wanted, .. } => write!(f, "the session's `{key}` is not of type `{wanted}`"),
-            Kind::Encode { key, .. } => write!(f, "the new value of the session's `{key}` cannot be written as JSON"),
+            Kind::Encode { key, .. } => {
+                write!(f, "the new value of the session's `{key}` cannot be written as JSON, or not be read back")
+            }
             Kind::Unfit { key: Some(key), wanted, .. } => {
                 write!(f, "the session's `{key}` does not fit `{wanted}`")
             }

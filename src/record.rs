@@ -1,5 +1,6 @@
 //! The record that a store keeps of a session, and its bytes.
 
+mod checked;
 mod encoding;
 mod entry;
 mod extensions;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime};
 
+pub(crate) use self::checked::{Doubt, Fields};
 pub use self::encoding::{DecodeError, RecordHead};
 pub(crate) use self::entry::{Entry, equal_json};
 pub(crate) use self::extensions::Extensions;

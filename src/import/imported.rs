@@ -73,7 +73,7 @@ impl Imported {
     ///
     /// # Errors
     ///
-    /// The value cannot be written as JSON ([`Error::is_encode`]).
+    /// The value cannot be written as JSON or not be read back ([`Error::is_encode`]).
     pub fn insert(&mut self, key: &str, value: impl Serialize) -> Result<(), Error> {
         self.values.insert(key.to_owned(), encode(key, &value)?);
         Ok(())

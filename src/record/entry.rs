@@ -8,6 +8,8 @@ use std::sync::Arc;
 use serde_core::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::checked::{self, Doubt};
+
 /// The depth to which two values are compared. Values that are not the same text below it count as different, which
 /// costs a write and nothing else.
 const MAX_DEPTH: usize = 32;
@@ -42,8 +44,12 @@ impl Entry {
         Self { text, key_len, start: start(key) }
     }
 
-    /// Creates an entry of a value that serde can write.
-    pub(crate) fn encode(key: &str, value: &impl Serialize) -> Result<Self, serde_json::Error> {
+    /// Creates an entry of a value that serde can write, and says how certainly serde can read it back.
+    ///
+    /// # Errors
+    ///
+    /// Serde cannot write the value, or no type can read it back.
+    pub(crate) fn encode(key: &str, value: &impl Serialize) -> Result<(Self, Doubt), serde_json::Error> {
         if u32::try_from(key.len()).is_err() {
             return Err(serde_core::ser::Error::custom("the key is too long"));
         }
@@ -51,12 +57,12 @@ impl Entry {
         let mut buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
         buffer.clear();
         buffer.extend_from_slice(key.as_bytes());
-        serde_json::to_writer(&mut buffer, value)?;
+        let doubt = checked::write(&mut buffer, value)?;
         let text = str::from_utf8(&buffer).expect("serde_json writes UTF-8").into();
         if buffer.capacity() <= MAX_BUFFER {
             let _ = BUFFER.try_with(|slot| slot.set(buffer));
         }
-        Ok(Self::of(text, key))
+        Ok((Self::of(text, key), doubt))
     }
 
     pub(crate) fn key(&self) -> &str {

@@ -4,7 +4,7 @@ use serde_core::Serialize;
 use serde_core::de::DeserializeOwned;
 
 use crate::error::{Error, Kind};
-use crate::record::Entry;
+use crate::record::{Doubt, Entry};
 
 pub(crate) fn decode<T: DeserializeOwned>(key: &str, json: &str) -> Result<T, Error> {
     serde_json::from_str(json).map_err(|source| {
@@ -27,8 +27,32 @@ pub(super) fn without_value(error: &serde_json::Error) -> serde_json::Error {
     serde_core::de::Error::custom(kept)
 }
 
+/// Writes a value that any type may read.
+///
+/// # Errors
+///
+/// Serde cannot write the value. Or the type that it was written from cannot read it, as far as the writing shows.
 pub(crate) fn encode(key: &str, value: &impl Serialize) -> Result<Entry, Error> {
-    Entry::encode(key, value).map_err(|source| Kind::Encode { key: key.to_owned(), source }.into())
+    match Entry::encode(key, value) {
+        Ok((entry, Doubt::None | Doubt::Unbuffered)) => Ok(entry),
+        Ok((_, doubt)) => Err(unwritten(key, doubt.error())),
+        Err(source) => Err(unwritten(key, source)),
+    }
+}
+
+/// Writes a value that a `T` can read.
+///
+/// Only a doubtful value is read, which takes as long as [`decode`] does.
+pub(super) fn encode_as<T: DeserializeOwned>(key: &str, value: &impl Serialize) -> Result<Entry, Error> {
+    let (entry, doubt) = Entry::encode(key, value).map_err(|source| unwritten(key, source))?;
+    if doubt != Doubt::None {
+        serde_json::from_str::<T>(entry.json()).map_err(|source| unwritten(key, without_value(&source)))?;
+    }
+    Ok(entry)
+}
+
+pub(super) fn unwritten(key: &str, source: serde_json::Error) -> Error {
+    Kind::Encode { key: key.to_owned(), source }.into()
 }
 
 #[cfg(test)]

@@ -83,8 +83,11 @@ impl<T> SessionKey<T> {
     ///     COUNTRY.insert(session, 49); // a number is no country
     /// }
     /// ```
-    pub fn insert(&self, session: &Session, value: impl ValueOf<T>) -> Result<(), Error> {
-        session.insert(self.name, value)
+    pub fn insert(&self, session: &Session, value: impl ValueOf<T>) -> Result<(), Error>
+    where
+        T: for<'de> Deserialize<'de>,
+    {
+        session.insert_as::<T>(self.name, value)
     }
 
     /// Computes the value from its present value; see [`Session::update`].

@@ -42,9 +42,8 @@ use crate::record::Values;
 ///   field.
 /// - `deny_unknown_fields` has no effect, since the struct does not see other keys.
 ///
-/// A value that JSON cannot represent, such as a float that is not a number, makes the whole struct unreadable until
-/// the value's key is removed. A field counts as changed if its JSON differs, so a `HashSet` that was built anew may be
-/// written without need.
+/// A field counts as changed if its JSON differs, so a `HashSet` that was built anew may be written without need. A changed
+/// field that could not be read back, such as a float that is not a number, is an error, as with [`Session::insert`].
 ///
 /// A struct or map within a field is one value. If two requests change different parts of one value at the same time,
 /// the later one wins with [`edit`](Self::edit), and both land with [`update`](Self::update).
@@ -128,9 +127,10 @@ impl<T> TypedSession<T> {
     ///
     /// # Errors
     ///
-    /// Returns an error as [`get`](Self::get) does. It is also an error if the struct cannot be written
-    /// ([`Error::is_encode`]), for example because serde does not write it as a map, if the session would become too
-    /// large ([`Error::is_too_large`]), or if the session is unavailable. After an error nothing has changed.
+    /// Returns an error as [`get`](Self::get) does. It is also an error if the struct cannot be written, for example
+    /// because serde does not write it as a map, or a changed field not be read back ([`Error::is_encode`]), if the
+    /// session would become too large ([`Error::is_too_large`]), or if the session is unavailable. After an error nothing
+    /// has changed.
     pub fn edit<R>(&self, change: impl FnOnce(&mut T) -> R) -> Result<R, Error>
     where
         T: Serialize + for<'de> Deserialize<'de>,

@@ -6,7 +6,7 @@ use serde_core::de::DeserializeOwned;
 use serde_core::{Deserialize, Serialize};
 
 use super::changes::Op;
-use super::json::{decode, encode};
+use super::json::{decode, encode, encode_as};
 use super::request::Session;
 use crate::error::{Error, Kind};
 use crate::record::{Entry, Record};
@@ -27,8 +27,15 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// The value cannot be written as JSON ([`Error::is_encode`]), the session would become larger than the layer or
-    /// its store allows ([`Error::is_too_large`]), or the session is unavailable. After an error nothing is changed.
+    /// The value cannot be written as JSON or not be read back ([`Error::is_encode`]), the session would become larger
+    /// than the layer or its store allows ([`Error::is_too_large`]), or the session is unavailable. After an error
+    /// nothing is changed.
+    ///
+    /// These values cannot be read back: a float that is not finite, more than 127 levels of lists and maps, and an
+    /// internally tagged enum with a 128-bit integer or with a map key that is not a string. A struct with
+    /// `#[serde(tag)]` looks like such an enum and is refused too. An untagged enum or a flattened field with such an
+    /// integer or key is not noticed here. [`SessionKey::insert`](crate::SessionKey::insert), [`update`](Self::update)
+    /// and [`TypedSession`](crate::TypedSession) know the type, and refuse exactly what it cannot read.
     ///
     /// # Examples
     ///
@@ -51,6 +58,12 @@ impl Session {
     /// ```
     pub fn insert(&self, key: &str, value: impl Serialize) -> Result<(), Error> {
         let op = Op::Insert(encode(key, &value)?);
+        self.apply(op)
+    }
+
+    /// Sets the value of a key that is read as a `T`.
+    pub(super) fn insert_as<T: DeserializeOwned>(&self, key: &str, value: impl Serialize) -> Result<(), Error> {
+        let op = Op::Insert(encode_as::<T>(key, &value)?);
         self.apply(op)
     }
 
@@ -114,7 +127,7 @@ impl Session {
             Arc::new(move |json: Option<&str>| {
                 id.run_alone(|| {
                     let value = json.map(|json| decode(&key, json)).transpose()?;
-                    change(value).map(|value| encode(&key, &value)).transpose()
+                    change(value).map(|value| encode_as::<T>(&key, &value)).transpose()
                 })
             })
         };

@@ -6,6 +6,7 @@ mod country;
 mod extractors;
 mod grpc;
 mod layers;
+mod read_back;
 mod typed;
 mod values;
 

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::source::{Fault, Source};
 use crate::error::{Error, Kind};
-use crate::record::{Entry, Values, equal_json};
+use crate::record::{Doubt, Entry, Fields, Values, equal_json};
 use crate::session::changes::Op;
 use crate::session::json::{encode, without_value};
 
@@ -27,36 +27,71 @@ where
     T: Serialize + DeserializeOwned,
 {
     let mut fields = read::<T>(values)?;
-    let before = text(&fields)?;
+    let before = written(&fields)?;
     let result = change(&mut fields);
-    let after = text(&fields)?;
-    let ops = if before == after { Vec::new() } else { differences::<T>(&before, &after)? };
+    let after = written(&fields)?;
+    let ops = if before == after { Vec::new() } else { differences::<T>(values, &before, &after)? };
     Ok(Edited { ops, fields, result })
 }
 
-fn text<T: Serialize>(fields: &T) -> Result<String, Error> {
-    let text = serde_json::to_string(fields).map_err(unwritable::<T>)?;
-    if text.starts_with('{') {
-        Ok(text)
+fn written<T: Serialize>(fields: &T) -> Result<Fields, Error> {
+    let written = Fields::write(fields).map_err(|(key, source)| unwritable::<T>(key, source))?;
+    if written.json.starts_with('{') {
+        Ok(written)
     } else {
-        Err(unwritable::<T>(serde_json::Error::custom("expected a struct or a map")))
+        Err(unwritable::<T>(None, serde_json::Error::custom("expected a struct or a map")))
     }
 }
 
-fn differences<T>(before: &str, after: &str) -> Result<Vec<Op>, Error> {
-    type Fields<'a> = BTreeMap<String, &'a RawValue>;
-    let before: Fields = serde_json::from_str(before).map_err(unwritable::<T>)?;
-    let after: Fields = serde_json::from_str(after).map_err(unwritable::<T>)?;
-    let is_kept = |key: &str, json: &RawValue| before.get(key).is_some_and(|old| equal_json(old.get(), json.get()));
-
-    let removed = before.keys().filter(|key| !after.contains_key(*key)).map(|key| Ok(Op::Remove(key.as_str().into())));
-    let set =
-        after.iter().filter(|(key, json)| !is_kept(key, json)).map(|(key, json)| encode(key, json).map(Op::Insert));
-    removed.chain(set).collect()
+fn differences<T: DeserializeOwned>(values: &Values, before: &Fields, after: &Fields) -> Result<Vec<Op>, Error> {
+    fn members<T>(fields: &Fields) -> Result<BTreeMap<String, &RawValue>, Error> {
+        serde_json::from_str(&fields.json).map_err(|source| unwritable::<T>(None, source))
+    }
+    let (old, new) = (members::<T>(before)?, members::<T>(after)?);
+    let removed = old.keys().filter(|key| !new.contains_key(*key));
+    let mut ops: Vec<_> = removed.map(|key| Op::Remove(key.as_str().into())).collect();
+    let mut doubtful = None;
+    for (key, json) in new {
+        let doubt = after.doubt(&key);
+        let is_kept = old.get(&key).is_some_and(|old| equal_json(old.get(), json.get()));
+        // A float that is not finite may be the default of a field that is not stored. One that is new is seen even if the
+        // field was absent before, which has the same JSON.
+        if doubt >= Doubt::NotFinite && !(is_kept && before.doubt(&key) == doubt) {
+            return Err(unwritable::<T>(Some(key), doubt.error()));
+        }
+        if !is_kept {
+            ops.push(Op::Insert(encode(&key, &json)?));
+            if doubt != Doubt::None {
+                doubtful = Some(key);
+            }
+        }
+    }
+    if doubtful.is_some() {
+        let read = try_read::<T>(&with(values, &ops));
+        read.map_err(|(key, source)| unwritable::<T>(key.or(doubtful), source))?;
+    }
+    Ok(ops)
 }
 
-fn unwritable<T>(source: serde_json::Error) -> Error {
-    Kind::Unwritable { given: std::any::type_name::<T>(), source }.into()
+/// Returns values with these inserts and removals.
+fn with(values: &Values, ops: &[Op]) -> Values {
+    let mut values = values.clone();
+    for op in ops {
+        match op {
+            Op::Insert(entry) => _ = values.insert(entry),
+            Op::Remove(key) => _ = values.remove(key),
+            _ => {}
+        }
+    }
+    values
+}
+
+fn unwritable<T>(key: Option<String>, source: serde_json::Error) -> Error {
+    match key {
+        Some(key) => Kind::Encode { key, source },
+        None => Kind::Unwritable { given: std::any::type_name::<T>(), source },
+    }
+    .into()
 }
 
 /// Reads a struct from the values of its fields.
@@ -64,6 +99,11 @@ fn unwritable<T>(source: serde_json::Error) -> Error {
 /// A field may be stored under its own name and under older ones (`#[serde(alias)]`), which serde refuses as a
 /// duplicate. The struct is then read without the older names.
 pub(super) fn read<T: DeserializeOwned>(values: &Values) -> Result<T, Error> {
+    try_read(values).map_err(|(key, source)| Kind::Unfit { key, wanted: std::any::type_name::<T>(), source }.into())
+}
+
+/// Reads a struct, or returns what is wrong, and with which key, if that is known.
+fn try_read<T: DeserializeOwned>(values: &Values) -> Result<T, (Option<String>, serde_json::Error)> {
     let mut shown = values.clone();
     loop {
         let at = Cell::new(None);
@@ -76,7 +116,7 @@ pub(super) fn read<T: DeserializeOwned>(values: &Values) -> Result<T, Error> {
             _ => Vec::new(),
         };
         if outdated.is_empty() {
-            return Err(unfit::<T>(fault, at.get()));
+            return Err(unfit(fault, at.get()));
         }
         for name in outdated {
             shown.remove(&name);
@@ -110,7 +150,7 @@ fn is_name_of<T: DeserializeOwned>(entry: &Entry, field: &str, values: &Values) 
     }
 }
 
-fn unfit<T>(fault: Fault, at: Option<&Entry>) -> Error {
+fn unfit(fault: Fault, at: Option<&Entry>) -> (Option<String>, serde_json::Error) {
     let key = at.filter(|_| matches!(fault, Fault::Value(_))).map(|entry| entry.key().to_owned());
     let source = match fault {
         Fault::Value(source) | Fault::Whole(source) => without_value(&source),
@@ -119,5 +159,5 @@ fn unfit<T>(fault: Fault, at: Option<&Entry>) -> Error {
             serde_json::Error::custom(format_args!("missing field `{field}`, which has no `#[serde(default)]`"))
         }
     };
-    Kind::Unfit { key, wanted: std::any::type_name::<T>(), source }.into()
+    (key, source)
 }
