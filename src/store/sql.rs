@@ -66,6 +66,8 @@ mod row;
 mod owners;
 // The statements, and the differences between the databases.
 mod dialect;
+// A statement, and how it tells whether a reply is its own.
+mod statement;
 // One statement on one connection.
 mod driver;
 // The meaning of an error.

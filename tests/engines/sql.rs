@@ -16,6 +16,8 @@ mod mysql;
 #[cfg(feature = "mysql")]
 mod mysql_server;
 #[cfg(feature = "postgres")]
+mod pgbouncer;
+#[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "postgres")]
 mod postgres_server;

@@ -1,7 +1,6 @@
 //! The SQL, written once, and the differences between the databases.
 
-use std::sync::Arc;
-
+use super::statement::Statement;
 use crate::error::ConfigError;
 
 /// The longest name, in bytes: the names of the indexes, which are longer, must not exceed PostgreSQL's 63.
@@ -21,8 +20,8 @@ pub(super) struct Dialect {
     pub(super) url: &'static str,
     /// The quotation mark around the table's name.
     pub(super) quote: char,
-    /// The placeholders are `$1`, `$2`, … and not `?`.
-    pub(super) numbers_arguments: bool,
+    /// The statements are [marked](super::statement), and their placeholders are `$2`, `$3`, … and not `?`.
+    pub(super) is_marked: bool,
     /// The end of an `INSERT` that inserts no row where the key is taken; empty where that is an error of its own.
     pub(super) or_nothing: &'static str,
     /// The function that returns the greatest of its arguments.
@@ -44,9 +43,9 @@ pub(super) struct Dialect {
 #[derive(Debug)]
 pub(super) struct End {
     /// Replaces them by a tombstone, which is in the first three arguments.
-    pub(super) retire: Arc<str>,
+    pub(super) retire: Statement,
     /// Removes them, with the other arguments, where there is no room for a tombstone.
-    pub(super) remove: Arc<str>,
+    pub(super) remove: Statement,
 }
 
 /// The statements on one table.
@@ -54,29 +53,29 @@ pub(super) struct End {
 pub(super) struct Statements {
     pub(super) table: Box<str>,
     pub(super) schema: Box<str>,
-    pub(super) find: Arc<str>,
-    pub(super) peek: Arc<str>,
-    pub(super) owned: Arc<str>,
-    pub(super) count: Arc<str>,
-    pub(super) insert: Arc<str>,
-    pub(super) arrive: Arc<str>,
-    pub(super) order: Arc<str>,
-    pub(super) raise: Arc<str>,
-    pub(super) admit: Arc<str>,
-    pub(super) withdraw: Arc<str>,
-    pub(super) give_way: Arc<str>,
-    pub(super) replace: Arc<str>,
+    pub(super) find: Statement,
+    pub(super) peek: Statement,
+    pub(super) owned: Statement,
+    pub(super) count: Statement,
+    pub(super) insert: Statement,
+    pub(super) arrive: Statement,
+    pub(super) order: Statement,
+    pub(super) raise: Statement,
+    pub(super) admit: Statement,
+    pub(super) withdraw: Statement,
+    pub(super) give_way: Statement,
+    pub(super) replace: Statement,
     pub(super) retire: End,
-    pub(super) touch: Arc<str>,
+    pub(super) touch: Statement,
     pub(super) end: End,
     pub(super) end_one: End,
     pub(super) end_these: End,
     pub(super) end_others: End,
-    pub(super) turn_away: Arc<str>,
-    pub(super) mark: Arc<str>,
-    pub(super) expire: Arc<str>,
-    pub(super) expire_owned: Arc<str>,
-    pub(super) sweep: Arc<str>,
+    pub(super) turn_away: Statement,
+    pub(super) mark: Statement,
+    pub(super) expire: Statement,
+    pub(super) expire_owned: Statement,
+    pub(super) sweep: Statement,
 }
 
 impl Statements {
@@ -85,7 +84,8 @@ impl Statements {
         let table = format!("{quote}{name}{quote}", quote = dialect.quote);
         let fill =
             |text: &str| text.replace("{table}", &table).replace("{name}", name).replace("{clock}", dialect.clock);
-        let statement = |text: &str| Arc::from(placeholders(&fill(text), dialect.numbers_arguments));
+        let statement = |text: &str| Statement::change(&fill(text), "", dialect);
+        let query = |rest: &str| Statement::select(&fill(rest), dialect);
         // A tombstone keeps nothing of the session's owner.
         const RETIRE: &str = "UPDATE {table} SET version = 0, owner = NULL, handle = NULL, sign_in = NULL, \
              deadline = ?, seen = ?, body = ?";
@@ -98,14 +98,16 @@ impl Statements {
         const LIVE_AT_VERSION: &str = "WHERE id = ? AND version = ? AND seen IS NOT NULL AND deadline > ?";
         let select = |last: &str, which: &str| {
             const COLUMNS: &str = "id, version, deadline, seen, owner, handle, sign_in";
-            statement(&format!("SELECT {COLUMNS}, {last} FROM {{table}} WHERE {which}"))
+            query(&format!("{COLUMNS}, {last} FROM {{table}} WHERE {which}"))
         };
         let insert = |sign_in: &str| {
-            statement(&format!(
+            // Values alone have no condition.
+            let (values, end) = if dialect.is_marked { ("SELECT", " WHERE TRUE") } else { ("VALUES (", ")") };
+            let text = format!(
                 "INSERT INTO {{table}} (id, version, deadline, seen, owner, handle, sign_in, body) \
-                 VALUES (?, ?, ?, ?, ?, ?, {sign_in}, ?){}",
-                dialect.or_nothing
-            ))
+                 {values} ?, ?, ?, ?, ?, ?, {sign_in}, ?{end}",
+            );
+            Statement::change(&fill(&text), dialect.or_nothing, dialect)
         };
         let end = |which: &str| End {
             retire: statement(&format!("{RETIRE} {which}")),
@@ -126,13 +128,13 @@ impl Statements {
             // The columns of `find`, with a short one in place of the body.
             peek: select("id", "id = ?"),
             owned: select("body", &format!("owner = ? AND {LIVE}")),
-            count: statement(&format!("SELECT COUNT(*) FROM {{table}} WHERE owner = ? AND {LIVE}")),
+            count: query(&format!("COUNT(*) FROM {{table}} WHERE owner = ? AND {LIVE}")),
             insert: insert("?"),
             // The argument is zero unless the program's clock is the database's.
             arrive: insert(&format!("{}(?, {{clock}})", dialect.greatest)),
             // The clock comes last, so that it is read after the mark.
-            order: statement(
-                "SELECT (SELECT MAX(sign_in) FROM {table} WHERE owner = ?), \
+            order: query(
+                "(SELECT MAX(sign_in) FROM {table} WHERE owner = ?), \
                  (SELECT sign_in FROM {table} WHERE id = ? AND version = ?), \
                  (SELECT body FROM {table} WHERE id = ? AND version IS NULL), {clock}",
             ),
@@ -167,15 +169,6 @@ pub(crate) fn check_name(name: &str) -> Result<(), ConfigError> {
     if is_name { Ok(()) } else { Err(ConfigError::TableName(name.to_owned())) }
 }
 
-/// Numbers the placeholders of a statement (`$1`, `$2`, …) where the database wants that.
-fn placeholders(sql: &str, are_numbered: bool) -> String {
-    if !are_numbered {
-        return sql.to_owned();
-    }
-    let pieces = sql.split('?').enumerate();
-    pieces.map(|(index, piece)| if index == 0 { piece.to_owned() } else { format!("${index}{piece}") }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,12 +194,6 @@ mod tests {
         use crate::store::sql::driver::Engine as _;
 
         let statements = Statements::new("t", &sqlx::Sqlite::DIALECT);
-        assert!(!statements.touch.contains("body"), "{}", statements.touch);
-    }
-
-    #[test]
-    fn arguments_are_numbered_where_the_database_wants_it() {
-        assert_eq!(placeholders("a = ? AND b = ?", true), "a = $1 AND b = $2");
-        assert_eq!(placeholders("a = ? AND b = ?", false), "a = ? AND b = ?");
+        assert!(!statements.touch.sql.contains("body"), "{}", statements.touch.sql);
     }
 }

@@ -9,18 +9,33 @@ use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Connection as _, Encode, Executor, FromRow, IntoArguments, Pool, Type};
 
 use super::dialect::Dialect;
+use super::failure::ANOTHER_REPLY;
 use super::row::{Arg, Row};
+use super::statement::Statement;
 
-/// The owner's latest moment, the moment of a session, the owner's mark, and the database's clock.
-pub(super) type OrderColumns = (Option<i64>, Option<i64>, Option<Vec<u8>>, i64);
-type Columns = (Vec<u8>, Option<i64>, i64, Option<i64>, Option<Vec<u8>>, Option<Vec<u8>>, Option<i64>, Vec<u8>);
+/// The mark, the owner's latest moment, the moment of a session, the mark of the owner's revocations, and the database's
+/// clock.
+pub(super) type OrderColumns = (i64, Option<i64>, Option<i64>, Option<Vec<u8>>, i64);
+/// The mark, and the columns of a [`Row`], all null where nothing was found.
+type Columns = (
+    i64,
+    Option<Vec<u8>>,
+    Option<i64>,
+    Option<i64>,
+    Option<i64>,
+    Option<Vec<u8>>,
+    Option<Vec<u8>>,
+    Option<i64>,
+    Option<Vec<u8>>,
+);
 
 /// A database with its [`Dialect`].
 pub(super) trait Engine: Database {
     const DIALECT: Dialect;
 
-    /// Returns how many rows a statement found: a method of every result, but of no trait of sqlx.
-    fn affected(result: &Self::QueryResult) -> u64;
+    /// Returns how many rows a statement changed: a method of every result, but of no trait of sqlx. A statement with a
+    /// mark counts them itself.
+    const AFFECTED: Option<fn(&Self::QueryResult) -> u64>;
 }
 
 /// A pool of connections to an [`Engine`].
@@ -30,16 +45,17 @@ pub(super) trait SqlPool: Clone + Send + Sync + 'static {
     const DIALECT: Dialect;
 
     /// Runs one statement, which is a transaction of its own, and returns how many rows it found.
-    fn execute(&self, sql: &Arc<str>, args: &[Arg<'_>]) -> impl Future<Output = sqlx::Result<u64>> + Send;
+    fn execute(&self, statement: &Statement, args: &[Arg<'_>]) -> impl Future<Output = sqlx::Result<u64>> + Send;
 
     /// Runs one `SELECT` of the columns of a [`Row`].
-    fn rows(&self, sql: &Arc<str>, args: &[Arg<'_>]) -> impl Future<Output = sqlx::Result<Vec<Row>>> + Send;
+    fn rows(&self, statement: &Statement, args: &[Arg<'_>]) -> impl Future<Output = sqlx::Result<Vec<Row>>> + Send;
 
     /// Runs the `SELECT` of a sign-in or a revocation, which returns one row.
-    fn order(&self, sql: &Arc<str>, args: &[Arg<'_>]) -> impl Future<Output = sqlx::Result<OrderColumns>> + Send;
+    fn order(&self, statement: &Statement, args: &[Arg<'_>])
+    -> impl Future<Output = sqlx::Result<OrderColumns>> + Send;
 
     /// Runs a `SELECT` of one number.
-    fn number(&self, sql: &Arc<str>, args: &[Arg<'_>]) -> impl Future<Output = sqlx::Result<i64>> + Send;
+    fn number(&self, statement: &Statement, args: &[Arg<'_>]) -> impl Future<Output = sqlx::Result<i64>> + Send;
 
     /// Runs several statements without arguments.
     fn script(&self, sql: &str) -> impl Future<Output = sqlx::Result<()>> + Send;
@@ -54,31 +70,39 @@ where
     for<'r> Columns: FromRow<'r, DB::Row>,
     for<'r> OrderColumns: FromRow<'r, DB::Row>,
     for<'r> (i64,): FromRow<'r, DB::Row>,
+    for<'r> (i64, i64): FromRow<'r, DB::Row>,
 {
     const DIALECT: Dialect = DB::DIALECT;
 
-    async fn execute(&self, sql: &Arc<str>, args: &[Arg<'_>]) -> sqlx::Result<u64> {
+    async fn execute(&self, statement: &Statement, args: &[Arg<'_>]) -> sqlx::Result<u64> {
         let mut lease = Lease::tested(self).await?;
-        let done = bound::<DB>(sql, args).execute(lease.connection()).await;
-        lease.give_back();
-        done.map(|done| DB::affected(&done))
-    }
-
-    async fn rows(&self, sql: &Arc<str>, args: &[Arg<'_>]) -> sqlx::Result<Vec<Row>> {
-        let read = |row: &DB::Row| {
-            let (id, version, deadline, seen, owner, handle, sign_in, body) = FromRow::from_row(row)?;
-            Ok(Row { id, version, deadline, seen, owner, handle, sign_in, body })
+        let Some(affected) = DB::AFFECTED else {
+            let rows = fetched(&mut lease, statement, args).await;
+            lease.give_back();
+            let (_, count): (i64, i64) = only(&rows?)?;
+            return Ok(count.cast_unsigned());
         };
-        selected(self, sql, args).await?.iter().map(read).collect()
+        let done = bound::<DB>(statement, args).execute(lease.connection()).await;
+        lease.give_back();
+        done.map(|done| affected(&done))
     }
 
-    async fn order(&self, sql: &Arc<str>, args: &[Arg<'_>]) -> sqlx::Result<OrderColumns> {
-        FromRow::from_row(selected(self, sql, args).await?.first().ok_or(sqlx::Error::RowNotFound)?)
+    async fn rows(&self, statement: &Statement, args: &[Arg<'_>]) -> sqlx::Result<Vec<Row>> {
+        let read = |row: &DB::Row| {
+            let (_, id, version, deadline, seen, owner, handle, sign_in, body): Columns = FromRow::from_row(row)?;
+            // A marked reply has a row where nothing was found.
+            let (Some(id), Some(deadline), Some(body)) = (id, deadline, body) else { return Ok(None) };
+            Ok(Some(Row { id, version, deadline, seen, owner, handle, sign_in, body }))
+        };
+        selected(self, statement, args).await?.iter().filter_map(|row| read(row).transpose()).collect()
     }
 
-    async fn number(&self, sql: &Arc<str>, args: &[Arg<'_>]) -> sqlx::Result<i64> {
-        let rows = selected(self, sql, args).await?;
-        let (number,) = FromRow::from_row(rows.first().ok_or(sqlx::Error::RowNotFound)?)?;
+    async fn order(&self, statement: &Statement, args: &[Arg<'_>]) -> sqlx::Result<OrderColumns> {
+        only(&selected(self, statement, args).await?)
+    }
+
+    async fn number(&self, statement: &Statement, args: &[Arg<'_>]) -> sqlx::Result<i64> {
+        let (_, number): (i64, i64) = only(&selected(self, statement, args).await?)?;
         Ok(number)
     }
 
@@ -91,32 +115,64 @@ where
 }
 
 /// Runs one `SELECT`.
-async fn selected<DB: Engine>(pool: &Pool<DB>, sql: &Arc<str>, args: &[Arg<'_>]) -> sqlx::Result<Vec<DB::Row>>
+async fn selected<DB: Engine>(pool: &Pool<DB>, statement: &Statement, args: &[Arg<'_>]) -> sqlx::Result<Vec<DB::Row>>
 where
     for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
     DB::Arguments: IntoArguments<DB>,
     for<'t> Option<i64>: Encode<'t, DB> + Type<DB>,
     for<'t> Option<&'t [u8]>: Encode<'t, DB> + Type<DB>,
+    for<'r> (i64,): FromRow<'r, DB::Row>,
 {
     let mut lease = Lease::any(pool).await?;
-    let mut rows = bound::<DB>(sql, args).fetch_all(lease.connection()).await;
+    let mut rows = fetched(&mut lease, statement, args).await;
     if rows.is_err() && needs_test(pool) {
         // The server may have closed the connection long ago. A `SELECT` may be sent twice.
         drop(lease);
         lease = Lease::tested(pool).await?;
-        rows = bound::<DB>(sql, args).fetch_all(lease.connection()).await;
+        rows = fetched(&mut lease, statement, args).await;
     }
     lease.give_back();
     rows
 }
 
+/// Runs a statement that replies with rows, and looks for its mark in them before anything else.
+async fn fetched<DB: Engine>(
+    lease: &mut Lease<DB>,
+    statement: &Statement,
+    args: &[Arg<'_>],
+) -> sqlx::Result<Vec<DB::Row>>
+where
+    for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
+    DB::Arguments: IntoArguments<DB>,
+    for<'t> Option<i64>: Encode<'t, DB> + Type<DB>,
+    for<'t> Option<&'t [u8]>: Encode<'t, DB> + Type<DB>,
+    for<'r> (i64,): FromRow<'r, DB::Row>,
+{
+    let rows = bound::<DB>(statement, args).fetch_all(lease.connection()).await?;
+    let is_own = |row| <(i64,)>::from_row(row).is_ok_and(|(mark,)| mark == statement.mark);
+    if DB::DIALECT.is_marked && !(rows.iter().all(is_own) && !rows.is_empty()) {
+        return Err(sqlx::Error::Protocol(ANOTHER_REPLY.to_owned()));
+    }
+    Ok(rows)
+}
+
+/// Reads the row of a statement that always replies with one.
+fn only<'r, R, T: FromRow<'r, R>>(rows: &'r [R]) -> sqlx::Result<T>
+where
+    R: sqlx::Row,
+{
+    T::from_row(rows.first().ok_or(sqlx::Error::RowNotFound)?)
+}
+
 /// Binds the arguments of a statement. Its text is this crate's but for the table's name, which was checked.
-fn bound<'q, DB: Engine>(sql: &Arc<str>, args: &[Arg<'_>]) -> Query<'q, DB, DB::Arguments>
+fn bound<'q, DB: Engine>(statement: &Statement, args: &[Arg<'_>]) -> Query<'q, DB, DB::Arguments>
 where
     for<'t> Option<i64>: Encode<'t, DB> + Type<DB>,
     for<'t> Option<&'t [u8]>: Encode<'t, DB> + Type<DB>,
 {
-    args.iter().fold(sqlx::query(AssertSqlSafe(Arc::clone(sql))), |query, arg| match *arg {
+    let query = sqlx::query(AssertSqlSafe(Arc::clone(&statement.sql)));
+    let query = if DB::DIALECT.is_marked { query.bind(Some(statement.mark)) } else { query };
+    args.iter().fold(query, |query, arg| match *arg {
         Arg::Int(number) => query.bind(Some(number)),
         Arg::Bytes(bytes) => query.bind(Some(bytes)),
         Arg::Null => query.bind(None::<&[u8]>),

@@ -3,6 +3,9 @@
 use super::dialect::Dialect;
 use crate::error::StoreError;
 
+/// The message where a reply is that of another statement.
+pub(super) const ANOTHER_REPLY: &str = "the reply is that of another statement";
+
 /// The meaning of an error of sqlx.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum SqlFailure {
@@ -16,12 +19,18 @@ pub(super) enum SqlFailure {
     Full,
     /// Another connection kept the database locked for too long.
     Locked,
+    /// The connection has prepared other statements than those that were sent over it.
+    Shared,
     Other,
 }
 
 impl SqlFailure {
     pub(super) fn of(error: &sqlx::Error) -> Self {
-        let sqlx::Error::Database(error) = error else { return Self::Other };
+        let error = match error {
+            sqlx::Error::Database(error) => error,
+            sqlx::Error::Protocol(message) if message == ANOTHER_REPLY => return Self::Shared,
+            _ => return Self::Other,
+        };
         if error.is_unique_violation() {
             return Self::Taken;
         }
@@ -40,6 +49,8 @@ impl SqlFailure {
             {
                 Self::NoTable
             }
+            // PostgreSQL: no such prepared statement, one of that name exists, one with other arguments.
+            "26000" | "42P05" | "08P01" => Self::Shared,
             // SQLITE_FULL.
             "13" => Self::Full,
             // SQLITE_BUSY and SQLITE_LOCKED, with the kinds that extend them.

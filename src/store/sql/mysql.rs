@@ -94,7 +94,7 @@ impl Engine for MySql {
         store: "MySqlStore",
         url: "mysql://USER:PASSWORD@HOST:PORT/DATABASE",
         quote: '`',
-        numbers_arguments: false,
+        is_marked: false,
         // MySQL's ways to ignore a key that is taken either hide other errors or cannot be distinguished from an insert.
         or_nothing: "",
         greatest: "GREATEST",
@@ -122,7 +122,5 @@ impl Engine for MySql {
         is_remote: true,
     };
 
-    fn affected(result: &MySqlQueryResult) -> u64 {
-        result.rows_affected()
-    }
+    const AFFECTED: Option<fn(&MySqlQueryResult) -> u64> = Some(MySqlQueryResult::rows_affected);
 }

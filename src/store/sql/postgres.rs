@@ -17,9 +17,17 @@ engine_store! {
     ///
     /// # A pool of the program's own
     ///
-    /// Any pool will do. With a proxy that hands out connections by transaction (PgBouncer before 1.21), its
-    /// `statement_cache_capacity` must be 0. The schema is the first one in the connection's `search_path`. A record may
-    /// be as long as the layer allows, up to 1 GB.
+    /// Any pool will do. The schema is the first one in the connection's `search_path`. A record may be as long as the
+    /// layer allows, up to 1 GB.
+    ///
+    /// # Behind a proxy
+    ///
+    /// A proxy between the pool and the server must pool by session: PgBouncer with `pool_mode = session`. If it pools by
+    /// transaction, the statements that clients prepare are mixed up, whatever the pool's `statement_cache_capacity`. Most
+    /// calls are then errors that say so. No session is given to another client, and no end is acknowledged that did not
+    /// happen: each statement carries a mark of its own, which the server compares and the reply must show. The store is
+    /// tested with PgBouncer 1.18 in both modes. Later versions that keep track of prepared statements
+    /// (`max_prepared_statements`) are not tested.
     ///
     /// # What it rests on
     ///
@@ -81,7 +89,7 @@ impl Engine for Postgres {
         store: "PostgresStore",
         url: "postgres://USER:PASSWORD@HOST:PORT/DATABASE",
         quote: '"',
-        numbers_arguments: true,
+        is_marked: true,
         or_nothing: " ON CONFLICT (id) DO NOTHING",
         greatest: "GREATEST",
         clock: "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)",
@@ -103,13 +111,11 @@ impl Engine for Postgres {
             CREATE INDEX IF NOT EXISTS \"{name}_deadline\" ON {table} (deadline);
             CREATE INDEX IF NOT EXISTS \"{name}_owner\" ON {table} USING hash (owner) WHERE owner IS NOT NULL;",
         // With an array the selection, which locks its rows, is evaluated once. Rows that others have locked can wait.
-        sweep: "DELETE FROM {table} WHERE deadline <= $1 AND id = ANY (ARRAY(\
-                SELECT id FROM {table} WHERE deadline <= $1 AND (version IS NOT NULL OR deadline <= {clock}) \
-                LIMIT $2 FOR UPDATE SKIP LOCKED))",
+        sweep: "DELETE FROM {table} WHERE deadline <= $2 AND id = ANY (ARRAY(\
+                SELECT id FROM {table} WHERE deadline <= $2 AND (version IS NOT NULL OR deadline <= {clock}) \
+                LIMIT $3 FOR UPDATE SKIP LOCKED))",
         is_remote: true,
     };
 
-    fn affected(result: &PgQueryResult) -> u64 {
-        result.rows_affected()
-    }
+    const AFFECTED: Option<fn(&PgQueryResult) -> u64> = None;
 }

@@ -121,7 +121,7 @@ impl Engine for Sqlite {
         store: "SqliteStore",
         url: "sqlite:PATH",
         quote: '"',
-        numbers_arguments: false,
+        is_marked: false,
         or_nothing: " ON CONFLICT (id) DO NOTHING",
         greatest: "MAX",
         // To the millisecond, where the program's own clock is finer.
@@ -145,7 +145,5 @@ impl Engine for Sqlite {
         is_remote: false,
     };
 
-    fn affected(result: &SqliteQueryResult) -> u64 {
-        result.rows_affected()
-    }
+    const AFFECTED: Option<fn(&SqliteQueryResult) -> u64> = Some(SqliteQueryResult::rows_affected);
 }

@@ -5,7 +5,6 @@
 //! changing waits for it and evaluates its condition again. Where the level makes that an error instead, the statement
 //! has changed nothing and is sent again.
 
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::dialect::End;
@@ -13,6 +12,7 @@ use super::driver::SqlPool;
 use super::failure::{SqlFailure, message};
 use super::owners::{Order, mark_id};
 use super::row::{Arg, Row};
+use super::statement::Statement;
 use super::store::SqlStore;
 use crate::clock::time;
 use crate::error::StoreError;
@@ -29,7 +29,7 @@ const MAX_PAUSE: Duration = Duration::from_millis(64);
 /// A statement on a live session.
 #[derive(Clone, Copy)]
 pub(super) enum Write<'a> {
-    Change(&'a Arc<str>),
+    Change(&'a Statement),
     End(&'a End),
 }
 
@@ -67,7 +67,7 @@ impl<Pool: SqlPool> SqlStore<Pool> {
     /// Finds a row, and removes it if it has expired.
     pub(super) async fn find(
         &self,
-        select: &Arc<str>,
+        select: &Statement,
         key: StoreKey,
         now: SystemTime,
     ) -> Result<Option<Row>, StoreError> {
@@ -144,14 +144,14 @@ impl<Pool: SqlPool> SqlStore<Pool> {
     }
 
     /// Runs a statement and returns how many rows it found: none where it inserts under a key that is taken.
-    pub(super) async fn execute(&self, sql: &Arc<str>, args: &[Arg<'_>]) -> Result<u64, StoreError> {
+    pub(super) async fn execute(&self, sql: &Statement, args: &[Arg<'_>]) -> Result<u64, StoreError> {
         match self.executed(sql, args).await {
             Err(error) if SqlFailure::of(&error) == SqlFailure::Taken => Ok(0),
             done => done.map_err(|error| self.error(&error)),
         }
     }
 
-    async fn executed(&self, sql: &Arc<str>, args: &[Arg<'_>]) -> sqlx::Result<u64> {
+    async fn executed(&self, sql: &Statement, args: &[Arg<'_>]) -> sqlx::Result<u64> {
         let _turn = match &self.writing {
             Some(writing) => Some(writing.lock().await),
             None => None,
@@ -163,7 +163,7 @@ impl<Pool: SqlPool> SqlStore<Pool> {
     pub(super) async fn order(&self, owner: &str, session: &[Arg<'_>; 2]) -> Result<Order, StoreError> {
         let (sql, mark) = (&self.statements.order, mark_id(owner));
         let args = [Arg::Bytes(owner.as_bytes()), session[0], session[1], Arg::Bytes(&mark)];
-        let (latest, sign_in, mark_bytes, clock) =
+        let (_, latest, sign_in, mark_bytes, clock) =
             self.retried(|| self.pool.order(sql, &args)).await.map_err(|error| self.error(&error))?;
         Ok(Order {
             latest: latest.unwrap_or_default().cast_unsigned(),
@@ -180,12 +180,12 @@ impl<Pool: SqlPool> SqlStore<Pool> {
         if Pool::DIALECT.is_remote { SystemTime::UNIX_EPOCH } else { SystemTime::now() }
     }
 
-    pub(super) async fn number(&self, sql: &Arc<str>, args: &[Arg<'_>]) -> Result<usize, StoreError> {
+    pub(super) async fn number(&self, sql: &Statement, args: &[Arg<'_>]) -> Result<usize, StoreError> {
         let number = self.retried(|| self.pool.number(sql, args)).await.map_err(|error| self.error(&error))?;
         Ok(usize::try_from(number).unwrap_or_default())
     }
 
-    pub(super) async fn rows(&self, sql: &Arc<str>, args: &[Arg<'_>]) -> Result<Vec<Row>, StoreError> {
+    pub(super) async fn rows(&self, sql: &Statement, args: &[Arg<'_>]) -> Result<Vec<Row>, StoreError> {
         self.retried(|| self.pool.rows(sql, args)).await.map_err(|error| self.error(&error))
     }
 
@@ -214,6 +214,7 @@ impl<Pool: SqlPool> SqlStore<Pool> {
             SqlFailure::NoTable => {
                 format!("the table `{}` is missing or of another format, run migrate(): ", self.statements.table)
             }
+            SqlFailure::Shared => "the pool must lead to the server or to a proxy that pools by session: ".to_owned(),
             SqlFailure::Locked => "another connection kept the database locked for too long: ".to_owned(),
             _ => String::new(),
         };

@@ -2,14 +2,14 @@
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::process::Signal;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
-use super::process::{Place, find, is_root, run};
+use super::process::{Place, as_user, find, run};
 
 const PID: &str = "data/postmaster.pid";
 
@@ -72,16 +72,12 @@ impl Server {
         run(command.args(["restart", "-m", "fast", "-w", "-s", "-l"]).arg(self.0.path("log")));
     }
 
-    /// PostgreSQL refuses to run as root.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.0.directory
+    }
+
     fn program(&self, name: &str) -> Command {
-        let path = program(name);
-        let mut command = if is_root() {
-            let mut command = Command::new("setpriv");
-            command.args(["--reuid=postgres", "--regid=postgres", "--init-groups", "--"]).arg(path);
-            command
-        } else {
-            Command::new(path)
-        };
+        let mut command = as_user("postgres", &program(name));
         command.current_dir(&self.0.directory).arg("-D").arg(self.0.path("data"));
         command
     }

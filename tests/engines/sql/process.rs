@@ -1,7 +1,7 @@
 //! Programs that a test starts: a directory, and a guard that ends the program however the test ends.
 
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -83,6 +83,16 @@ fn children(parent: i32) -> Vec<i32> {
 
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
+}
+
+/// A program, run by a user of the system: some refuse to run as root.
+pub(crate) fn as_user(user: &str, program: &Path) -> Command {
+    if !is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args([format!("--reuid={user}"), format!("--regid={user}")]).args(["--init-groups", "--"]).arg(program);
+    command
 }
 
 /// Runs a program to its end, which must be a good one.
