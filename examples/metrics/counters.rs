@@ -18,6 +18,7 @@ const LOGGED: &[&str] = &[
     "session.commit.failed",
     "session.touch.failed",
     "session.tombstone.given_up",
+    "session.expired.kept",
     "session.redis.policy_unknown",
     "session.renew.failed",
     "session.renew.abandoned",

@@ -30,6 +30,15 @@ pub(super) fn given_up(key: impl std::fmt::Debug, error: impl Display) {
     );
 }
 
+/// Warns that a session, or several, were read as expired, which makes them absent, and could not be removed.
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+pub(super) fn expired_kept(key: impl std::fmt::Debug, error: impl Display) {
+    tracing::warn!(
+        name: "session.expired.kept",
+        ?key, %error, "an expired session counts as absent, but cannot be removed"
+    );
+}
+
 /// Notes that an ended session is still in its owner's list; the entry is removed when the list is next read.
 pub(super) fn entry_left(key: &StoreKey, error: impl Display) {
     tracing::debug!(

@@ -17,7 +17,7 @@ use super::store::SqlStore;
 use crate::clock::time;
 use crate::error::StoreError;
 use crate::record::{Record, SessionHandle};
-use crate::store::log::given_up;
+use crate::store::log::{expired_kept, given_up};
 use crate::store::{RevocationMark, Updated};
 use crate::token::StoreKey;
 
@@ -64,7 +64,7 @@ impl<Pool: SqlPool> SqlStore<Pool> {
         }
     }
 
-    /// Finds a row, and removes it if it has expired.
+    /// Finds a row, and removes it if it has expired. An expired row that cannot be removed is absent all the same.
     pub(super) async fn find(
         &self,
         select: &Statement,
@@ -77,9 +77,14 @@ impl<Pool: SqlPool> SqlStore<Pool> {
             if !row.as_ref().is_some_and(|row| row.is_expired(now)) {
                 return Ok(row);
             }
-            // The row stays if its deadline moved after the `SELECT`.
-            if self.execute(&self.statements.expire, &[id, Arg::time(now)]).await? > 0 {
-                return Ok(None);
+            match self.execute(&self.statements.expire, &[id, Arg::time(now)]).await {
+                // The row stays if its deadline moved after the `SELECT`.
+                Ok(0) => {}
+                Ok(_) => return Ok(None),
+                Err(error) => {
+                    expired_kept(&key, error);
+                    return Ok(None);
+                }
             }
         }
     }
@@ -114,12 +119,13 @@ impl<Pool: SqlPool> SqlStore<Pool> {
         ];
         let is_without_moment = is_arriving && record.sign_in == 0;
         let insert = if is_without_moment { &self.statements.arrive } else { &self.statements.insert };
-        // An expired row does not count, but it occupies the key: `find` removes it.
         while self.execute(insert, &row).await? == 0 {
-            let standing = self.find(&self.statements.find, key, now).await?;
-            if standing.is_some() {
+            let standing = self.rows(&self.statements.find, &row[..1]).await?.pop();
+            if standing.as_ref().is_some_and(|row| !row.is_expired(now)) {
                 return Ok(standing);
             }
+            // An expired row does not count, but it occupies the key.
+            self.execute(&self.statements.expire, &[row[0], Arg::time(now)]).await?;
         }
         Ok(None)
     }
