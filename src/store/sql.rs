@@ -70,6 +70,8 @@ mod dialect;
 mod statement;
 // One statement on one connection.
 mod driver;
+// The file of a database.
+mod file;
 // The meaning of an error.
 mod failure;
 // The first connection to a server.

@@ -9,8 +9,13 @@ mod tokens;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 #[macro_use]
 mod faults;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+#[macro_use]
+mod failover;
 mod records;
 
+#[cfg(feature = "mysql")]
+mod load;
 #[cfg(feature = "mysql")]
 mod mysql;
 #[cfg(feature = "mysql")]
@@ -25,3 +30,7 @@ mod postgres_server;
 mod process;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(feature = "sqlite")]
+mod sqlite_file;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod switch;

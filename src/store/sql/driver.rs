@@ -1,15 +1,16 @@
 //! One statement on one connection of the program's pool.
 
 use std::future::Future;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sqlx::database::Database;
 use sqlx::pool::PoolConnection;
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Connection as _, Encode, Executor, FromRow, IntoArguments, Pool, Type};
+use sqlx::{AssertSqlSafe, Connection, Encode, Executor, FromRow, IntoArguments, Pool, Type};
 
 use super::dialect::Dialect;
-use super::failure::ANOTHER_REPLY;
+use super::failure::{ANOTHER_REPLY, SqlFailure};
 use super::row::{Arg, Row};
 use super::statement::Statement;
 
@@ -36,6 +37,11 @@ pub(super) trait Engine: Database {
     /// Returns how many rows a statement changed: a method of every result, but of no trait of sqlx. A statement with a
     /// mark counts them itself.
     const AFFECTED: Option<fn(&Self::QueryResult) -> u64>;
+
+    /// Returns the path of the database's file, if it is one.
+    fn file(_: &<Self::Connection as Connection>::Options) -> Option<&Path> {
+        None
+    }
 }
 
 /// A pool of connections to an [`Engine`].
@@ -59,6 +65,15 @@ pub(super) trait SqlPool: Clone + Send + Sync + 'static {
 
     /// Runs several statements without arguments.
     fn script(&self, sql: &str) -> impl Future<Output = sqlx::Result<()>> + Send;
+
+    /// Closes the connections that are idle, and returns whether the pool has none any more.
+    fn close_idle(&self) -> bool;
+
+    /// The most connections that the pool opens.
+    fn most_connections(&self) -> u32;
+
+    /// The path of the database's file, if it is one.
+    fn file(&self) -> Option<PathBuf>;
 }
 
 impl<DB: Engine> SqlPool for Pool<DB>
@@ -78,12 +93,12 @@ where
         let mut lease = Lease::tested(self).await?;
         let Some(affected) = DB::AFFECTED else {
             let rows = fetched(&mut lease, statement, args).await;
-            lease.give_back();
+            lease.give_back_after(&rows);
             let (_, count): (i64, i64) = only(&rows?)?;
             return Ok(count.cast_unsigned());
         };
         let done = bound::<DB>(statement, args).execute(lease.connection()).await;
-        lease.give_back();
+        lease.give_back_after(&done);
         done.map(|done| affected(&done))
     }
 
@@ -109,8 +124,25 @@ where
     async fn script(&self, sql: &str) -> sqlx::Result<()> {
         let mut lease = Lease::tested(self).await?;
         let done = sqlx::raw_sql(AssertSqlSafe(sql)).execute(lease.connection()).await;
-        lease.give_back();
+        lease.give_back_after(&done);
         done.map(drop)
+    }
+
+    fn close_idle(&self) -> bool {
+        for _ in 0..self.num_idle() {
+            // Without a farewell, for which a server that has vanished would have to be waited for.
+            let Some(connection) = self.try_acquire() else { break };
+            drop(connection.detach());
+        }
+        self.size() == 0
+    }
+
+    fn most_connections(&self) -> u32 {
+        self.options().get_max_connections()
+    }
+
+    fn file(&self) -> Option<PathBuf> {
+        DB::file(&self.connect_options()).map(Path::to_owned)
     }
 }
 
@@ -221,6 +253,13 @@ impl<DB: Engine> Lease<DB> {
     /// Returns the connection to the pool, which tests it.
     fn give_back(mut self) {
         self.0 = None;
+    }
+
+    /// Returns the connection to the pool after a write, unless its server is read-only: the pool's test would pass.
+    fn give_back_after<T>(self, done: &sqlx::Result<T>) {
+        if !matches!(done, Err(error) if SqlFailure::of(error) == SqlFailure::ReadOnly) {
+            self.give_back();
+        }
     }
 }
 

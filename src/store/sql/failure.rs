@@ -21,6 +21,8 @@ pub(super) enum SqlFailure {
     Locked,
     /// The connection has prepared other statements than those that were sent over it.
     Shared,
+    /// Nothing can be written, and nothing was.
+    ReadOnly,
     Other,
 }
 
@@ -33,6 +35,16 @@ impl SqlFailure {
         };
         if error.is_unique_violation() {
             return Self::Taken;
+        }
+        #[cfg(feature = "mysql")]
+        if let Some(error) = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
+            // These have no SQLSTATE of their own: `read_only` and `super_read_only`, a server that can only be read, tables
+            // that can only be read. The first number stands for other options, too.
+            match error.number() {
+                1290 if error.message().contains("read-only") => return Self::ReadOnly,
+                1836 | 1874 => return Self::ReadOnly,
+                _ => {}
+            }
         }
         let code = error.code();
         match code.as_deref().unwrap_or_default() {
@@ -51,6 +63,10 @@ impl SqlFailure {
             }
             // PostgreSQL: no such prepared statement, one of that name exists, one with other arguments.
             "26000" | "42P05" | "08P01" => Self::Shared,
+            // PostgreSQL and MySQL: a transaction that can only read, as every one on a standby.
+            "25006" => Self::ReadOnly,
+            // SQLITE_READONLY, with the kinds that extend it.
+            "8" | "264" | "520" | "776" | "1032" | "1288" | "1544" => Self::ReadOnly,
             // SQLITE_FULL.
             "13" => Self::Full,
             // SQLITE_BUSY and SQLITE_LOCKED, with the kinds that extend them.

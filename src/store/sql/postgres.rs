@@ -39,6 +39,10 @@ engine_store! {
     /// `synchronous_standby_names` a commit also waits for a standby, and a failover to that standby undoes nothing. The
     /// program that promotes standbys must choose it, as Patroni does in its synchronous mode.
     ///
+    /// A failover needs an address that leads to the new primary, such as a virtual IP, a DNS name or a proxy: the pool's URL
+    /// names one host. A write that an old primary refuses, since it is read-only now, is sent again on a new connection,
+    /// and the old connections are closed. A server that stays read-only answers loads, and every write is an error.
+    ///
     /// # Examples
     ///
     /// ```no_run

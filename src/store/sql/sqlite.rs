@@ -1,5 +1,6 @@
 //! SQLite.
 
+use std::path::Path;
 use std::str::FromStr as _;
 use std::time::Duration;
 
@@ -32,6 +33,11 @@ engine_store! {
     /// With `synchronous = FULL`, SQLite's default and that of [`connect`](SqliteStore::connect), a power loss undoes no write
     /// that was answered. `synchronous = NORMAL` is faster, but after a power loss a session that had ended may live again.
     /// The file must be on a local file system: SQLite's journal mode WAL shares memory between processes.
+    ///
+    /// If the file is moved away, removed or replaced while it is open, every call is an error, on Unix. A file that is moved
+    /// back is in use again. To restore a backup, stop the program, remove the files that end with `-wal` and `-shm`, which
+    /// SQLite would apply to the backup, replace the file and start the program. A database that is read-only answers loads,
+    /// and every write is an error.
     ///
     /// # Examples
     ///
@@ -104,7 +110,7 @@ impl SqliteStore {
 
 /// Makes a file that only its owner can read, unless the file exists.
 #[cfg(unix)]
-fn make(path: &std::path::Path) -> std::io::Result<()> {
+fn make(path: &Path) -> std::io::Result<()> {
     use std::fs::OpenOptions;
     use std::io::ErrorKind;
     use std::os::unix::fs::OpenOptionsExt as _;
@@ -146,4 +152,8 @@ impl Engine for Sqlite {
     };
 
     const AFFECTED: Option<fn(&SqliteQueryResult) -> u64> = Some(SqliteQueryResult::rows_affected);
+
+    fn file(options: &SqliteConnectOptions) -> Option<&Path> {
+        Some(options.get_filename())
+    }
 }

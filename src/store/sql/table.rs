@@ -73,15 +73,16 @@ impl<Pool: SqlPool> SqlStore<Pool> {
     ) -> Result<Option<Row>, StoreError> {
         let id = Arg::Bytes(key.as_bytes());
         loop {
-            let row = self.rows(select, &[id]).await?.pop();
-            if !row.as_ref().is_some_and(|row| row.is_expired(now)) {
-                return Ok(row);
+            let Some(row) = self.rows(select, &[id]).await?.pop() else { return Ok(None) };
+            if !row.is_expired(now) {
+                return Ok(Some(row).filter(|row| !self.expired.includes(key, row.deadline.cast_unsigned())));
             }
             match self.execute(&self.statements.expire, &[id, Arg::time(now)]).await {
                 // The row stays if its deadline moved after the `SELECT`.
                 Ok(0) => {}
                 Ok(_) => return Ok(None),
                 Err(error) => {
+                    self.expired.note(key, row.deadline.cast_unsigned());
                     expired_kept(&key, error);
                     return Ok(None);
                 }
@@ -162,7 +163,7 @@ impl<Pool: SqlPool> SqlStore<Pool> {
             Some(writing) => Some(writing.lock().await),
             None => None,
         };
-        self.retried(|| self.pool.execute(sql, args)).await
+        self.written(|| self.pool.execute(sql, args)).await
     }
 
     /// Reads the order of an owner's sign-ins and revocations: of the session of this key and version, if there is one.
@@ -200,6 +201,9 @@ impl<Pool: SqlPool> SqlStore<Pool> {
     /// A transaction that PostgreSQL is just committing, or that was prepared, beats every statement that reads what it
     /// wrote until its commit is complete, which may take as long as a disk does.
     async fn retried<T, F: Future<Output = sqlx::Result<T>>>(&self, send: impl Fn() -> F) -> sqlx::Result<T> {
+        if let Some(file) = &self.file {
+            file.check()?;
+        }
         let mut pause = Duration::ZERO;
         for _ in 1..MAX_TRIES {
             match send().await {
@@ -214,6 +218,28 @@ impl<Pool: SqlPool> SqlStore<Pool> {
         send().await
     }
 
+    /// Sends a statement that writes, if need be until its connection leads to a server that can be written.
+    ///
+    /// A server that is read-only since a failover still answers, so its connections pass every test of the pool. A write
+    /// that it refuses has changed nothing. So all connections are closed, and a new one leads to the new primary if the
+    /// server's name does.
+    pub(super) async fn written<T, F: Future<Output = sqlx::Result<T>>>(
+        &self,
+        send: impl Fn() -> F,
+    ) -> sqlx::Result<T> {
+        // Other calls may return connections that they took before, at most as many as the pool has.
+        for _ in 0..self.pool.most_connections() {
+            match self.retried(&send).await {
+                Err(error) if Pool::DIALECT.is_remote && SqlFailure::of(&error) == SqlFailure::ReadOnly => {}
+                done => return done,
+            }
+            if self.pool.close_idle() {
+                break;
+            }
+        }
+        self.retried(&send).await
+    }
+
     /// Describes an error of a statement.
     pub(super) fn error(&self, error: &sqlx::Error) -> StoreError {
         let why = match SqlFailure::of(error) {
@@ -221,6 +247,8 @@ impl<Pool: SqlPool> SqlStore<Pool> {
                 format!("the table `{}` is missing or of another format, run migrate(): ", self.statements.table)
             }
             SqlFailure::Shared => "the pool must lead to the server or to a proxy that pools by session: ".to_owned(),
+            SqlFailure::ReadOnly if Pool::DIALECT.is_remote => "the server is read-only: ".to_owned(),
+            SqlFailure::ReadOnly => "the database is read-only: ".to_owned(),
             SqlFailure::Locked => "another connection kept the database locked for too long: ".to_owned(),
             _ => String::new(),
         };

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use sqlx::{MySqlPool as Pool, Row as _};
+use sqlx::{MySql as Database, MySqlPool as Pool, Row as _};
 use tower_session_layer::MySqlStore;
 
 use super::mysql_server::Server;
@@ -28,6 +28,7 @@ sql_rules!(MySqlStore, database().await, "?");
 order_rules!(MySqlStore, database().await);
 token_rules!(MySqlStore, database().await);
 fault_rules!(MySqlStore);
+failover_rules!(MySqlStore);
 
 /// No isolation that the program's pool may have is in the way.
 mod strictest_isolation {

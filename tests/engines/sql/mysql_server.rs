@@ -6,24 +6,85 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
-use sqlx::MySqlPool;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+use sqlx::pool::PoolConnection;
+use sqlx::{Connection as _, MySql, MySqlConnection, MySqlPool, Row as _};
 
 use super::process::{Place, find, is_root, run};
+use super::switch::Switch;
 
 const PID: &str = "pid";
 
-pub(crate) struct Server(Place);
+pub(crate) struct Server(Place, &'static [&'static str]);
 
 impl Server {
     pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    fn start_with(options: &'static [&'static str]) -> Self {
         // Without the package there is no user either.
         program("mariadb-install-db");
-        let server = Self(Place::new("mysql", PID));
+        let server = Self(Place::new("mysql", PID), options);
         let install = ["--skip-test-db", "--auth-root-authentication-method=normal", "--skip-name-resolve"];
         run(server.program("mariadb-install-db").args(install));
         server.revive();
         server
+    }
+
+    /// A server and a read-only replica of it.
+    pub(crate) async fn pair() -> (Self, Self) {
+        let primary = Self::start_with(&["--server-id=1", "--log-bin=log"]);
+        let replica = Self::start_with(&["--server-id=2", "--read-only"]);
+        // It follows through a port, whatever the user that a store has may do.
+        let Switch { port, .. } = Switch::to(&primary.socket()).await;
+        replica
+            .run(&format!(
+                "CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {port}, MASTER_USER = 'shop', \
+                 MASTER_PASSWORD = 'hunter2', MASTER_USE_GTID = slave_pos; START SLAVE"
+            ))
+            .await;
+        // A user with all rights may write to a server that is read-only.
+        primary
+            .run("CREATE USER plain@localhost IDENTIFIED BY 'hunter2'; GRANT ALL ON shop.* TO plain@localhost")
+            .await;
+        (primary, replica)
+    }
+
+    /// Waits until a replica has what its primary has.
+    pub(crate) async fn catch_up_with(&self, primary: &Self) {
+        let at = primary.run("SELECT @@gtid_binlog_pos").await.unwrap();
+        let waited = self.run(&format!("SELECT CAST(MASTER_GTID_WAIT('{at}', 60) AS CHAR)")).await;
+        assert_eq!(waited.as_deref(), Some("0"), "the replica does not follow");
+    }
+
+    pub(crate) async fn make_read_only(&self) {
+        self.run("SET GLOBAL read_only = ON").await;
+    }
+
+    /// The connections of a server that is read-only know it at once.
+    #[allow(clippy::unused_async, reason = "those of another server have to be asked")]
+    pub(crate) async fn are_read_only(_: &mut Vec<PoolConnection<MySql>>) {}
+
+    pub(crate) async fn promote(&self) {
+        self.run("STOP SLAVE; SET GLOBAL read_only = OFF").await;
+    }
+
+    /// Runs statements, and returns the first value.
+    async fn run(&self, sql: &str) -> Option<String> {
+        let mut connection = MySqlConnection::connect(&self.url()).await.unwrap();
+        let row = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).fetch_optional(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        row.map(|row| row.get(0))
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.0.path("socket")
+    }
+
+    /// A URL of the server that somebody at this port leads to.
+    pub(crate) fn url_at(port: u16) -> String {
+        format!("mysql://plain:hunter2@127.0.0.1:{port}/shop")
     }
 
     /// A `mysql:` URL of the database that is always there.
@@ -54,7 +115,7 @@ impl Server {
     pub(crate) fn revive(&self) {
         let init = self.0.path("init.sql");
         let statements = "CREATE DATABASE IF NOT EXISTS shop;\n\
-             CREATE USER IF NOT EXISTS shop@localhost IDENTIFIED BY 'hunter2';\nGRANT ALL ON *.* TO shop@localhost;\n";
+             CREATE USER IF NOT EXISTS shop@localhost IDENTIFIED BY 'hunter2';\nGRANT ALL ON *.* TO shop@localhost WITH GRANT OPTION;\n";
         std::fs::write(&init, statements).unwrap();
         let mut command = self.program("mariadbd");
         let option = |name, path: PathBuf| format!("--{name}={}", path.display());
@@ -62,6 +123,7 @@ impl Server {
         command.args([option("init-file", init), "--skip-networking".into(), "--max-connections=300".into()]);
         // Only a machine that fails loses what is not synced.
         command.args(["--innodb-flush-log-at-trx-commit=2", "--innodb-buffer-pool-size=32M"]);
+        command.args(self.1);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);
         let mut server = command.spawn().unwrap();
         let mut log = BufReader::new(server.stderr.take().unwrap()).lines();

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use sqlx::PgPool as Pool;
+use sqlx::{PgPool as Pool, Postgres as Database};
 use tower_session_layer::PostgresStore;
 
 use super::postgres_server::Server;
@@ -29,6 +29,7 @@ sql_rules!(PostgresStore, database().await, "$1");
 order_rules!(PostgresStore, database().await);
 token_rules!(PostgresStore, database().await);
 fault_rules!(PostgresStore);
+failover_rules!(PostgresStore);
 
 /// A renewal by another request stores its new record after the statement that ends the session has begun, and ends the
 /// old one before that statement comes to it.

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::process::Signal;
-use sqlx::PgPool;
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection as _, PgConnection, PgPool, Postgres, Row as _};
 
 use super::process::{Place, as_user, find, run};
 
@@ -33,6 +34,69 @@ impl Server {
         .unwrap();
         server.revive();
         server
+    }
+
+    /// A server and a standby of it.
+    pub(crate) async fn pair() -> (Self, Self) {
+        let primary = Self::start();
+        let standby = Self(Place::new("postgres", PID));
+        let mut copying = standby.program("pg_basebackup");
+        let options = ["--checkpoint=fast", "--no-sync", "--write-recovery-conf", "--username=postgres", "--host"];
+        run(copying.args(options).arg(&primary.0.directory));
+        let mut config = OpenOptions::new().append(true).open(standby.0.path("data/postgresql.conf")).unwrap();
+        writeln!(config, "unix_socket_directories = '{}'", standby.0.directory.display()).unwrap();
+        standby.revive();
+        (primary, standby)
+    }
+
+    /// Waits until a standby has what its primary has.
+    pub(crate) async fn catch_up_with(&self, primary: &Self) {
+        let at: String = primary.ask("SELECT pg_current_wal_lsn()::text").await;
+        let has_it = format!("SELECT (pg_last_wal_replay_lsn() >= '{at}'::pg_lsn)::text");
+        for _ in 0..100_000 {
+            if self.ask(&has_it).await == "true" {
+                return;
+            }
+        }
+        panic!("the standby does not follow");
+    }
+
+    pub(crate) async fn make_read_only(&self) {
+        self.ask("ALTER SYSTEM SET default_transaction_read_only = on").await;
+        self.ask("SELECT pg_reload_conf()::text").await;
+    }
+
+    /// Waits until connections know that their server is read-only.
+    pub(crate) async fn are_read_only(connections: &mut Vec<PoolConnection<Postgres>>) {
+        for connection in connections {
+            for _ in 0..100_000 {
+                let row = sqlx::raw_sql("SHOW default_transaction_read_only").fetch_one(&mut **connection).await;
+                if row.unwrap().get::<String, _>(0) == "on" {
+                    break;
+                }
+            }
+        }
+    }
+
+    pub(crate) async fn promote(&self) {
+        run(self.program("pg_ctl").args(["promote", "-w", "-s"]));
+    }
+
+    /// The one value that a statement returns, as text, or nothing.
+    async fn ask(&self, sql: &str) -> String {
+        let mut connection = PgConnection::connect(&self.url()).await.unwrap();
+        let row = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).fetch_optional(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        row.map_or_else(String::new, |row| row.get(0))
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.0.path(".s.PGSQL.5432")
+    }
+
+    /// A URL of the server that somebody at this port leads to.
+    pub(crate) fn url_at(port: u16) -> String {
+        format!("postgres://postgres:hunter2@127.0.0.1:{port}/postgres")
     }
 
     /// A `postgres:` URL of the database that is always there.
