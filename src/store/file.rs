@@ -4,6 +4,7 @@
 //! <directory>/ab/<the other 62 hex digits of the StoreKey>     a record or a tombstone
 //! <directory>/owners/cd/<the other 62 of the owner's SHA-256>/  an empty file for each session, and the mark
 //! <directory>/owners/cd/last                                    the latest moment of a sign-in or revocation
+//! <directory>/.tower-session-layer                              16 random bytes, by which a copy of the directory is known
 //! ```
 //!
 //! Files have mode 0600 and directories 0700, whatever the umask allows. A directory that another user can write to is
@@ -266,7 +267,7 @@ impl SessionStore for FileStore {
 
 impl fmt::Debug for FileStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tree { base, durability } = &*self.locks.tree;
+        let Tree { base, durability, .. } = &*self.locks.tree;
         f.debug_struct("FileStore").field("directory", base).field("durability", durability).finish_non_exhaustive()
     }
 }

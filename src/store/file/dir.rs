@@ -4,7 +4,7 @@ use std::fs::{File, TryLockError};
 use std::io::{self, Write as _};
 use std::marker::PhantomData;
 use std::ops::Deref;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 
 use super::guard::Fault;
@@ -41,7 +41,12 @@ pub enum Durability {
 pub(super) struct Dir {
     file: File,
     durability: Durability,
+    place: Place,
 }
+
+/// The device and the inode of a directory, which no other has as long as the directory exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place(u64, u64);
 
 /// The result of opening a name as a regular file.
 pub(super) enum Lookup {
@@ -57,6 +62,10 @@ impl Dir {
     /// Opens a directory by its path and returns `None` if there is none.
     pub(super) fn open(path: &Path, durability: Durability) -> io::Result<Option<Self>> {
         open_dir(CWD, path, durability)
+    }
+
+    pub(super) fn place(&self) -> Place {
+        self.place
     }
 
     /// Opens a directory in this one and returns `None` if there is none.
@@ -132,6 +141,12 @@ impl Dir {
         }
     }
 
+    /// Takes the directory's lock, and waits for it.
+    pub(super) fn lock(self) -> io::Result<Locked<'static>> {
+        self.file.lock()?;
+        Ok(Locked { dir: self, above: PhantomData })
+    }
+
     fn unlink(&self, name: &str, flags: AtFlags) -> io::Result<bool> {
         match unlinkat(&self.file, name, flags) {
             Err(Errno::NOENT) => Ok(false),
@@ -163,9 +178,10 @@ fn open_dir(at: impl AsFd, path: impl AsRef<Path>, durability: Durability) -> io
         Err(Errno::NOENT) => return Ok(None),
         opened => File::from(opened?),
     };
-    match Fault::of(&file.metadata()?) {
+    let found = file.metadata()?;
+    match Fault::of(&found) {
         Some(fault) => Err(fault.at(path.as_ref())),
-        None => Ok(Some(Dir { file, durability })),
+        None => Ok(Some(Dir { file, durability, place: Place(found.dev(), found.ino()) })),
     }
 }
 

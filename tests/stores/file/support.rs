@@ -14,6 +14,8 @@ use tower_session_layer::store::{Created, Loaded, Record, RecordHead, Revocation
 use tower_session_layer::{Durability, FileStore, SessionHandle, SessionStore, SessionToken};
 
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
+/// The file by which the store knows its directory.
+pub(crate) const MARKER: &str = ".tower-session-layer";
 
 /// The time that is so many seconds after the start of the tests.
 pub(crate) fn at(seconds: u64) -> SystemTime {
@@ -143,7 +145,8 @@ pub(crate) fn tree(dir: &Path) -> Vec<String> {
 
 /// All files of sessions, lists and marks.
 pub(crate) fn files(dir: &Path) -> Vec<String> {
-    tree(dir).into_iter().filter(|name| !name.ends_with('/') && !name.ends_with("/last")).collect()
+    let is_one = |name: &String| !name.ends_with('/') && !name.ends_with("/last") && !name.ends_with(MARKER);
+    tree(dir).into_iter().filter(is_one).collect()
 }
 
 /// Polls a future up to so many times, then drops it.
