@@ -70,9 +70,23 @@ use crate::token::{SessionToken, StoreKey, TokenShape};
 /// sessions the call also replaces the files; the files of more are removed by the sweep. Counting an owner's sessions
 /// reads the names of their files alone.
 ///
+/// # A directory that is gone
+///
+/// The directory is made when the store is built, and never later. If it is moved away or its file system unmounted, each
+/// call is an error, which the layer answers with 503 and without touching a cookie, until the directory is back. It is
+/// known by its device and inode, or by the marker file in it. So a copy, such as a backup, may be put in its place under a
+/// running program. Any other directory, such as the empty mount point, is an error until the program is started again.
+/// Build the store after its file system is mounted.
+///
+/// # A read-only file system
+///
+/// Live sessions are read, and each change is an error. An expired session is absent as ever. Its file waits for the first
+/// sweep that can remove it, and each load of it logs the warning `session.expired.kept`. A store cannot be built there.
+///
 /// # A full disk
 ///
-/// A session ends on a full disk too: where there is no room for a tombstone, its file is removed, with the warning
+/// Live sessions are read. A new session or a write is an error that leaves the stored session as it was, until there is room
+/// again. A session ends on a full disk too: where there is no room for a tombstone, its file is removed, with the warning
 /// `session.tombstone.given_up`. A revocation that finds no room for its mark ends the sessions first and then tries again;
 /// if there is still no room, it is an error, since a sign-in that was under way may survive.
 ///
@@ -156,7 +170,8 @@ impl FileStoreBuilder {
         self
     }
 
-    /// Makes the directory (0700) with those above it unless it is there, and tries whether it can be used.
+    /// Makes the directory (0700) with those above it unless it is there, tries whether it can be used, and puts the marker
+    /// file in it.
     ///
     /// The path may lead through symbolic links, which are resolved here, once. Blocks for some hundred system calls.
     ///

@@ -61,6 +61,9 @@ use crate::token::{SessionToken, StoreKey, TokenShape};
 /// revoking, and for moving the deadline of a session of that owner, as a write does when a refresh is due: nobody can
 /// tell which revocation a sign-in would escape.
 ///
+/// Over a map that can be read and not be written, live sessions are read, each change is an error, and an expired session
+/// is absent as ever. Each load of an expired session then logs the warning `session.expired.kept`.
+///
 /// [`KeyValue`] has an example.
 #[derive(Debug, Clone)]
 pub struct KeyValueStore<M>(M);

@@ -31,7 +31,6 @@ pub(super) fn given_up(key: impl std::fmt::Debug, error: impl Display) {
 }
 
 /// Warns that a session, or several, were read as expired, which makes them absent, and could not be removed.
-#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
 pub(super) fn expired_kept(key: impl std::fmt::Debug, error: impl Display) {
     tracing::warn!(
         name: "session.expired.kept",

@@ -51,6 +51,9 @@ const JUST_MOVED: &str = "the session has just moved away and cannot come back f
 /// off just then, and not gone on with within the minute, ends the session. If the stores are exchanged within that minute,
 /// a request with the session is a 503 until the minute is over.
 ///
+/// A session that has not moved cannot be loaded while the old store is read-only, since that store must give it up: the
+/// request is a 503, and the next one after the old store takes writes again moves the session.
+///
 /// A session that the new store forgets by itself, as memory that is full does, is gone. A session larger than the new
 /// store's [`max_record_len`](SessionStore::max_record_len) cannot be loaded until the limit is raised. During a move a
 /// record takes 18 bytes more. A session whose move has begun may [count](SessionStore::count) twice.

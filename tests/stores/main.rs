@@ -8,6 +8,7 @@ mod import;
 mod key_value;
 mod memory;
 mod moving;
+mod read_only;
 mod sealed;
 #[path = "../support/mod.rs"]
 mod support;

@@ -18,6 +18,8 @@ pub struct State {
     /// How many calls go right before one fails, and whether that one does what it should all the same.
     pub fault: Option<(usize, bool)>,
     pub narrow: Option<usize>,
+    /// Nothing can be changed.
+    pub read_only: bool,
     /// Every value that was ever swapped in.
     pub written: Vec<Vec<u8>>,
     revision: u64,
@@ -69,6 +71,11 @@ impl Map {
         tokio::task::yield_now().await;
         done
     }
+
+    async fn change<T>(&self, act: impl FnOnce(&mut State) -> T + Send) -> Result<T, StoreError> {
+        self.call(|state| if state.read_only { Err(StoreError::new("the map is read-only")) } else { Ok(act(state)) })
+            .await?
+    }
 }
 
 impl KeyValue for Map {
@@ -87,7 +94,7 @@ impl KeyValue for Map {
             assert!(!entry.ttl.is_zero() && entry.ttl.as_secs() <= 100 * 31_557_600, "{entry:?}");
             assert!(self.max_entry_len().is_none_or(|max| entry.bytes.len() <= max), "{entry:?}");
         }
-        self.call(|state| {
+        self.change(|state| {
             if state.entries.get(key).map(|(revision, _)| revision) != from {
                 return false;
             }
@@ -104,7 +111,7 @@ impl KeyValue for Map {
     }
 
     async fn sweep(&self, limit: usize, now: SystemTime) -> Result<usize, StoreError> {
-        self.call(|state| {
+        self.change(|state| {
             let expired = state.entries.iter().filter(|(_, (_, entry))| entry.expires <= now).take(limit);
             let expired: Vec<_> = expired.map(|(key, _)| key.clone()).collect();
             expired.iter().for_each(|key| drop(state.entries.remove(key)));

@@ -148,6 +148,8 @@ impl Dir {
     }
 
     fn unlink(&self, name: &str, flags: AtFlags) -> io::Result<bool> {
+        #[cfg(test)]
+        super::full::check_writable(&self.file)?;
         match unlinkat(&self.file, name, flags) {
             Err(Errno::NOENT) => Ok(false),
             removed => Ok(removed.map(|()| true)?),

@@ -1,5 +1,7 @@
-//! A disk without room, for tests: a directory in which the name `full` leads to something takes no new file.
+//! A disk without room, or read-only, for tests: a directory in which the name `full` leads to something takes no new
+//! file, and one with the name `read-only` takes none and loses none.
 
+use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +17,11 @@ use crate::store::{Change, Created, Deleted, Loaded, Revocation, Revoke, Session
 use crate::token::{SessionToken, TokenScope};
 
 pub(super) fn check(dir: impl AsFd) -> Result<(), Errno> {
-    if statat(dir, "full", AtFlags::empty()).is_ok() { Err(Errno::NOSPC) } else { Ok(()) }
+    if statat(&dir, "full", AtFlags::empty()).is_ok() { Err(Errno::NOSPC) } else { check_writable(dir) }
+}
+
+pub(super) fn check_writable(dir: impl AsFd) -> Result<(), Errno> {
+    if statat(dir, "read-only", AtFlags::empty()).is_ok() { Err(Errno::ROFS) } else { Ok(()) }
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -143,4 +149,36 @@ async fn a_revocation_that_leaves_no_mark_ends_the_sessions_and_is_an_error() {
         assert!(matches!(store.load(&token(n), now()).await.unwrap(), Loaded::Tombstone(_)), "{n}");
     }
     assert!(!owner(dir.path()).join("mark").exists());
+}
+
+#[tokio::test]
+async fn a_read_only_store_reads_the_expired_as_absent_and_the_rest_as_ever() {
+    let (dir, store) = store(&[1, 2, 3]).await;
+    let later = now() + 30 * MINUTE;
+    let moved = store.touch(&token(1), Version::new(1).unwrap(), later + 60 * MINUTE, now()).await.unwrap();
+    assert_eq!(moved, Updated::Done);
+    assert_eq!(store.delete(&token(3).key(), MINUTE, now()).await.unwrap(), Deleted::Done);
+    for n in 1..=3 {
+        fs::write(path_of(dir.path(), n).with_file_name("read-only"), "").unwrap();
+    }
+    fs::write(owner(dir.path()).join("read-only"), "").unwrap();
+    let late = now() + 60 * MINUTE;
+    for _ in 0..2 {
+        for expired in [2, 3] {
+            assert_eq!(store.load(&token(expired), late).await.unwrap(), Loaded::Absent);
+            assert!(path_of(dir.path(), expired).exists(), "it waits for the sweep");
+        }
+        assert!(matches!(store.load(&token(1), late).await.unwrap(), Loaded::Live(_)));
+        let listed: Vec<_> = store.owned("ada", late).await.unwrap().iter().map(|one| one.handle).collect();
+        assert_eq!(listed, [handle(1)]);
+    }
+    let change = Change::Replace(record(1), crate::store::Deadline::Keep);
+    assert_eq!(store.update(&token(2), Version::new(1).unwrap(), &change, late).await.unwrap(), Updated::Gone);
+    assert_eq!(store.delete(&token(3).key(), MINUTE, late).await.unwrap(), Deleted::Absent);
+    let refused = store.delete(&token(1).key(), MINUTE, late).await.unwrap_err();
+    assert!(refused.to_string().contains("ead-only"), "{refused}");
+    assert!(store.create(&token(2), &record(2), late).await.is_err(), "an expired file stands under the name");
+    assert!(revoke(&store, Revoke::All).await.is_err());
+    assert!(store.sweep(100, late).await.is_err());
+    assert!(matches!(store.load(&token(1), late).await.unwrap(), Loaded::Live(_)));
 }

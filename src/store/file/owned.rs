@@ -10,6 +10,7 @@ use super::session::{self, OnDisk, SessionFile};
 use super::tree::{ShardDir, Tree};
 use crate::error::StoreError;
 use crate::record::Record;
+use crate::store::log::entry_left;
 use crate::store::{Created, OwnedSession};
 use crate::token::StoreKey;
 
@@ -54,7 +55,7 @@ pub(super) fn list(tree: &Tree, owner: OwnerDigest, now: SystemTime) -> io::Resu
     })
 }
 
-/// Removes the entry of a session that does not live. Returns the session if it lives.
+/// Removes the entry of a session that does not live, if it can be removed. Returns the session if it lives.
 pub(super) async fn prune(
     locks: &Locks,
     owner: OwnerDigest,
@@ -65,8 +66,11 @@ pub(super) async fn prune(
         let found = SessionFile::new(shard, &entry.key, now).settle()?;
         let session = live(&found, owner);
         // The mark must stay as long as a record stands that it ends, and it stays as long as the entry does.
-        if session.is_none() && !matches!(found, OnDisk::Ended(_)) {
-            owners::strike(owners, owner, &[entry])?;
+        if session.is_none()
+            && !matches!(found, OnDisk::Ended(_))
+            && let Err(error) = owners::strike(owners, owner, &[entry])
+        {
+            entry_left(&entry.key, error);
         }
         Ok(session)
     };

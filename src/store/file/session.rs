@@ -12,7 +12,7 @@ use super::tree::{ShardDir, Tree, name};
 use crate::clock::micros;
 use crate::record::{DecodeError, Record, RecordHead, Tombstone, Version};
 use crate::store::format::Header;
-use crate::store::log::given_up;
+use crate::store::log::{expired_kept, given_up};
 use crate::store::{Change, Created, Deleted, Loaded, Updated};
 use crate::token::StoreKey;
 
@@ -92,18 +92,26 @@ impl<'a> SessionFile<'a> {
 
     /// Reads the session and removes it if it has expired.
     pub(super) fn settle(&self) -> io::Result<OnDisk> {
-        match judged(self.shard, self.look()?)? {
+        Ok(match judged(self.shard, self.look()?)? {
             // The mark may go before the next sync, and must not leave the record behind.
-            OnDisk::Ended(tombstone) if tombstone.until() <= self.now => self.remove().map(|()| OnDisk::Absent),
-            found => Ok(found),
-        }
+            OnDisk::Ended(tombstone) if tombstone.until() <= self.now => self.absent(self.remove()),
+            found => found,
+        })
     }
 
     fn look(&self) -> io::Result<OnDisk> {
-        match look(self.shard, self.key, self.now)? {
-            OnDisk::Expired => self.shard.remove(&self.name).map(|_| OnDisk::Absent),
-            found => Ok(found),
+        Ok(match look(self.shard, self.key, self.now)? {
+            OnDisk::Expired => self.absent(self.shard.remove(&self.name).map(drop)),
+            found => found,
+        })
+    }
+
+    /// Answers for an expired session, which is absent even if its file cannot be removed.
+    fn absent(&self, removed: io::Result<()>) -> OnDisk {
+        if let Err(error) = removed {
+            expired_kept(self.key, error);
         }
+        OnDisk::Absent
     }
 
     /// Writes a new session that has no owner.

@@ -102,7 +102,10 @@ impl Tree {
     fn base(&self) -> io::Result<Dir> {
         let path = self.base.display();
         let Some(base) = Dir::open(&self.base, self.durability)? else {
-            return Err(io::Error::new(io::ErrorKind::NotFound, format!("the directory of the sessions, {path}, is gone")));
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("the directory of the sessions, {path}, is gone"),
+            ));
         };
         if base.place() != self.place && read_marker(&base)? != Some(self.marker) {
             return Err(io::Error::new(

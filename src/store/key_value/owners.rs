@@ -101,7 +101,7 @@ impl<M: KeyValue> KeyValueStore<M> {
         Ok(())
     }
 
-    /// Reads listed sessions, returns those that live, and removes those that have ended from the list.
+    /// Reads listed sessions, returns those that live, and removes those that have ended from the list, if it can be changed.
     pub(super) async fn prune(
         &self,
         owner: &str,
@@ -112,14 +112,19 @@ impl<M: KeyValue> KeyValueStore<M> {
         for session in listed {
             match self.find(&session.key, now).await? {
                 (Loaded::Live(record), _) if record.handle() == session.handle => live.push(record),
-                // The value may be of a newer format. A process that can read it needs the session in the list.
+                // The value has expired, or it may be of a newer format. A process that can read it needs the session in the
+                // list.
                 (Loaded::Absent, Some(_)) => {}
                 // A sign-in or a move under way lists its session before it writes the record.
                 (Loaded::Absent, None) if session.may_arrive(times) => {}
                 _ => ended.push(session),
             }
         }
-        self.strike(owner, &ended, now).await?;
+        if let Err(error) = self.strike(owner, &ended, now).await
+            && let Some(ListedSession { key, .. }) = ended.first()
+        {
+            entry_left(key, error);
+        }
         Ok(live)
     }
 

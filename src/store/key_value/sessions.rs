@@ -9,7 +9,7 @@ use super::list::{ListedSession, Times};
 use super::{Entry, KeyValue, KeyValueStore};
 use crate::error::StoreError;
 use crate::record::{Record, Tombstone};
-use crate::store::log::{entry_left, unreadable};
+use crate::store::log::{entry_left, expired_kept, unreadable};
 use crate::store::{Loaded, Updated, format};
 use crate::token::StoreKey;
 
@@ -76,7 +76,8 @@ impl<M: KeyValue> KeyValueStore<M> {
         self.swap(&session_name(key), None, Some(value), now).await.map(drop)
     }
 
-    /// Finds a session's entry, and removes it if it has expired.
+    /// Finds a session's entry, and removes it if it has expired. An absent session has a revision if an entry of no use
+    /// stands in its place: one that cannot be read, or one that has expired and cannot be removed.
     pub(super) async fn find(
         &self,
         key: &StoreKey,
@@ -86,11 +87,14 @@ impl<M: KeyValue> KeyValueStore<M> {
         loop {
             let Some((bytes, revision)) = self.0.get(&name).await? else { return Ok((Loaded::Absent, None)) };
             match format::decode(key, &bytes, now) {
-                Ok(Loaded::Absent) => {
-                    if self.swap(&name, Some(&revision), None, now).await? {
-                        return Ok((Loaded::Absent, None));
+                Ok(Loaded::Absent) => match self.swap(&name, Some(&revision), None, now).await {
+                    Ok(true) => return Ok((Loaded::Absent, None)),
+                    Ok(false) => {}
+                    Err(error) => {
+                        expired_kept(key, error);
+                        return Ok((Loaded::Absent, Some(revision)));
                     }
-                }
+                },
                 Ok(loaded) => return Ok((loaded, Some(revision))),
                 Err(why) => return Ok((unreadable(key, why), Some(revision))),
             }

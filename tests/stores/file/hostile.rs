@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::Path;
 
 use tower_session_layer::store::{Created, Deleted, Loaded, Updated};
-use tower_session_layer::{ConfigError, Durability, FileStore, SessionStore};
+use tower_session_layer::{ConfigError, FileStore, SessionStore};
 
 use super::support::*;
 use crate::support::is_alone;
