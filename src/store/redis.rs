@@ -53,6 +53,16 @@
 //! Where `maxmemory` is reached, nobody signs in and nothing is written, but sessions end and are revoked as ever. If a
 //! server takes no tombstone, the session ends without one, and the store logs a warning.
 //!
+//! # Replicas, and a server that has forgotten
+//!
+//! On a server or with a user that may only read (`READONLY`, `NOPERM`), live sessions are read and each change is an error.
+//! An expired session is absent as ever, and each load of it logs the warning `session.expired.kept`. A store that opened
+//! its connection by a URL leaves a server that answers `READONLY` for the one to which the name then leads, and sends the
+//! command there once more. So the first change after a promotion succeeds as soon as the name leads to the new master.
+//!
+//! A server that comes back empty is a store without sessions: tokens are unknown, and marks are forgotten with the
+//! sessions that they ended. The first call after it is back loads its script again, and succeeds.
+//!
 //! # What it rests on
 //!
 //! Redis answers before a change is safe, unless it is set otherwise. After a loss, a session that had ended lives again
@@ -183,18 +193,18 @@ impl SessionStore for RedisStore {
         let why = match self.0.link.send(redis::cmd("GET").arg(self.0.name(&key))).await {
             Ok(Value::Nil) => return Ok(Loaded::Absent),
             Ok(Value::BulkString(value)) => match format::decode(&key, &value, now) {
-                Ok(Loaded::Absent) => None,
+                // It may have been touched meanwhile.
+                Ok(Loaded::Absent) => return self.0.settle_expired(&key, now).await,
                 Ok(loaded) => return Ok(loaded),
-                Err(why) => Some(why),
+                Err(why) => why,
             },
             Ok(_) => return Err(RedisFailure::Reply.into()),
-            Err(RedisFailure::Redis(error)) if error.code() == Some("WRONGTYPE") => Some(DecodeError("not a string")),
+            Err(RedisFailure::Redis(error)) if error.code() == Some("WRONGTYPE") => DecodeError("not a string"),
             Err(error) => return Err(error.into()),
         };
-        // An expired value may have been touched meanwhile. For an unreadable one, this reply names its key: a value of
-        // another session, out of replies that are no longer in order, would be an error rather than absence.
-        let settled = self.0.settle(&key, now).await?;
-        Ok(settled.unwrap_or_else(|| why.map_or(Loaded::Absent, |why| unreadable(&key, why))))
+        // This reply names its key: a value of another session, out of replies that are no longer in order, is an error
+        // rather than absence.
+        Ok(self.0.settle(&key, now).await?.unwrap_or_else(|| unreadable(&key, why)))
     }
 
     async fn create(&self, fresh: &SessionToken, record: &Arc<Record>, now: SystemTime) -> Result<Created, StoreError> {

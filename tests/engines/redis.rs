@@ -17,6 +17,7 @@ mod keys;
 mod list;
 mod owners;
 mod proxy;
+mod read_only;
 mod server;
 mod tls;
 mod tokens;

@@ -11,7 +11,7 @@ use crate::error::StoreError;
 use crate::record::{Record, SessionHandle, Tombstone, Version};
 use crate::store::Loaded;
 use crate::store::format::{self, instant};
-use crate::store::log::{entry_left, given_up, unreadable};
+use crate::store::log::{entry_left, expired_kept, given_up, unreadable};
 use crate::token::StoreKey;
 
 /// The Redis keys of a store, which share a prefix, and the connection to them.
@@ -86,9 +86,21 @@ impl Keyspace {
     }
 
     /// Removes a value that has expired, and returns any other that is ours.
-    pub(super) async fn settle(&self, key: &StoreKey, now: SystemTime) -> Result<Option<Loaded>, StoreError> {
-        let reply = self.step(&self.scripts.settle, key, &[&instant(now)]).await?;
+    pub(super) async fn settle(&self, key: &StoreKey, now: SystemTime) -> Result<Option<Loaded>, RedisFailure> {
+        let reply = self.scripts.settle.call(&self.link, &[self.name(key)], &[&instant(now)]).await?;
+        if reply.word == b"kept" {
+            expired_kept(key, format_args!("redis answered {}", String::from_utf8_lossy(reply.bytes())));
+        }
         Ok((reply.word == b"found").then(|| read(key, reply.bytes(), now)))
+    }
+
+    /// Removes a value that was read as expired, unless it was touched meanwhile. It is absent even if it cannot be removed.
+    pub(super) async fn settle_expired(&self, key: &StoreKey, now: SystemTime) -> Result<Loaded, StoreError> {
+        match self.settle(key, now).await {
+            Err(failure) if failure.is_refusal() => expired_kept(key, failure),
+            settled => return Ok(settled?.unwrap_or(Loaded::Absent)),
+        }
+        Ok(Loaded::Absent)
     }
 
     /// Writes a new record, and returns the moment of the sign-in that it stands with; `None` if anything else stands

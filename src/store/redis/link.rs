@@ -102,6 +102,14 @@ fn is_stale(error: &RedisError) -> bool {
     )
 }
 
+impl RedisFailure {
+    /// Returns whether the server, which answers, refuses to change anything.
+    pub(super) fn is_refusal(&self) -> bool {
+        const CODES: [&str; 5] = ["READONLY", "NOPERM", "OOM", "MISCONF", "NOREPLICAS"];
+        matches!(self, Self::Redis(error) if error.code().is_some_and(|code| CODES.contains(&code)))
+    }
+}
+
 /// The reason why Redis gave no usable reply.
 #[derive(Debug)]
 pub(super) enum RedisFailure {

@@ -186,7 +186,8 @@ impl Keyspace {
         Ok(redis::from_redis_value(counted).map_err(|_| RedisFailure::Reply)?)
     }
 
-    /// Reads listed sessions, removes those that do not live from the list, and returns the others.
+    /// Reads listed sessions, removes those that do not live from the list, if it can be changed, and returns
+    /// the others.
     pub(super) async fn visit(
         &self,
         owner: &str,
@@ -203,7 +204,7 @@ impl Keyspace {
             for (member, value) in batch.iter().zip(&values) {
                 let loaded = match value {
                     Value::BulkString(value) => match format::decode(&member.key, value, now) {
-                        Ok(Loaded::Absent) => self.settle(&member.key, now).await?.unwrap_or(Loaded::Absent),
+                        Ok(Loaded::Absent) => self.settle_expired(&member.key, now).await?,
                         Ok(loaded) => loaded,
                         // A process that knows a newer format may read the value, and then needs the entry.
                         Err(_) => continue,
@@ -222,8 +223,12 @@ impl Keyspace {
                 }
             }
         }
-        self.strike(owner, &ended).await?;
-        self.strike_absent(owner, &absent).await?;
+        self.strike_ended(owner, &ended).await;
+        if let Err(error) = self.strike_absent(owner, &absent).await
+            && let Some(member) = absent.first()
+        {
+            entry_left(&member.key, error);
+        }
         Ok(live)
     }
 

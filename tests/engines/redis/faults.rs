@@ -11,8 +11,8 @@ use tower_session_layer::{RedisStore, Session, SessionLayer};
 
 use super::proxy::{Fault, Proxy};
 use super::server::Server;
-use crate::support::Answer;
 use crate::support::direct::{act, begin, pass, respond, values};
+use crate::support::{Answer, MINUTE};
 
 const SHORT: Duration = Duration::from_millis(300);
 /// For what has to succeed, however busy the machine is.
@@ -109,6 +109,89 @@ async fn server_that_has_become_a_replica_is_left_for_the_one_behind_its_name() 
     name.lead_to(new.port);
     assert!(act(&layer, Some(&token), |session| session.insert("b", 2)).await.leaves_cookie());
     assert_eq!(values(&layer, &token).await, Some(json!({ "a": 1, "b": 2 })));
+}
+
+/// The name leads to the new master only after the old one has become a replica, as with a proxy or DNS.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn after_a_promotion_under_load_the_first_write_over_the_name_succeeds() {
+    let (old, new) = (Server::start(), Server::start());
+    let name = Proxy::to(old.port).await;
+    let layer = layer(&store(&name.url()).await, LONG);
+    let mut tokens = Vec::new();
+    for _ in 0..4 {
+        tokens.push(begin(&layer, |session| session.insert("count", 0)).await);
+    }
+    let count = async |layer: &SessionLayer, token: &str| {
+        act(layer, Some(token), |session| session.update("count", |count: Option<u64>| Some(count.unwrap() + 1))).await
+    };
+    new.command(&["REPLICAOF", "127.0.0.1", &old.port.to_string()]).await;
+    new.wait_for("MASTER <-> REPLICA sync: Finished with success");
+    let (ended, refused) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let mut writers = JoinSet::new();
+    for token in tokens.clone() {
+        let (layer, ended, refused) = (layer.clone(), Arc::clone(&ended), Arc::clone(&refused));
+        writers.spawn(async move {
+            while !ended.load(SeqCst) {
+                let answer = count(&layer, &token).await;
+                assert!(answer.set_cookies().is_empty(), "{answer:?}");
+                refused.fetch_add(usize::from(!answer.status.is_success()), SeqCst);
+            }
+        });
+    }
+    new.command(&["REPLICAOF", "NO", "ONE"]).await;
+    old.command(&["REPLICAOF", "127.0.0.1", &new.port.to_string()]).await;
+    let begun = std::time::Instant::now();
+    while refused.load(SeqCst) == 0 {
+        assert!(begun.elapsed() < 10 * MINUTE, "the old master is a replica and takes writes");
+        tokio::task::yield_now().await;
+    }
+    name.lead_to(new.port);
+    let led = std::time::Instant::now();
+    for token in &tokens {
+        let answer = count(&layer, token).await;
+        assert!(answer.leaves_cookie() && answer.status.is_success(), "{answer:?}");
+        assert!(values(&layer, token).await.is_some());
+    }
+    let took = led.elapsed();
+    ended.store(true, SeqCst);
+    while let Some(writer) = writers.join_next().await {
+        writer.unwrap();
+    }
+    eprintln!("promotion: {refused:?} refused, each session written {took:?} after the name led to the new master");
+}
+
+#[tokio::test]
+async fn server_that_has_forgotten_all_is_an_empty_store_and_no_error() {
+    let server = Server::start();
+    let store = store(&server.url()).await;
+    let layer = layer(&store, LONG);
+    let asks: [(&str, fn(&Session) -> Result<(), tower_session_layer::Error>); 5] = [
+        ("a read", |_| Ok(())),
+        ("a write", |session| session.insert("a", 2)),
+        ("a sign-in", |session| session.sign_in("ada")),
+        ("a renewal", Session::renew),
+        ("an end", Session::destroy),
+    ];
+    for (what, ask) in asks {
+        let ada = begin(&layer, |session| session.sign_in("ada")).await;
+        layer.owners().revoke_all("ada").await.unwrap();
+        let other = begin(&layer, |session| session.sign_in("ada")).await;
+        assert_eq!(server.keys("session:mark:*").await.len(), 1);
+        server.kill();
+        server.restart();
+        // The very first call, over a connection that nobody knows to be lost, to a server without our scripts.
+        let answer = act(&layer, Some(&other), ask).await;
+        assert!(answer.status.is_success(), "{what}: {answer:?}");
+        assert_eq!(values(&layer, &other).await, None, "{what}");
+        assert_eq!(values(&layer, &ada).await, None, "{what}");
+        assert!(server.keys("session:mark:*").await.is_empty(), "{what}");
+        let again = begin(&layer, |session| session.sign_in("ada")).await;
+        assert!(values(&layer, &again).await.is_some(), "{what}");
+    }
+    server.kill();
+    server.restart();
+    assert!(layer.owners().list("ada").await.unwrap().is_empty());
+    assert_eq!(layer.owners().revoke_all("ada").await.unwrap(), 0);
 }
 
 #[tokio::test]

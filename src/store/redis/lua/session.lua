@@ -30,14 +30,16 @@ end
 
 -- Not `call`, since a value of another type, which the store did not write, must be no error.
 local header = redis.pcall('GETRANGE', key, 0, 34)
-local state, version, deadline, seen
+local state, version, deadline, seen, kept
 if type(header) ~= 'string' or #header < 35 or string.sub(header, 1, 2) ~= 's\2' then
     state = header == '' and 'none' or 'foreign'
 else
     version, deadline, seen = string.sub(header, 3, 10), string.sub(header, 11, 18), string.sub(header, 19, 26)
     if at_most(deadline, now) then
         -- A value that was once found expired stays so, even if a clock goes back.
-        redis.call('DEL', key)
+        -- A replica keeps the value, and so does a user who may only read.
+        local removed = redis.pcall('DEL', key)
+        kept = type(removed) == 'table' and removed.err
         state = 'none'
     elseif version == string.rep('\0', 8) then
         state = 'tombstone'

@@ -2,4 +2,5 @@
 if state == 'live' or state == 'tombstone' then
     return answer('found', redis.call('GET', key))
 end
-return answer('gone')
+-- The text may repeat arguments, so only its first word is told.
+return answer(kept and 'kept' or 'gone', kept and string.match(kept, '%u+'))
