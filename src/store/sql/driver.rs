@@ -182,7 +182,7 @@ where
 {
     let rows = bound::<DB>(statement, args).fetch_all(lease.connection()).await?;
     let is_own = |row| <(i64,)>::from_row(row).is_ok_and(|(mark,)| mark == statement.mark);
-    if DB::DIALECT.is_marked && !(rows.iter().all(is_own) && !rows.is_empty()) {
+    if DB::DIALECT.is_marked && (rows.is_empty() || !rows.iter().all(is_own)) {
         return Err(sqlx::Error::Protocol(ANOTHER_REPLY.to_owned()));
     }
     Ok(rows)

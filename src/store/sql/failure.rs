@@ -63,10 +63,9 @@ impl SqlFailure {
             }
             // PostgreSQL: no such prepared statement, one of that name exists, one with other arguments.
             "26000" | "42P05" | "08P01" => Self::Shared,
-            // PostgreSQL and MySQL: a transaction that can only read, as every one on a standby.
-            "25006" => Self::ReadOnly,
-            // SQLITE_READONLY, with the kinds that extend it.
-            "8" | "264" | "520" | "776" | "1032" | "1288" | "1544" => Self::ReadOnly,
+            // PostgreSQL and MySQL: a transaction that can only read, as every one on a standby. SQLITE_READONLY, with the
+            // kinds that extend it.
+            "25006" | "8" | "264" | "520" | "776" | "1032" | "1288" | "1544" => Self::ReadOnly,
             // SQLITE_FULL.
             "13" => Self::Full,
             // SQLITE_BUSY and SQLITE_LOCKED, with the kinds that extend them.

@@ -34,8 +34,9 @@ engine_store! {
     ///
     /// A failover needs an address that leads to the new primary, such as a virtual IP, a DNS name or a proxy: the pool's URL
     /// names one host. A write that an old primary refuses, since it is read-only now, is sent again on a new connection,
-    /// and the old connections are closed. A user who may write to a read-only server (`SUPER`, `READ ONLY ADMIN`) goes on writing to the old primary, so the store's user must not have
-    /// these privileges. A server that stays read-only answers loads, and every write is an error.
+    /// and the old connections are closed. Somebody who may write to a read-only server goes on writing to the old primary,
+    /// so the store's user must have neither `SUPER` nor `READ ONLY ADMIN`. A server that stays read-only answers loads, and
+    /// every write is an error.
     ///
     /// In MariaDB Galera Cluster 12.1.2 to 12.2.2, [Jepsen found][jepsen] lost updates without any fault, and lost commits
     /// after crashes. Either may undo an end. The store is not tested on such a cluster.

@@ -15,8 +15,7 @@ use crate::error::{ConfigError, StoreError};
 use crate::record::{Record, Tombstone, TombstoneKind, Version};
 use crate::store::log::expired_kept;
 use crate::store::{
-    Change, Created, Deadline, Deleted, ExpiredSessions, Loaded, OwnedSession, Revocation, Revoke, SessionStore,
-    Updated,
+    Change, Created, Deadline, Deleted, Loaded, OwnedSession, Revocation, Revoke, SessionStore, Updated,
 };
 use crate::token::{SessionToken, StoreKey, TokenShape};
 
@@ -31,8 +30,6 @@ pub(super) struct SqlStore<Pool> {
     /// Serialises the writes to a file, where SQLite itself would have the writers sleep and try again.
     pub(super) writing: Option<Arc<Mutex<()>>>,
     pub(super) file: Option<Arc<DatabaseFile>>,
-    /// The sessions that were read as expired and could not be removed.
-    pub(super) expired: Arc<ExpiredSessions<StoreKey>>,
 }
 
 impl<Pool: SqlPool> SqlStore<Pool> {
@@ -57,13 +54,7 @@ impl<Pool: SqlPool> SqlStore<Pool> {
     fn with_table(pool: Pool, name: &str) -> Self {
         let writing = (!Pool::DIALECT.is_remote).then(Arc::default);
         let file = pool.file().map(|path| Arc::new(DatabaseFile::at(path)));
-        Self {
-            pool,
-            statements: Arc::new(Statements::new(name, &Pool::DIALECT)),
-            writing,
-            file,
-            expired: Arc::default(),
-        }
+        Self { pool, statements: Arc::new(Statements::new(name, &Pool::DIALECT)), writing, file }
     }
 }
 

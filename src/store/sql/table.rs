@@ -73,17 +73,16 @@ impl<Pool: SqlPool> SqlStore<Pool> {
     ) -> Result<Option<Row>, StoreError> {
         let id = Arg::Bytes(key.as_bytes());
         loop {
-            let Some(row) = self.rows(select, &[id]).await?.pop() else { return Ok(None) };
-            if !row.is_expired(now) {
-                return Ok(Some(row).filter(|row| !self.expired.includes(key, row.deadline.cast_unsigned())));
+            let row = self.rows(select, &[id]).await?.pop();
+            if !row.as_ref().is_some_and(|row| row.is_expired(now)) {
+                return Ok(row);
             }
             match self.execute(&self.statements.expire, &[id, Arg::time(now)]).await {
                 // The row stays if its deadline moved after the `SELECT`.
                 Ok(0) => {}
                 Ok(_) => return Ok(None),
                 Err(error) => {
-                    self.expired.note(key, row.deadline.cast_unsigned());
-                    expired_kept(&key, error);
+                    expired_kept(key, error);
                     return Ok(None);
                 }
             }

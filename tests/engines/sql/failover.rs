@@ -6,7 +6,7 @@ macro_rules! failover_rules {
         mod failover {
             use std::time::Instant;
 
-            use tower_session_layer::{Clock as _, ManualClock, SessionLayer};
+            use tower_session_layer::ManualClock;
 
             use super::*;
             use crate::sql::switch::Switch;
@@ -37,7 +37,7 @@ macro_rules! failover_rules {
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn no_request_fails_after_a_failover_and_all_reads_follow_the_writes() {
-                let (old, new) = Server::pair().await;
+                let (old, new) = Server::pair(Switch::port_to).await;
                 let switch = Switch::to(&old.socket()).await;
                 let stores = stores(&switch).await;
                 stores[0].migrate().await.unwrap();
@@ -90,7 +90,7 @@ macro_rules! failover_rules {
 
             #[tokio::test]
             async fn read_only_server_knows_who_is_there_and_tells_others_that_it_is_read_only() {
-                let (primary, replica) = Server::pair().await;
+                let (primary, replica) = Server::pair(Switch::port_to).await;
                 let switch = Switch::to(&primary.socket()).await;
                 let [store, _] = stores(&switch).await;
                 store.migrate().await.unwrap();
@@ -114,9 +114,6 @@ macro_rules! failover_rules {
                     let warnings: Vec<_> = text.lines().filter(|line| line.contains("WARN")).collect();
                     let is_told = |line: &str| line.contains("cannot be removed") && line.contains("the server is read-only");
                     assert!(matches!(*warnings, [line] if is_told(line)), "{text}");
-                    clock.set(clock.now() - Duration::from_secs(2 * 24 * 60 * 60));
-                    assert_eq!(values(&layer, &expired).await, None, "no clock that steps back revives it");
-                    clock.advance(Duration::from_secs(2 * 24 * 60 * 60));
 
                     let listed = layer.owners().list("ada").await.unwrap();
                     assert_eq!(listed.len(), 1);

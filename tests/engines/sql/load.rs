@@ -96,7 +96,8 @@ async fn sixty_four_clients_at_once_are_all_answered_and_nothing_is_lost_or_back
     }
     for person in &*people {
         let last = person.revoked.load(SeqCst);
-        for (token, before) in std::mem::take(&mut *person.signed_in.lock().unwrap()) {
+        let signed_in = std::mem::take(&mut *person.signed_in.lock().unwrap());
+        for (token, before) in signed_in {
             let is_after_all = before == (last, last);
             assert!(!is_after_all || values(&layer, &token).await.is_some(), "nobody revoked it");
         }

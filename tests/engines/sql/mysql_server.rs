@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
@@ -11,7 +11,6 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Connection as _, MySql, MySqlConnection, MySqlPool, Row as _};
 
 use super::process::{Place, find, is_root, run};
-use super::switch::Switch;
 
 const PID: &str = "pid";
 
@@ -32,12 +31,11 @@ impl Server {
         server
     }
 
-    /// A server and a read-only replica of it.
-    pub(crate) async fn pair() -> (Self, Self) {
+    /// A server and a read-only replica of it, which follows through a port that leads to a socket.
+    pub(crate) async fn pair(port_to: impl AsyncFn(&Path) -> u16) -> (Self, Self) {
         let primary = Self::start_with(&["--server-id=1", "--log-bin=log"]);
         let replica = Self::start_with(&["--server-id=2", "--read-only"]);
-        // It follows through a port, whatever the user that a store has may do.
-        let Switch { port, .. } = Switch::to(&primary.socket()).await;
+        let port = port_to(&primary.socket()).await;
         replica
             .run(&format!(
                 "CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {port}, MASTER_USER = 'shop', \
@@ -63,7 +61,7 @@ impl Server {
     }
 
     /// The connections of a server that is read-only know it at once.
-    #[allow(clippy::unused_async, reason = "those of another server have to be asked")]
+    #[allow(clippy::unused_async, reason = "another server has to be asked")]
     pub(crate) async fn are_read_only(_: &mut Vec<PoolConnection<MySql>>) {}
 
     pub(crate) async fn promote(&self) {

@@ -51,7 +51,7 @@ impl Bouncer {
             .username("postgres")
             .database("postgres")
             .statement_cache_capacity(statement_cache);
-        PgPoolOptions::new().max_connections(CLIENTS as u32).connect_lazy_with(options)
+        PgPoolOptions::new().max_connections(u32::try_from(CLIENTS).unwrap()).connect_lazy_with(options)
     }
 }
 

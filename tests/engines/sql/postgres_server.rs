@@ -36,8 +36,9 @@ impl Server {
         server
     }
 
-    /// A server and a standby of it.
-    pub(crate) async fn pair() -> (Self, Self) {
+    /// A server and a standby of it, which follows through the socket.
+    #[allow(clippy::unused_async, reason = "another server has to be asked")]
+    pub(crate) async fn pair(_: impl AsyncFn(&Path) -> u16) -> (Self, Self) {
         let primary = Self::start();
         let standby = Self(Place::new("postgres", PID));
         let mut copying = standby.program("pg_basebackup");
@@ -78,6 +79,7 @@ impl Server {
         }
     }
 
+    #[allow(clippy::unused_async, reason = "another server has to be asked")]
     pub(crate) async fn promote(&self) {
         run(self.program("pg_ctl").args(["promote", "-w", "-s"]));
     }

@@ -28,8 +28,13 @@ impl Switch {
         switch
     }
 
+    /// A port that leads to this socket for good.
+    pub(crate) async fn port_to(socket: &Path) -> u16 {
+        Self::to(socket).await.port
+    }
+
     /// Lets new connections lead elsewhere; those that are open stay where they are.
     pub(crate) fn lead_to(&self, socket: &Path) {
-        *self.socket.lock().unwrap() = socket.to_owned();
+        socket.clone_into(&mut self.socket.lock().unwrap());
     }
 }
