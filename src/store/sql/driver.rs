@@ -50,8 +50,14 @@ pub(super) trait Engine: Database {
 pub(super) trait SqlPool: Clone + Send + Sync + 'static {
     const DIALECT: Dialect;
 
-    /// Runs one statement, which is a transaction of its own, and returns how many rows it found.
-    fn execute(&self, statement: &Statement, args: &[Arg<'_>]) -> impl Future<Output = sqlx::Result<u64>> + Send;
+    /// Runs one statement, which is a transaction of its own, and returns how many rows it found. If the server is
+    /// read-only, its connection is closed, unless that was `expected`.
+    fn execute(
+        &self,
+        statement: &Statement,
+        args: &[Arg<'_>],
+        expected: bool,
+    ) -> impl Future<Output = sqlx::Result<u64>> + Send;
 
     /// Runs one `SELECT` of the columns of a [`Row`].
     fn rows(&self, statement: &Statement, args: &[Arg<'_>]) -> impl Future<Output = sqlx::Result<Vec<Row>>> + Send;
@@ -89,16 +95,16 @@ where
 {
     const DIALECT: Dialect = DB::DIALECT;
 
-    async fn execute(&self, statement: &Statement, args: &[Arg<'_>]) -> sqlx::Result<u64> {
+    async fn execute(&self, statement: &Statement, args: &[Arg<'_>], expected: bool) -> sqlx::Result<u64> {
         let mut lease = Lease::tested(self).await?;
         let Some(affected) = DB::AFFECTED else {
             let rows = fetched(&mut lease, statement, args).await;
-            lease.give_back_after(&rows);
+            lease.give_back_after(&rows, expected);
             let (_, count): (i64, i64) = only(&rows?)?;
             return Ok(count.cast_unsigned());
         };
         let done = bound::<DB>(statement, args).execute(lease.connection()).await;
-        lease.give_back_after(&done);
+        lease.give_back_after(&done, expected);
         done.map(|done| affected(&done))
     }
 
@@ -124,7 +130,7 @@ where
     async fn script(&self, sql: &str) -> sqlx::Result<()> {
         let mut lease = Lease::tested(self).await?;
         let done = sqlx::raw_sql(AssertSqlSafe(sql)).execute(lease.connection()).await;
-        lease.give_back_after(&done);
+        lease.give_back_after(&done, false);
         done.map(drop)
     }
 
@@ -255,9 +261,10 @@ impl<DB: Engine> Lease<DB> {
         self.0 = None;
     }
 
-    /// Returns the connection to the pool after a write, unless its server is read-only: the pool's test would pass.
-    fn give_back_after<T>(self, done: &sqlx::Result<T>) {
-        if !matches!(done, Err(error) if SqlFailure::of(error) == SqlFailure::ReadOnly) {
+    /// Returns the connection to the pool after a write, unless its server is read-only and that was not expected: the
+    /// pool's test would pass.
+    fn give_back_after<T>(self, done: &sqlx::Result<T>, expected: bool) {
+        if expected || !matches!(done, Err(error) if SqlFailure::of(error) == SqlFailure::ReadOnly) {
             self.give_back();
         }
     }

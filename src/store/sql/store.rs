@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::Mutex;
 
@@ -30,6 +30,8 @@ pub(super) struct SqlStore<Pool> {
     /// Serialises the writes to a file, where SQLite itself would have the writers sleep and try again.
     pub(super) writing: Option<Arc<Mutex<()>>>,
     pub(super) file: Option<Arc<DatabaseFile>>,
+    /// The time at which a new connection found the server read-only.
+    pub(super) read_only: Arc<std::sync::Mutex<Option<Instant>>>,
 }
 
 impl<Pool: SqlPool> SqlStore<Pool> {
@@ -42,7 +44,7 @@ impl<Pool: SqlPool> SqlStore<Pool> {
     }
 
     pub(super) async fn migrate(&self) -> Result<(), StoreError> {
-        self.written(|| self.pool.script(&self.statements.schema)).await.map_err(|error| self.error(&error))?;
+        self.written(|_| self.pool.script(&self.statements.schema)).await.map_err(|error| self.error(&error))?;
         self.rows(&self.statements.find, &[Arg::Bytes(&[])]).await.map(drop)
     }
 
@@ -54,7 +56,13 @@ impl<Pool: SqlPool> SqlStore<Pool> {
     fn with_table(pool: Pool, name: &str) -> Self {
         let writing = (!Pool::DIALECT.is_remote).then(Arc::default);
         let file = pool.file().map(|path| Arc::new(DatabaseFile::at(path)));
-        Self { pool, statements: Arc::new(Statements::new(name, &Pool::DIALECT)), writing, file }
+        Self {
+            pool,
+            statements: Arc::new(Statements::new(name, &Pool::DIALECT)),
+            writing,
+            file,
+            read_only: Arc::default(),
+        }
     }
 }
 

@@ -5,7 +5,8 @@
 //! changing waits for it and evaluates its condition again. Where the level makes that an error instead, the statement
 //! has changed nothing and is sent again.
 
-use std::time::{Duration, SystemTime};
+use std::sync::PoisonError;
+use std::time::{Duration, Instant, SystemTime};
 
 use super::dialect::End;
 use super::driver::SqlPool;
@@ -23,6 +24,9 @@ use crate::token::StoreKey;
 
 /// The number of times that a statement which loses against others is sent, over about four seconds.
 const MAX_TRIES: u32 = 64;
+/// The time for which a server counts as read-only after a new connection has found it so. A server that stays read-only
+/// should not be connected to for each write.
+const READ_ONLY: Duration = Duration::from_secs(1);
 /// The longest pause between two tries.
 const MAX_PAUSE: Duration = Duration::from_millis(64);
 
@@ -162,7 +166,7 @@ impl<Pool: SqlPool> SqlStore<Pool> {
             Some(writing) => Some(writing.lock().await),
             None => None,
         };
-        self.written(|| self.pool.execute(sql, args)).await
+        self.written(|expected| self.pool.execute(sql, args, expected)).await
     }
 
     /// Reads the order of an owner's sign-ins and revocations: of the session of this key and version, if there is one.
@@ -217,26 +221,38 @@ impl<Pool: SqlPool> SqlStore<Pool> {
         send().await
     }
 
-    /// Sends a statement that writes, if need be until its connection leads to a server that can be written.
+    /// Sends a statement that writes, if need be until its connection leads to a server that can be written. `send` is
+    /// told whether the server is expected to be read-only.
     ///
     /// A server that is read-only since a failover still answers, so its connections pass every test of the pool. A write
     /// that it refuses has changed nothing. So all connections are closed, and a new one leads to the new primary if the
     /// server's name does.
     pub(super) async fn written<T, F: Future<Output = sqlx::Result<T>>>(
         &self,
-        send: impl Fn() -> F,
+        send: impl Fn(bool) -> F,
     ) -> sqlx::Result<T> {
+        let is_read_only = |done: &sqlx::Result<T>| {
+            Pool::DIALECT.is_remote && matches!(done, Err(error) if SqlFailure::of(error) == SqlFailure::ReadOnly)
+        };
+        let known = *self.read_only.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.is_some_and(|since| since.elapsed() < READ_ONLY) {
+            return self.retried(|| send(true)).await;
+        }
         // Other calls may return connections that they took before, at most as many as the pool has.
         for _ in 0..self.pool.most_connections() {
-            match self.retried(&send).await {
-                Err(error) if Pool::DIALECT.is_remote && SqlFailure::of(&error) == SqlFailure::ReadOnly => {}
-                done => return done,
+            let done = self.retried(|| send(false)).await;
+            if !is_read_only(&done) {
+                return done;
             }
             if self.pool.close_idle() {
                 break;
             }
         }
-        self.retried(&send).await
+        let done = self.retried(|| send(false)).await;
+        if is_read_only(&done) {
+            *self.read_only.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
+        done
     }
 
     /// Describes an error of a statement.

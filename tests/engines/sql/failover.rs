@@ -132,10 +132,20 @@ macro_rules! failover_rules {
                     ] {
                         assert!(error.to_string().contains("the server is read-only"), "{error}");
                     }
+                    let before = replica.connections().await;
+                    for _ in 0..200 {
+                        let error = store.create(&token(1), &record(1), at(0)).await.unwrap_err();
+                        assert!(error.to_string().contains("the server is read-only"), "{error}");
+                    }
+                    let made = replica.connections().await - before;
+                    assert!(made < 100, "{made} connections for 200 writes that it refuses");
                     // Only now the name leads to the primary, and the pool is full of connections that do not.
                     fill(store.pool(), async |_| ()).await;
                     switch.lead_to(&primary.socket());
-                    assert!(act(&layer, None, |session| session.insert("n", 0)).await.token().is_some());
+                    let begun = Instant::now();
+                    while act(&layer, None, |session| session.insert("n", 0)).await.status != StatusCode::OK {
+                        assert!(begun.elapsed() < MINUTE, "it does not find the primary");
+                    }
                     switch.lead_to(&replica.socket());
                 }
             }

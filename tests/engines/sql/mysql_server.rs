@@ -68,6 +68,12 @@ impl Server {
         self.run("STOP SLAVE; SET GLOBAL read_only = OFF").await;
     }
 
+    /// How many connections there have been.
+    pub(crate) async fn connections(&self) -> u64 {
+        let count = "SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'connections'";
+        self.run(count).await.unwrap().parse().unwrap()
+    }
+
     /// Runs statements, and returns the first value.
     async fn run(&self, sql: &str) -> Option<String> {
         let mut connection = MySqlConnection::connect(&self.url()).await.unwrap();

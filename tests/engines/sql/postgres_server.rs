@@ -84,6 +84,13 @@ impl Server {
         run(self.program("pg_ctl").args(["promote", "-w", "-s"]));
     }
 
+    /// How many connections there have been.
+    pub(crate) async fn connections(&self) -> u64 {
+        self.ask("SELECT pg_stat_clear_snapshot()::text").await;
+        let count = "SELECT sessions::text FROM pg_stat_database WHERE datname = current_database()";
+        self.ask(count).await.parse().unwrap()
+    }
+
     /// The one value that a statement returns, as text, or nothing.
     async fn ask(&self, sql: &str) -> String {
         let mut connection = PgConnection::connect(&self.url()).await.unwrap();
