@@ -85,6 +85,8 @@ impl Statements {
         let fill =
             |text: &str| text.replace("{table}", &table).replace("{name}", name).replace("{clock}", dialect.clock);
         let statement = |text: &str| Statement::change(&fill(text), "", dialect);
+        // If one of these finds nothing, the store reads the row.
+        let guarded = |text: &str| Statement::change_one(&fill(text), "", dialect);
         let query = |rest: &str| Statement::select(&fill(rest), dialect);
         // A tombstone keeps nothing of the session's owner.
         const RETIRE: &str = "UPDATE {table} SET version = 0, owner = NULL, handle = NULL, sign_in = NULL, \
@@ -107,9 +109,9 @@ impl Statements {
                 "INSERT INTO {{table}} (id, version, deadline, seen, owner, handle, sign_in, body) \
                  {values} ?, ?, ?, ?, ?, ?, {sign_in}, ?{end}",
             );
-            Statement::change(&fill(&text), dialect.or_nothing, dialect)
+            Statement::change_one(&fill(&text), dialect.or_nothing, dialect)
         };
-        let end = |which: &str| End {
+        let end = |which: &str, statement: &dyn Fn(&str) -> Statement| End {
             retire: statement(&format!("{RETIRE} {which}")),
             remove: statement(&format!("DELETE FROM {{table}} {which}")),
         };
@@ -119,7 +121,7 @@ impl Statements {
                 Some(most) => format!("id IN (SELECT id FROM {{table}} WHERE {which} LIMIT {most})"),
                 None => which,
             };
-            end(&format!("WHERE {which}"))
+            end(&format!("WHERE {which}"), &statement)
         };
         Self {
             schema: fill(dialect.schema).into(),
@@ -142,16 +144,16 @@ impl Statements {
             admit: statement("UPDATE {table} SET seen = ? WHERE id = ? AND seen IS NULL AND version = ?"),
             withdraw: statement("DELETE FROM {table} WHERE id = ? AND version = ?"),
             give_way: statement("DELETE FROM {table} WHERE id = ? AND seen IS NULL AND version = ?"),
-            replace: statement(&format!("{REPLACE} {LIVE_AT_VERSION}")),
-            retire: end(LIVE_AT_VERSION),
-            touch: statement(&format!("{TOUCH} {LIVE_AT_VERSION}")),
-            end: end(&format!("WHERE id = ? AND {LIVE} AND deadline > ?")),
+            replace: guarded(&format!("{REPLACE} {LIVE_AT_VERSION}")),
+            retire: end(LIVE_AT_VERSION, &guarded),
+            touch: guarded(&format!("{TOUCH} {LIVE_AT_VERSION}")),
+            end: end(&format!("WHERE id = ? AND {LIVE} AND deadline > ?"), &guarded),
             end_one: end_owned("= ?"),
             end_these: end_owned(&format!("IN ({})", ["?"; THESE].join(", "))),
             end_others: end_owned("<> ? AND sign_in <= ?"),
             turn_away: statement("DELETE FROM {table} WHERE owner = ? AND (seen IS NULL OR deadline <= ?)"),
             mark: statement("UPDATE {table} SET deadline = ?, seen = ?, body = ? WHERE id = ? AND body = ?"),
-            expire: statement("DELETE FROM {table} WHERE id = ? AND deadline <= ?"),
+            expire: guarded("DELETE FROM {table} WHERE id = ? AND deadline <= ?"),
             expire_owned: statement("DELETE FROM {table} WHERE owner = ? AND deadline <= ?"),
             sweep: statement(dialect.sweep),
             table: name.into(),

@@ -100,8 +100,13 @@ where
         let Some(affected) = DB::AFFECTED else {
             let rows = fetched(&mut lease, statement, args).await;
             lease.give_back_after(&rows, expected);
-            let (_, count): (i64, i64) = only(&rows?)?;
-            return Ok(count.cast_unsigned());
+            let rows = rows?;
+            let count = if statement.always_replies {
+                only::<_, (i64, i64)>(&rows)?.1.cast_unsigned()
+            } else {
+                rows.len() as u64
+            };
+            return Ok(count);
         };
         let done = bound::<DB>(statement, args).execute(lease.connection()).await;
         lease.give_back_after(&done, expected);
@@ -188,7 +193,7 @@ where
 {
     let rows = bound::<DB>(statement, args).fetch_all(lease.connection()).await?;
     let is_own = |row| <(i64,)>::from_row(row).is_ok_and(|(mark,)| mark == statement.mark);
-    if DB::DIALECT.is_marked && (rows.is_empty() || !rows.iter().all(is_own)) {
+    if DB::DIALECT.is_marked && (rows.is_empty() && statement.always_replies || !rows.iter().all(is_own)) {
         return Err(sqlx::Error::Protocol(ANOTHER_REPLY.to_owned()));
     }
     Ok(rows)
