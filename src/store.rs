@@ -81,7 +81,7 @@ pub use crate::token::{SessionToken, StoreKey, TokenScope, TokenShape};
 /// [`StoreKey`] of a random token. A client-side store seals the session itself in the token.
 ///
 /// The layer sets cookies, mints tokens, merges concurrent changes, decides when a session expires, and answers
-/// requests when a store fails. The store only carries out the atomic steps below. A panic of a store counts as an error.
+/// requests when a store fails. The store only carries out the atomic steps below. A call that panics counts as one that fails.
 ///
 /// Implement the methods as plain `async fn`. The suite `store::conformance` (feature `conformance`) checks every
 /// guarantee on this page.

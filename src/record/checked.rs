@@ -23,9 +23,10 @@ const LEVELS: u8 = 127;
 pub(crate) enum Doubt {
     #[default]
     None,
-    /// A 128-bit integer or a map key that is no string, which serde's buffer lacks.
+    /// A 128-bit integer or a map key that is no string, which serde's buffer lacks, or what is read by way of the buffer: a
+    /// key of it may be another one's.
     Unbuffered,
-    /// The same, in what is written as an internally tagged enum is.
+    /// Such an integer or key in what is written as an internally tagged enum is.
     Tagged,
     NotFinite,
     TooDeep,
@@ -135,6 +136,10 @@ impl At<'_> {
             return Err(E::custom(Doubt::TooDeep.error()));
         }
         Ok(Self { levels: self.levels - 1, ..self })
+    }
+
+    fn note_buffered(self) {
+        self.notes.note(Doubt::Unbuffered);
     }
 
     fn note_unbuffered(self) {

@@ -33,9 +33,11 @@ impl Session {
     ///
     /// These values cannot be read back: a float that is not finite, more than 127 levels of lists and maps, and an
     /// internally tagged enum with a 128-bit integer or with a map key that is not a string. A struct with
-    /// `#[serde(tag)]` looks like such an enum and is refused too. An untagged enum or a flattened field with such an
-    /// integer or key is not noticed here. [`SessionKey::insert`](crate::SessionKey::insert), [`update`](Self::update)
-    /// and [`TypedSession`](crate::TypedSession) know the type, and refuse exactly what it cannot read.
+    /// `#[serde(tag)]` looks like such an enum and is refused too. Not noticed here are an untagged enum or a flattened
+    /// field with such an integer or key, and a map that holds the name of its enum's tag or of a field beside it.
+    /// [`SessionKey::insert`](crate::SessionKey::insert), [`update`](Self::update) and
+    /// [`TypedSession`](crate::TypedSession) know the type: they read such a value on trial, and refuse it if it cannot be
+    /// read. JSON has one `null`, so `Some(None)` is read as `None`; and a field that is not written needs a default.
     ///
     /// # Examples
     ///

@@ -74,8 +74,8 @@ use crate::token::{SessionToken, StoreKey, TokenShape};
 ///
 /// The directory is made when the store is built, and never later. If it is moved away or its file system unmounted, each
 /// call is an error, which the layer answers with 503 and without touching a cookie, until the directory is back. It is
-/// known by its device and inode, or by the marker file in it. So a copy, such as a backup, may be put in its place under a
-/// running program. Any other directory, such as the empty mount point, is an error until the program is started again.
+/// known by its device and inode, or by the marker file that was in it when the store was built. So a copy with that marker,
+/// such as a backup, may be put in its place under a running program. Any other directory, such as the empty mount point, is an error until the program is started again.
 /// Build the store after its file system is mounted.
 ///
 /// # A read-only file system

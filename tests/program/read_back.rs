@@ -224,3 +224,34 @@ async fn a_field_that_a_closure_leaves_alone_is_not_refused() {
     });
     assert_eq!(answer.await.status, StatusCode::OK);
 }
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Basket {
+    total: u32,
+    #[serde(flatten)]
+    items: BTreeMap<String, u32>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind")]
+enum Parcel {
+    Items(BTreeMap<String, String>),
+    Present(Present),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Present {
+    kind: String,
+}
+
+/// What is read by way of serde's buffer is read on trial, since a key of it may be another one's.
+#[tokio::test]
+async fn who_knows_the_type_refuses_a_map_that_holds_the_name_of_a_field_or_of_the_tag() {
+    let basket = |item: &str| Basket { total: 1, items: BTreeMap::from([(item.to_owned(), 5)]) };
+    let parcel = |key: &str| Parcel::Items(BTreeMap::from([(key.to_owned(), "x".to_owned())]));
+    comes_back(Backend::Memory, basket("tea"), ways()).await;
+    comes_back(Backend::Memory, parcel("tea"), ways()).await;
+    is_refused(basket("total"), knowing_ways(), "unexpected value").await;
+    is_refused(parcel("kind"), knowing_ways(), "unexpected value").await;
+    is_refused(Parcel::Present(Present { kind: "x".to_owned() }), knowing_ways(), "unexpected value").await;
+}

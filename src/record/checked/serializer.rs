@@ -128,6 +128,9 @@ impl<'a, S: Serializer> Serializer for Checked<'a, S> {
     #[inline]
     fn serialize_map(self, len: Option<usize>) -> Result<Self::SerializeMap, S::Error> {
         let at = self.at.inside()?;
+        if len.is_none() {
+            at.note_buffered();
+        }
         Ok(Elements { to: self.to.serialize_map(len)?, at, may_be_tagged: len.is_some() })
     }
 
@@ -169,7 +172,10 @@ impl<C> Elements<'_, C> {
     /// struct with `#[serde(tag)]` looks the same.
     #[inline]
     fn look_for_tag<T: ?Sized>(&mut self) {
-        self.at.is_tagged |= self.may_be_tagged && std::any::type_name::<T>() == "str";
+        if self.may_be_tagged && std::any::type_name::<T>() == "str" {
+            self.at.is_tagged = true;
+            self.at.note_buffered();
+        }
     }
 }
 

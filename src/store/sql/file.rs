@@ -15,10 +15,10 @@ pub(super) struct DatabaseFile {
 }
 
 impl DatabaseFile {
-    /// Remembers which file is at this path.
+    /// Remembers which file is at this path, at which new connections will look for theirs: a relative one begins at the
+    /// working directory of that moment.
     pub(super) fn at(path: PathBuf) -> Self {
-        // The program may change its working directory.
-        let file = Self { path: std::path::absolute(&path).unwrap_or(path), open: Mutex::default() };
+        let file = Self { path, open: Mutex::default() };
         let _ = file.check();
         file
     }

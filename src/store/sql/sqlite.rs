@@ -25,7 +25,8 @@ engine_store! {
     ///
     /// Its connections should have the journal mode WAL, so that readers and the writer do not wait for each other, and a
     /// busy timeout shorter than the layer's store timeout, 5 seconds by default: a statement that finds the database locked
-    /// waits for that long and then fails. [`connect`](SqliteStore::connect) sets both. A database in memory needs a pool of
+    /// waits for that long and then fails. [`connect`](SqliteStore::connect) sets both. Its path should be absolute: each
+    /// connection resolves a relative one when it is opened. A database in memory needs a pool of
     /// one connection that never closes.
     ///
     /// # What it rests on
@@ -71,7 +72,7 @@ impl SqliteStore {
 
     /// Opens a database file, made if it is missing, with the default table.
     ///
-    /// The URL is `sqlite:PATH`. The database is in WAL mode, with a busy timeout of 4 seconds and up to four
+    /// The URL is `sqlite:PATH`; a relative path begins at the present working directory. The database is in WAL mode, with a busy timeout of 4 seconds and up to four
     /// connections. A new file has mode 0600 on Unix, however open the umask is, and the files that SQLite puts beside it
     /// have its mode. [`migrate`](Self::migrate) makes the table.
     ///
@@ -98,6 +99,11 @@ impl SqliteStore {
                 "a database in memory, for which there is MemoryStore".into(),
             )));
         }
+        // A connection that is opened later must find the same file, though the program may change its working directory.
+        let options = match std::path::absolute(options.get_filename()) {
+            Ok(path) if !is_uri(options.get_filename()) => options.filename(path),
+            _ => options,
+        };
         #[cfg(unix)]
         make(options.get_filename()).map_err(|failed| error(failed.into()))?;
         let options =
@@ -106,6 +112,11 @@ impl SqliteStore {
         let pool = SqlitePoolOptions::new().max_connections(connections).test_before_acquire(false);
         pool.connect_with(options).await.map(Self::new).map_err(error)
     }
+}
+
+/// Returns whether a name is a URI, whose path SQLite takes apart itself.
+fn is_uri(name: &Path) -> bool {
+    name.as_os_str().as_encoded_bytes().starts_with(b"file:")
 }
 
 /// Makes a file that only its owner can read, unless the file exists.
@@ -154,6 +165,10 @@ impl Engine for Sqlite {
     const AFFECTED: Option<fn(&SqliteQueryResult) -> u64> = Some(SqliteQueryResult::rows_affected);
 
     fn file(options: &SqliteConnectOptions) -> Option<&Path> {
-        Some(options.get_filename())
+        let name = options.get_filename();
+        let Some(uri) = name.to_str().filter(|_| is_uri(name)) else { return Some(name) };
+        let uri = uri.trim_start_matches("file:");
+        let path = uri.split(['?', '#']).next().unwrap_or_default();
+        Some(Path::new(path.strip_prefix("//").unwrap_or(path)))
     }
 }

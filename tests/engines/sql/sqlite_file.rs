@@ -77,6 +77,35 @@ async fn file_that_is_replaced_is_an_error_until_the_program_opens_it() {
     assert_eq!(values(&layer, &later).await, None, "the backup does not know it");
 }
 
+/// The file of a URI is known, too.
+#[cfg(unix)]
+#[tokio::test]
+async fn file_of_a_uri_that_is_moved_away_is_missing() {
+    for prefix in ["file:", "file://"] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("shop.db");
+        fs::write(&path, "").unwrap();
+        let options = SqliteConnectOptions::new().filename(format!("{prefix}{}?cache=private", path.display()));
+        let store = SqliteStore::new(SqlitePool::connect_with(options.shared_cache(true)).await.unwrap());
+        store.migrate().await.unwrap();
+        fs::rename(&path, directory.path().join("away.db")).unwrap();
+        let error = store.load(&token(1), at(0)).await.unwrap_err().to_string();
+        assert!(error.contains("shop.db` was moved away or removed"), "{prefix}: {error}");
+    }
+}
+
+/// Each connection resolves its path when it is opened, and the program may have changed its working directory.
+#[tokio::test]
+async fn relative_path_of_a_url_is_resolved_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = std::env::current_dir().unwrap();
+    let up: PathBuf = here.components().skip(1).map(|_| "..").collect();
+    let relative = up.join(directory.path().strip_prefix("/").unwrap()).join("shop.db");
+    let store = SqliteStore::connect(&format!("sqlite:{}", relative.display())).await.unwrap();
+    assert!(directory.path().join("shop.db").exists());
+    assert!(store.pool().connect_options().get_filename().is_absolute());
+}
+
 /// No file is at the path of a database in memory.
 #[tokio::test]
 async fn database_in_memory_has_no_file_to_look_for() {
