@@ -11,7 +11,7 @@ use tower_session_layer::{PostgresStore, Session, SessionLayer, SessionStore as 
 
 use super::postgres_server::Server;
 use super::process::{Place, as_user, find, run};
-use super::records::{at, record, token};
+use super::records::{MINUTE, at, record, token};
 use crate::support::direct::{act, begin, values};
 
 const CLIENTS: usize = 24;
@@ -76,8 +76,8 @@ async fn stores(mode: &str, statement_cache: usize) -> (PostgresStore, PostgresS
 /// answered.
 async fn everybody_asks(mode: &str, statement_cache: usize) -> Count {
     let (direct, pooled, _bouncer) = stores(mode, statement_cache).await;
-    let [direct, pooled] =
-        [direct, pooled].map(|store| SessionLayer::builder(store).cookie_name("sid").build().unwrap());
+    let [direct, pooled] = [direct, pooled]
+        .map(|store| SessionLayer::builder(store).cookie_name("sid").store_timeout(MINUTE).build().unwrap());
     let clients: Vec<_> = (0..CLIENTS)
         .map(|client| {
             let (direct, pooled) = (direct.clone(), pooled.clone());
