@@ -3,28 +3,22 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::support::direct::{settle, until};
+use crate::support::direct::until;
 use crate::support::{Answer, Backend, Browser, Fault, HOUR, Op, Setup, answer, serve};
 use axum::body::Body;
 use axum::response::IntoResponse as _;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, COOKIE};
 use http::{Request, Response, StatusCode};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tower::buffer::Buffer;
-use tower::limit::ConcurrencyLimitLayer;
-use tower::load_shed::LoadShed;
-use tower::{Layer as _, Service, ServiceExt as _, service_fn};
+use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_session_layer::{CacheHeaders, Error, OnStoreFailure, Session, SessionLayerBuilder};
 
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Fails in the way that the path's beginning says, after doing what its end says.
-async fn handle(session: Session, path: String) -> Result<Response<Body>, Error> {
+pub(super) async fn handle(session: Session, path: String) -> Result<Response<Body>, Error> {
     let (way, what) = path[1..].split_once('/').unwrap();
     match what {
         "read" => {
@@ -67,7 +61,7 @@ async fn handle(session: Session, path: String) -> Result<Response<Body>, Error>
     Ok(response)
 }
 
-async fn started(setup: &Setup) -> Browser {
+pub(super) async fn started(setup: &Setup) -> Browser {
     let mut browser = serve(setup, handle);
     browser.post("/ok/write").await;
     browser.post("/ok/write").await;
@@ -79,7 +73,7 @@ async fn found(browser: &Browser) -> String {
     browser.send_without_keeping("GET", "/ok/read", "").await.body
 }
 
-fn refused(answer: &Answer) -> bool {
+pub(super) fn refused(answer: &Answer) -> bool {
     answer.status == StatusCode::SERVICE_UNAVAILABLE && answer.body.is_empty() && answer.set_cookies().is_empty()
 }
 
@@ -312,164 +306,6 @@ async fn only_a_post_is_grpc_and_no_cache_keeps_an_outage() {
                 assert!(!answer.headers.contains_key("grpc-status"), "{backend:?} {method}");
             }
         }
-    }
-}
-
-/// A service that answers once it is told to, and counts the requests that it handles.
-type Handler = tower::util::BoxCloneSyncService<Request<Body>, Response<Body>, tower::BoxError>;
-
-fn handler(handled: &Arc<AtomicUsize>, go: &Arc<Semaphore>) -> Handler {
-    let (handled, go) = (Arc::clone(handled), Arc::clone(go));
-    Handler::new(service_fn(move |_: Request<Body>| {
-        let go = Arc::clone(&go);
-        handled.fetch_add(1, SeqCst);
-        async move {
-            let _ = go.acquire().await?;
-            Ok(Response::new(Body::from("handled")))
-        }
-    }))
-}
-
-#[tokio::test(start_paused = true)]
-async fn limit_inside_the_layer_counts_no_request_that_waits_for_the_store() {
-    type Limit = fn(Handler) -> Handler;
-    let limits: [(&str, Limit); 3] = [
-        ("a limit", |inner| Handler::new(ConcurrencyLimitLayer::new(2).layer(inner))),
-        ("a buffer", |inner| Handler::new(Buffer::new(ConcurrencyLimitLayer::new(2).layer(inner), 1))),
-        ("shedding", |inner| Handler::new(LoadShed::new(ConcurrencyLimitLayer::new(2).layer(inner)))),
-    ];
-    for (what, limit) in limits {
-        let setup = Setup::with(Backend::Remote, |builder| builder.store_timeout(PATIENCE));
-        let token = started(&setup).await.token().unwrap();
-        let (handled, go) = (Arc::default(), Arc::new(Semaphore::new(0)));
-        // The layer's service is one that lives on, as it does behind a buffer.
-        let mut service = setup.layer.layer(limit(handler(&handled, &go)));
-        let mut send = async |tasks: &mut JoinSet<_>, cookie: &str| {
-            let request = Request::builder().header(COOKIE, cookie).body(Body::empty()).unwrap();
-            let answering = service.ready().await.unwrap().call(request);
-            tasks.spawn(async move { answering.await.map(|response| response.status()) });
-        };
-        let cookie = format!("sid={token}");
-        let [mut waiting, mut anonymous, mut loaded] = [(); 3].map(|()| JoinSet::new());
-        setup.store.fault(Op::Load, Fault::Hang, 4);
-        for _ in 0..4 {
-            send(&mut waiting, &cookie).await;
-        }
-        settle().await;
-        let began = Instant::now();
-        for _ in 0..2 {
-            send(&mut anonymous, "other=1").await;
-        }
-        until(async || handled.load(SeqCst) == 2).await;
-        assert_eq!(began.elapsed(), Duration::ZERO, "{what}");
-        // A request that is loaded waits for its turn, or hears that there is none.
-        let mut other = service.clone();
-        let request = Request::builder().header(COOKIE, &cookie).body(Body::empty()).unwrap();
-        loaded.spawn(async move { other.ready().await?.call(request).await.map(|response| response.status()) });
-        settle().await;
-        assert_eq!(handled.load(SeqCst), 2, "{what}");
-        go.add_permits(10);
-        for answer in anonymous.join_all().await {
-            assert_eq!(answer.unwrap(), StatusCode::OK, "{what}");
-        }
-        assert_eq!(loaded.join_all().await[0].is_ok(), what != "shedding", "{what}");
-        for answer in waiting.join_all().await {
-            assert_eq!(answer.unwrap(), StatusCode::SERVICE_UNAVAILABLE, "{what}");
-        }
-        assert_eq!(began.elapsed(), PATIENCE, "{what}");
-    }
-}
-
-/// Is ready once, and its clones never are.
-struct Worn(bool);
-
-impl Clone for Worn {
-    fn clone(&self) -> Self {
-        Self(true)
-    }
-}
-
-impl Service<Request<Body>> for Worn {
-    type Response = Response<Body>;
-    type Error = &'static str;
-    type Future = std::future::Ready<Result<Response<Body>, &'static str>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), &'static str>> {
-        Poll::Ready(if self.0 { Err("worn out") } else { Ok(()) })
-    }
-
-    fn call(&mut self, _: Request<Body>) -> Self::Future {
-        assert!(!self.0, "called although it is not ready");
-        std::future::ready(Ok(Response::default()))
-    }
-}
-
-#[tokio::test]
-async fn inner_service_that_fails_while_the_session_is_loaded_is_heard() {
-    for backend in Backend::ALL {
-        let setup = Setup::new(backend);
-        let token = started(&setup).await.token().unwrap();
-        let request = Request::builder().header(COOKIE, format!("sid={token}")).body(Body::empty()).unwrap();
-        let answer = setup.layer.layer(Worn(false)).oneshot(request).await;
-        // An immediate store lets nobody wait.
-        let is_immediate = matches!(backend, Backend::Memory | Backend::Cookie);
-        assert_eq!(answer.err(), (!is_immediate).then_some("worn out"), "{backend:?}");
-        assert_eq!(setup.store.writes(), 0, "{backend:?}");
-    }
-}
-
-#[tokio::test]
-async fn store_that_panics_is_503_and_the_next_request_works() {
-    for backend in Backend::ALL {
-        for (what, op) in [
-            ("read", Op::Load),
-            ("change", Op::Update),
-            ("renew", Op::Create),
-            ("renew", Op::Update),
-            ("sign_in", Op::Create),
-            ("destroy", Op::Delete),
-        ] {
-            let is_sealed_write = backend == Backend::Cookie && op != Op::Load;
-            let op = if is_sealed_write { Op::Update } else { op };
-            let setup = Setup::with(backend, |builder| builder.store_timeout(PATIENCE));
-            let mut browser = serve(&setup, handle);
-            setup.store.fault(Op::Create, Fault::Panic, 1);
-            assert!(refused(&browser.post("/ok/write").await), "{backend:?}");
-            setup.store.fault(Op::Create, Fault::Panic, 1);
-            let answer = browser.post("/ok/retry").await;
-            assert_eq!(
-                answer.status,
-                StatusCode::OK,
-                "{backend:?}: an explicit commit is an error, and the next is none"
-            );
-            setup.store.fault(op, Fault::Panic, usize::MAX);
-            // The second request finds what the first has left.
-            for _ in 0..2 {
-                let answer = browser.send_without_keeping("POST", &format!("/ok/{what}"), "").await;
-                assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{backend:?} {what} {op:?}");
-                assert_eq!(answer.removes_cookie(), what == "destroy", "{backend:?} {what} {op:?}");
-            }
-            setup.store.heal();
-            let answer = browser.post(&format!("/ok/{what}")).await;
-            assert_eq!(answer.status, StatusCode::OK, "{backend:?} {what} {op:?}");
-        }
-    }
-}
-
-#[tokio::test]
-async fn call_about_an_owner_that_panics_is_an_error() {
-    for backend in Backend::SERVER {
-        let setup = Setup::with(backend, |builder| builder.max_sessions_per_owner(1));
-        let mut browser = serve(&setup, handle);
-        browser.post("/ok/sign_in").await;
-        let owners = setup.layer.owners();
-        setup.store.fault(Op::Owned, Fault::Panic, 2);
-        assert!(owners.list("ada").await.unwrap_err().is_unavailable(), "{backend:?}");
-        assert_eq!(browser.another().post("/ok/sign_in").await.status, StatusCode::OK, "{backend:?}: signed in");
-        setup.store.fault(Op::Revoke, Fault::Panic, 1);
-        assert!(owners.revoke_all("ada").await.unwrap_err().is_unavailable(), "{backend:?}");
-        assert_eq!(owners.list("ada").await.unwrap().len(), 2, "{backend:?}");
-        assert_eq!(owners.revoke_all("ada").await.unwrap(), 2, "{backend:?}");
     }
 }
 

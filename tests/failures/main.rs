@@ -2,5 +2,7 @@
 
 mod commits;
 mod loads_and_handlers;
+mod panics;
+mod readiness;
 #[path = "../support/mod.rs"]
 mod support;

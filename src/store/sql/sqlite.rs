@@ -101,7 +101,7 @@ impl SqliteStore {
         }
         // A connection that is opened later must find the same file, though the program may change its working directory.
         let options = match std::path::absolute(options.get_filename()) {
-            Ok(path) if !is_uri(options.get_filename()) => options.filename(path),
+            Ok(path) if uri_path(options.get_filename()).is_none() => options.filename(path),
             _ => options,
         };
         #[cfg(unix)]
@@ -114,9 +114,10 @@ impl SqliteStore {
     }
 }
 
-/// Returns whether a name is a URI, whose path SQLite takes apart itself.
-fn is_uri(name: &Path) -> bool {
-    name.as_os_str().as_encoded_bytes().starts_with(b"file:")
+/// Returns the path in a name that is a URI, which SQLite takes apart itself.
+fn uri_path(name: &Path) -> Option<&Path> {
+    let path = name.to_str()?.strip_prefix("file:")?.split(['?', '#']).next()?;
+    Some(Path::new(path.strip_prefix("//").unwrap_or(path)))
 }
 
 /// Makes a file that only its owner can read, unless the file exists.
@@ -166,9 +167,6 @@ impl Engine for Sqlite {
 
     fn file(options: &SqliteConnectOptions) -> Option<&Path> {
         let name = options.get_filename();
-        let Some(uri) = name.to_str().filter(|_| is_uri(name)) else { return Some(name) };
-        let uri = uri.trim_start_matches("file:");
-        let path = uri.split(['?', '#']).next().unwrap_or_default();
-        Some(Path::new(path.strip_prefix("//").unwrap_or(path)))
+        Some(uri_path(name).unwrap_or(name))
     }
 }
